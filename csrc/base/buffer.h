@@ -1,0 +1,30 @@
+// Owned bytes: aligned heap memory, a caller's memory with a release function, or a slice of another buffer.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+namespace tiercel {
+
+class Buffer {
+ public:
+  // 64-byte aligned, uninitialised; throws Error(RuntimeException) naming the size when memory is short.
+  static std::shared_ptr<Buffer> allocate(int64_t bytes);
+  // Borrows `data`; `release` runs when the last owner goes.
+  static std::shared_ptr<Buffer> wrap(void* data, int64_t bytes, std::function<void()> release);
+  ~Buffer();
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  [[nodiscard]] std::byte* data() const { return data_; }
+  [[nodiscard]] int64_t bytes() const { return bytes_; }
+
+ private:
+  Buffer(std::byte* data, int64_t bytes, std::function<void()> release)
+      : data_(data), bytes_(bytes), release_(std::move(release)) {}
+  std::byte* data_;
+  int64_t bytes_;
+  std::function<void()> release_;
+};
+
+}  // namespace tiercel

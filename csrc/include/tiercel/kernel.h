@@ -1,0 +1,128 @@
+/* The kernel ABI: what a compiled kernel receives and what the kernel table says of it. Plain C, no allocation, no Python. */
+#ifndef TIERCEL_KERNEL_H
+#define TIERCEL_KERNEL_H
+#include <stdint.h>
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define TCL_KERNEL_ABI 1
+
+/* A dense row-major tensor. An absent optional input has data == NULL and rank == -1.
+   Outputs of data-dependent shape are allocated at their upper bound; the kernel then writes the true dims. */
+typedef struct TclTensor {
+  void* data;
+  int64_t* dims;
+  int64_t rank;
+  int64_t dtype; /* onnx.TensorProto.DataType */
+  int64_t size;  /* number of elements */
+} TclTensor;
+
+/* One attribute of a node, in the order in which the kernel names them. n == -1: absent and without default.
+   int: i. float: f. ints / floats: the lists with n entries. string with a `name:a|b|c` choice: i is its index. */
+typedef struct TclAttr {
+  int64_t n;
+  int64_t i;
+  double f;
+  const int64_t* ints;
+  const double* floats;
+} TclAttr;
+
+/* A pointwise program that a kernel applies to finished runs of its output while they are still in cache.
+   `apply(context, data, start, count)`: `data` points at output element `start` of the dense output;
+   `count` elements follow. Elements are computed in place. NULL apply: nothing to do. */
+typedef struct TclEpilogue {
+  void (*apply)(const void* context, void* data, int64_t start, int64_t count);
+  const void* context;
+} TclEpilogue;
+
+typedef struct TclCall {
+  TclTensor* const* in;
+  TclTensor* const* out;
+  int64_t n_in;
+  int64_t n_out;
+  const TclAttr* attr;
+  void* const* packed;  /* per input: what the kernel's `pack` made of a constant input, or NULL */
+  void* workspace;      /* `workspace(call)` bytes, 64-byte aligned, shared by all threads of this call */
+  const TclEpilogue* epilogue; /* never NULL */
+  int64_t error_index;  /* kernels may store the offending flat index here before they return an error code */
+} TclCall;
+
+/* What a kernel returns: 0, or one of these. */
+enum {
+  TCL_OK = 0,
+  TCL_INDEX_OUT_OF_RANGE = 1,
+  TCL_DIVISION_BY_ZERO = 2,
+  TCL_SHAPE_MISMATCH = 3,
+  TCL_INVALID_VALUE = 4,
+  TCL_NOT_SUPPORTED = 5,
+  TCL_TOO_LARGE = 6,
+  TCL_CANCELLED = 7
+};
+
+/* Computes units [begin, end) of phase `phase`. Work is cut by shape into units; a unit's result depends on nothing
+   but the call, so that any number of threads gives the same bits. Phases are separated by a barrier.
+   `scratch`: `scratch(call)` bytes for this thread alone, 64-byte aligned. */
+typedef int32_t (*TclRunFn)(TclCall* call, int64_t phase, int64_t begin, int64_t end, void* scratch);
+typedef int64_t (*TclUnitsFn)(TclCall* call, int64_t phase); /* how many units phase `phase` has (0: skip it) */
+typedef int64_t (*TclSizeFn)(TclCall* call);                 /* bytes, or nanoseconds of work on one thread */
+typedef int32_t (*TclSupportsFn)(TclCall* call);             /* 0: this call can be run; else index of `reasons` */
+typedef int64_t (*TclPackSizeFn)(TclCall* call, int64_t input); /* bytes of packed form of constant `input`; 0: none */
+typedef int32_t (*TclPackFn)(TclCall* call, int64_t input, void* packed);
+
+/* One row of the kernel table: a variant of an operator for some types on some instruction set.
+   Rows of one operator are tried in table order; the first whose types match and whose `supports` returns 0 is taken. */
+typedef struct TclKernel {
+  const char* domain;      /* "" is ai.onnx */
+  const char* op;
+  const char* variant;     /* "generic", or what makes it special */
+  const char* isa;         /* "v3", "v4", "vnni", "bf16", "neon" */
+  const char* types;       /* "T=float;Tind=int64": type-parameter names of the OpDef; b8 b16 b32 b64 b128 stand for any type of that width */
+  const char* const* attributes; /* NULL-terminated: "axis", "mode:nearest|linear|cubic" */
+  const char* const* reasons;    /* NULL-terminated: texts for `supports` > 0; index 0 unused */
+  int64_t n_phases;
+  TclRunFn run;
+  TclUnitsFn units;        /* NULL: one unit per phase */
+  TclSizeFn workspace;     /* NULL: none */
+  TclSizeFn scratch;       /* NULL: none */
+  TclSizeFn work;          /* NULL: 1 ns per 8 bytes moved */
+  TclSupportsFn supports;  /* NULL: always */
+  TclPackSizeFn pack_size; /* NULL: packs nothing */
+  TclPackFn pack;
+  int64_t flags;           /* TCL_INPLACE | TCL_EPILOGUE ... */
+} TclKernel;
+
+enum {
+  TCL_INPLACE = 1,   /* output 0 may share its bytes with input 0 when their sizes agree */
+  TCL_EPILOGUE = 2   /* the kernel calls call->epilogue on every finished run of output 0 */
+};
+
+/* One row of the tile table: an elementwise operation over n contiguous elements. Unused operands are NULL.
+   A pointwise program is a list of these over tiles that stay in the L1 cache.
+   `params`: the operator's numeric attributes in the order of `attributes`. out may equal any operand. */
+typedef void (*TclTileFn)(void* out, const void* a, const void* b, const void* c, int64_t n, const double* params);
+typedef struct TclTile {
+  const char* domain;
+  const char* op;
+  const char* isa;
+  const char* types;       /* "float,float->float": operand dtypes, result dtype */
+  const char* const* attributes; /* NULL-terminated, as in TclKernel, numeric or choices */
+  TclTileFn run;
+} TclTile;
+
+/* The table of one library of kernels. */
+typedef struct TclKernelLibrary {
+  int64_t abi; /* TCL_KERNEL_ABI */
+  const TclKernel* kernels;
+  int64_t n_kernels;
+  const TclTile* tiles;
+  int64_t n_tiles;
+} TclKernelLibrary;
+
+/* The kernels compiled into libtiercel (generated by kernels/build.py). */
+const TclKernelLibrary* tcl_builtin_kernels(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,81 @@
+// A loaded model, ready to run: read, upgrade, optimise, assign, compile, plan. Thread-safe: many threads may run one session.
+#pragma once
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/tensor.h"
+#include "ir/graph.h"
+#include "passes/pass.h"
+
+namespace tiercel {
+
+struct SessionOptions {
+  OptimizationLevel level = OptimizationLevel::All;
+  int intra_op_threads = 0;  // 0: as many as this process may use (affinity, cgroup)
+  bool profiling = false;
+  std::string profile_prefix = "onnxruntime_profile_";
+  std::string optimized_model_path;
+  std::vector<std::pair<std::string, std::string>> config;             // session config entries
+  std::vector<std::pair<std::string, int64_t>> dim_overrides;          // free dimension overrides by symbol name
+  std::vector<std::pair<std::string, Tensor>> initializers;            // replace initialisers by name
+  std::vector<std::string> disabled_passes;
+  bool verify = false;
+  std::vector<std::pair<std::string, std::vector<std::pair<std::string, std::string>>>> providers;  // in order; empty: all available
+};
+
+struct RunOptions {
+  std::optional<std::chrono::steady_clock::time_point> deadline;  // Error(Timeout) when passed
+  const std::atomic<bool>* terminate = nullptr;                   // Error(Fail) when set
+};
+
+// Where an output goes. The executor asks once per wanted tensor output, as soon as dims are known.
+class OutputSink {
+ public:
+  virtual ~OutputSink() = default;
+  // Memory for output `index` of at least dtype_bytes(dtype, count(dims)), or nullptr: the executor allocates, and hands the Value to `set`.
+  virtual void* allocate(int index, DType dtype, std::span<const int64_t> dims) = 0;
+  virtual void set(int index, Value value) = 0;  // called for outputs not allocated by the sink
+};
+
+struct IoInfo {
+  std::string name;
+  Type type;
+};
+
+class Session {
+ public:
+  static std::shared_ptr<Session> load(const std::string& path, const SessionOptions& options);
+  // `owner` keeps `bytes` alive; weights are used in place. `base` is the folder of external data ("" = none allowed).
+  static std::shared_ptr<Session> load(std::span<const std::byte> bytes, std::shared_ptr<void> owner, const std::string& base,
+                                       const SessionOptions& options);
+  virtual ~Session() = default;
+
+  [[nodiscard]] virtual const std::vector<IoInfo>& inputs() const = 0;
+  [[nodiscard]] virtual const std::vector<IoInfo>& outputs() const = 0;
+  [[nodiscard]] virtual const std::vector<IoInfo>& overridable_initializers() const = 0;
+  [[nodiscard]] virtual const Model& model() const = 0;  // metadata; its graph is the optimised one
+  [[nodiscard]] virtual std::vector<std::string> providers() const = 0;
+
+  // `feeds`: one Value per input, then one per overridable initialiser; empty Values for absent ones. `wanted`: output indices.
+  // Throws Error naming the input for a wrong type, rank or extent.
+  virtual void run(std::span<const Value> feeds, std::span<const int> wanted, const RunOptions& options, OutputSink& sink) = 0;
+
+  // Placement of every node with reasons, passes with times, plan and memory: text for people.
+  [[nodiscard]] virtual std::string explain() const = 0;
+  // Writes what was recorded as Chrome-trace JSON and returns the path ("" when profiling was off).
+  virtual std::string end_profiling() = 0;
+  [[nodiscard]] virtual int64_t profiling_start_ns() const = 0;
+  // Peak arena bytes and lower bound of the last plan made.
+  struct MemoryReport {
+    int64_t arena_bytes, lower_bound_bytes, weights_bytes;
+  };
+  [[nodiscard]] virtual MemoryReport memory() const = 0;
+};
+
+}  // namespace tiercel
