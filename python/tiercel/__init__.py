@@ -1,0 +1,1 @@
+"""tiercel: an inference runtime for ONNX models with ONNX Runtime's own API."""
