@@ -1,0 +1,28 @@
+// Operators on values that compiled kernels cannot hold (strings, sequences, optionals, maps): plain C++ functions in explicit lists.
+#pragma once
+#include <span>
+#include <string_view>
+
+#include "ir/graph.h"
+
+namespace tiercel {
+
+struct HostCall {
+  const Node& node;
+  std::span<const Value* const> inputs;  // nullptr: absent
+  std::span<Value> outputs;              // to be filled; unwanted ones may stay empty
+};
+
+using HostFn = void (*)(HostCall& call);  // throws Error
+
+struct HostOp {
+  std::string_view domain;
+  std::string_view name;
+  HostFn run;
+  std::string_view types = "";  // "T=string;T1=int64": only for nodes with these types; "" any
+};
+
+// Each host_<family>.cpp defines one list; host_list.cpp names them all.
+[[nodiscard]] std::span<const HostOp> host_ops();
+
+}  // namespace tiercel
