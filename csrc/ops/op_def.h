@@ -66,7 +66,8 @@ struct OpDef {
 // What a shape function sees of a node and where it puts what it finds out. Called at load with symbols and at run with numbers.
 class InferContext {
  public:
-  InferContext(Graph& graph, Node& node) : graph_(graph), node_(node) {}
+  InferContext(Graph& graph, Node& node, bool at_run = false)
+      : graph_(graph), node_(node), at_run_(at_run) {}
 
   [[nodiscard]] const Node& node() const { return node_; }
   [[nodiscard]] Graph& graph() { return graph_; }
@@ -95,12 +96,15 @@ class InferContext {
   void set_type(int output, Type type);  // merges with what is known; a clash throws Error(InvalidGraph)
   void set(int output, DType dtype, std::optional<Shape> shape = std::nullopt);
   void set_elements(int output, std::vector<Dim> elements);
+  // An extent that depends on the data: its upper bound when memory is about to be allocated (at_run), else unknown.
+  [[nodiscard]] Dim at_most(Dim bound) const { return at_run_ ? bound : Dim(); }
   // Throws Error(InvalidGraph): node "n" (Op): MESSAGE
   [[noreturn]] void fail(const std::string& message) const;
 
  private:
   Graph& graph_;
   Node& node_;
+  bool at_run_;
 };
 
 // Shape functions that many operators share.
@@ -114,7 +118,8 @@ using OpList = std::vector<OpDef>;
 // nullptr when unknown. domain "ai.onnx" and "" are one.
 [[nodiscard]] const OpDef* find_op(std::string_view domain, std::string_view name);
 [[nodiscard]] std::span<const OpDef* const> all_ops();
-// Runs the node's shape function, recursing into subgraphs for control flow.
-void infer_node(Graph& graph, Node& node);
+// Runs the node's shape function, recursing into subgraphs for control flow. `at_run`: all input shapes and `value_inputs` are
+// known, and data-dependent extents (kDataDependent) are to be given by their upper bounds.
+void infer_node(Graph& graph, Node& node, bool at_run = false);
 
 }  // namespace tiercel
