@@ -1,0 +1,110 @@
+// Pointwise programs: elementwise nodes, `tiercel.Pointwise` bodies and epilogues, run tile by tile
+// over the tile kernels.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ir/graph.h"
+#include "tiercel/kernel.h"
+
+namespace tiercel {
+
+inline constexpr int kPointwiseOperands = 32;  // inputs and outputs of one program
+inline constexpr int kPointwiseRank = 8;  // after neighbouring dims that walk alike were merged
+
+// How one call walks memory; depends on dims alone, so that a plan can keep it between runs.
+struct PointwiseWalk {
+  enum class Mode : uint8_t {
+    Dense,     // as the output
+    Scalar,    // one element
+    Periodic,  // the innermost dim alone, repeated
+    Strided    // anything else: expanded into the tile
+  };
+  int64_t size = 0;  // output elements
+  int64_t tile = 0;  // elements per tile
+  int64_t unit = 0;  // elements per unit of work
+  int64_t rank = 0;
+  std::array<int64_t, kPointwiseRank> dims{};
+  std::array<Mode, kPointwiseOperands> mode{};
+  std::array<std::array<int64_t, kPointwiseRank>, kPointwiseOperands>
+      strides{};  // elements; 0: broadcast
+};
+
+class PointwiseProgram {
+ public:
+  // One tile kernel over registers; `out` may be one of the operands.
+  struct Instruction {
+    TclTileFn run;
+    int16_t out = -1;
+    std::array<int16_t, 3> in{-1, -1, -1};
+    int32_t params = 0;  // offset in `params`
+  };
+  // Where a register lives: a tile buffer, an input, an output or a constant.
+  struct Register {
+    enum class Kind : uint8_t { Buffer, Input, Output, Constant } kind;
+    int16_t index;  // buffer slot, input, output or constant number
+    int16_t bits;   // of one element
+  };
+
+  [[nodiscard]] int input_count() const { return n_inputs; }
+  [[nodiscard]] int output_count() const { return n_outputs; }
+
+  // Throws Error(NotImplemented) when the broadcast pattern has more than kPointwiseRank
+  // independent dims.
+  void walk(TclTensor* const* inputs, TclTensor* const* outputs, PointwiseWalk& walk) const;
+  [[nodiscard]] static int64_t units(const PointwiseWalk& walk) {
+    return walk.size == 0 ? 0 : (walk.size + walk.unit - 1) / walk.unit;
+  }
+  // Nanoseconds on one thread, roughly.
+  [[nodiscard]] int64_t work(const PointwiseWalk& walk) const;
+  // Computes units [begin, end). Needs no scratch: tiles live on the stack.
+  void run(const PointwiseWalk& walk, TclTensor* const* inputs, TclTensor* const* outputs,
+           int64_t begin, int64_t end) const;
+  // Output elements [start, start + count); `inputs` and `outputs` are base pointers.
+  void run_range(const PointwiseWalk& walk, const void* const* inputs, void* const* outputs,
+                 int64_t start, int64_t count) const;
+
+  std::vector<Instruction> instructions;
+  std::vector<Register> registers;
+  std::vector<double> params;
+  std::vector<std::array<std::byte, 16>> constants;  // one element each
+  std::vector<int16_t> input_register, output_register;
+  int n_inputs = 0;
+  int n_outputs = 0;
+  int n_buffers = 0;
+};
+
+// nullopt: the node (elementwise, or tiercel.Pointwise) runs as a pointwise program; else the
+// reason why not.
+[[nodiscard]] std::optional<std::string> pointwise_refuses(const Graph& graph, const Node& node);
+// Inputs of the program are the node's inputs in order (absent ones too), outputs its outputs.
+// Throws the refusal.
+[[nodiscard]] std::shared_ptr<const PointwiseProgram> compile_pointwise(const Graph& graph,
+                                                                        const Node& node);
+
+// The attribute `epilogue` of a node: a body graph whose input 0 is the node's output 0 and whose
+// other operands are its captures, in order. Every operand broadcasts to the shape of output 0; the
+// result replaces output 0.
+[[nodiscard]] std::shared_ptr<const PointwiseProgram> compile_epilogue(
+    const Graph& graph, const Node& node);  // nullptr: none
+
+// An epilogue bound to the tensors of one call; must outlive the kernel call. Trivial to set up
+// again for the next run.
+struct PointwiseEpilogue {
+  const PointwiseProgram* program = nullptr;
+  PointwiseWalk walk;
+  std::array<const void*, kPointwiseOperands> operands{};  // captures
+
+  // `output`: the node's output 0; `captures`: one tensor per capture.
+  void bind(const PointwiseProgram& program, TclTensor* output, TclTensor* const* captures);
+  [[nodiscard]] TclEpilogue kernel_epilogue() const { return {apply, this}; }
+
+ private:
+  static void apply(const void* context, void* data, int64_t start, int64_t count);
+};
+
+}  // namespace tiercel
