@@ -14,7 +14,10 @@
 namespace tiercel {
 
 inline constexpr int kPointwiseOperands = 32;  // inputs and outputs of one program
-inline constexpr int kPointwiseRank = 8;  // after neighbouring dims that walk alike were merged
+inline constexpr int kPointwiseBuffers = 32;   // tile buffers of one program
+inline constexpr int kPointwiseRegisters = 160;
+inline constexpr int kPointwiseTile = 1024;  // elements of the longest tile
+inline constexpr int kPointwiseRank = 8;     // after neighbouring dims that walk alike were merged
 
 // How one call walks memory; depends on dims alone, so that a plan can keep it between runs.
 struct PointwiseWalk {
@@ -71,11 +74,15 @@ class PointwiseProgram {
   std::vector<Instruction> instructions;
   std::vector<Register> registers;
   std::vector<double> params;
-  std::vector<std::array<std::byte, 16>> constants;  // one element each
+  std::vector<std::vector<std::byte>> constants;  // kPointwiseTile equal elements each
   std::vector<int16_t> input_register, output_register;
   int n_inputs = 0;
   int n_outputs = 0;
   int n_buffers = 0;
+  int64_t widest = 8;  // bits of the widest register
+
+ private:
+  [[nodiscard]] bool direct(const PointwiseWalk& walk) const;
 };
 
 // nullopt: the node (elementwise, or tiercel.Pointwise) runs as a pointwise program; else the

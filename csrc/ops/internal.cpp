@@ -1,0 +1,50 @@
+// Operators of the domain "tiercel" that passes make and no model file holds.
+#include "ops/op_def.h"
+
+namespace tiercel {
+
+namespace {
+
+// Every output has the broadcast shape of all inputs and the element type of the body's output.
+void infer_pointwise(InferContext& c) {
+  const auto* body = c.node().attributes.get<std::shared_ptr<Graph>>("body");
+  if (!body) c.fail("attribute body is missing");
+  const Graph& program = **body;
+  if (static_cast<int>(program.inputs.size()) != c.input_count() ||
+      static_cast<int>(program.outputs.size()) != c.output_count()) {
+    c.fail("body and node differ in their number of inputs or outputs");
+  }
+  std::optional<Shape> shape = Shape{};
+  for (int i = 0; i < c.input_count() && shape; ++i) {
+    if (!c.has_shape(i)) {
+      shape.reset();
+    } else {
+      shape = broadcast(*shape, *c.shape(i));
+    }
+  }
+  for (int i = 0; i < c.output_count(); ++i) {
+    const ValueId out = program.outputs[static_cast<size_t>(i)];
+    if (c.has_output(i)) c.set(i, program.value(out).type.dtype, shape);
+  }
+}
+
+}  // namespace
+
+OpList internal_ops() {
+  return {
+      // A DAG of elementwise operators over operands that broadcast to one shape, run as one
+      // pointwise program.
+      {.domain = "tiercel",
+       .name = "Pointwise",
+       .inputs = {{"operands", "T", Param::Variadic, false, 0}},
+       .outputs = {{"results", "T", Param::Variadic, false}},
+       .types = {{"T",
+                  "float16 bfloat16 float double int8 int16 int32 int64 uint8 uint16 uint32 "
+                  "uint64 bool float8e4m3fn float8e4m3fnuz float8e5m2 float8e5m2fnuz"}},
+       .attributes = {{"body", AttrDef::Graph, true}},
+       .shape = infer_pointwise,
+       .facts = kElementwise},
+  };
+}
+
+}  // namespace tiercel
