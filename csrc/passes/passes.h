@@ -1,0 +1,21 @@
+// Every pass of the pipeline: graph to better graph, true when it changed something.
+#pragma once
+#include "passes/pass.h"
+
+namespace tiercel::passes {
+
+bool infer(Graph& graph, PassContext& context);  // types, shapes and known elements
+bool fold(Graph& graph, PassContext& context);   // constant folding
+bool cse(Graph& graph, PassContext& context);    // equal nodes and equal small constants become one
+bool dce(Graph& graph, PassContext& context);    // nodes and values that nothing uses
+bool simplify(Graph& graph,
+              PassContext& context);  // nodes that do nothing, chains that one node does
+bool fuse_batch_norm(Graph& graph,
+                     PassContext& context);  // into Conv, ConvTranspose, Gemm, or Mul and Add
+bool fuse_patterns(Graph& graph,
+                   PassContext& context);            // rules: Gelu, LayerNormalization, Attention …
+bool fuse_bias(Graph& graph, PassContext& context);  // Add after Conv or MatMul
+bool fuse_pointwise(Graph& graph,
+                    PassContext& context);  // elementwise DAGs as one node or as epilogue
+
+}  // namespace tiercel::passes
