@@ -1,0 +1,147 @@
+// Registry introspection for docs, tests and people: operators, kernels, providers.
+#include "bindings/introspect.h"
+
+#include <pybind11/stl.h>
+
+#include "bindings/numpy_values.h"
+#include "ops/op_def.h"
+#include "providers/cpu/host_op.h"
+#include "runtime/provider.h"
+#include "tiercel/kernel.h"
+
+namespace py = pybind11;
+
+namespace tiercel::bindings {
+namespace {
+
+const char* kind_name(Param::Kind kind) {
+  switch (kind) {
+    case Param::Single:
+      return "single";
+    case Param::Optional:
+      return "optional";
+    case Param::Variadic:
+      return "variadic";
+  }
+  return "single";
+}
+
+const char* kind_name(AttrDef::Kind kind) {
+  constexpr const char* names[] = {"int",           "float",  "string", "tensor", "graph",
+                                   "sparse_tensor", "type",   "ints",   "floats", "strings",
+                                   "tensors",       "graphs", "types"};
+  return names[kind];
+}
+
+py::object attribute_object(const std::optional<Attribute>& attribute) {
+  if (!attribute) return py::none();
+  return std::visit(
+      [](const auto& value) -> py::object {
+        using T = std::decay_t<decltype(value)>;
+        if constexpr (std::is_same_v<T, Tensor>) {
+          return py::reinterpret_steal<py::object>(from_value(Value(value), true));
+        } else if constexpr (std::is_same_v<T, int64_t> || std::is_same_v<T, double> ||
+                             std::is_same_v<T, std::string> ||
+                             std::is_same_v<T, std::vector<int64_t>> ||
+                             std::is_same_v<T, std::vector<double>> ||
+                             std::is_same_v<T, std::vector<std::string>>) {
+          return py::cast(value);
+        } else {
+          return py::none();
+        }
+      },
+      *attribute);
+}
+
+py::list param_list(const std::vector<Param>& params) {
+  py::list out;
+  for (const Param& param : params) {
+    out.append(py::make_tuple(param.name, param.type, kind_name(param.kind)));
+  }
+  return out;
+}
+
+py::list fact_list(const OpDef& def) {
+  constexpr std::pair<OpFact, const char*> names[] = {{kCommutative, "commutative"},
+                                                      {kElementwise, "elementwise"},
+                                                      {kAlias, "alias"},
+                                                      {kNondeterministic, "nondeterministic"},
+                                                      {kControlFlow, "control_flow"},
+                                                      {kDataDependent, "data_dependent"},
+                                                      {kIdempotent, "idempotent"}};
+  py::list out;
+  for (const auto& [fact, name] : names) {
+    if (def.has(fact)) out.append(name);
+  }
+  return out;
+}
+
+py::dict op_dict(const OpDef& def) {
+  py::dict types;
+  for (const TypeParam& type : def.types) types[py::str(std::string(type.name))] = type.types;
+  py::list attributes;
+  for (const AttrDef& a : def.attributes) {
+    attributes.append(
+        py::make_tuple(a.name, kind_name(a.kind), a.required, attribute_object(a.value)));
+  }
+  py::dict out;
+  out["domain"] = def.domain;
+  out["name"] = def.name;
+  out["since"] = def.since;
+  out["inputs"] = param_list(def.inputs);
+  out["outputs"] = param_list(def.outputs);
+  out["types"] = types;
+  out["attributes"] = attributes;
+  out["facts"] = fact_list(def);
+  out["value_inputs"] = def.value_inputs;
+  return out;
+}
+
+py::list op_defs() {
+  py::list out;
+  for (const OpDef* def : all_ops()) out.append(op_dict(*def));
+  return out;
+}
+
+py::dict row(const char* kind, const char* domain, const char* op, const char* variant,
+             const char* isa, const char* types) {
+  py::dict out;
+  out["kind"] = kind;
+  out["domain"] = domain;
+  out["op"] = op;
+  out["variant"] = variant;
+  out["isa"] = isa;
+  out["types"] = types;
+  out["provider"] = "CPUExecutionProvider";
+  return out;
+}
+
+// Compiled kernels, tile kernels and host operators, in the order in which they are tried.
+py::list kernel_table() {
+  py::list out;
+  const TclKernelLibrary* library = tcl_builtin_kernels();
+  for (int64_t i = 0; i < library->n_kernels; ++i) {
+    const TclKernel& k = library->kernels[i];
+    out.append(row("kernel", k.domain, k.op, k.variant, k.isa, k.types));
+  }
+  for (int64_t i = 0; i < library->n_tiles; ++i) {
+    const TclTile& t = library->tiles[i];
+    out.append(row("tile", t.domain, t.op, "tile", t.isa, t.types));
+  }
+  for (const HostOp& host : host_ops()) {
+    out.append(row("host", std::string(host.domain).c_str(), std::string(host.name).c_str(), "host",
+                   "", std::string(host.types).c_str()));
+  }
+  return out;
+}
+
+}  // namespace
+
+void bind_introspection(py::module_& module) {
+  module.def("op_defs", &op_defs, "Every operator that the runtime knows, as a list of dicts.");
+  module.def("kernel_table", &kernel_table, "Every kernel row, as a list of dicts.");
+  module.def("available_providers", &available_providers,
+             "Names of the execution providers compiled into the library.");
+}
+
+}  // namespace tiercel::bindings
