@@ -1,0 +1,71 @@
+"""Input arrays for the command line: read from files, or random."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..metadata import NodeArg
+from ..session import InferenceSession
+from ..values import Array
+
+_DTYPES = {
+    "float": np.float32,
+    "double": np.float64,
+    "float16": np.float16,
+    "int8": np.int8,
+    "int16": np.int16,
+    "int32": np.int32,
+    "int64": np.int64,
+    "uint8": np.uint8,
+    "uint16": np.uint16,
+    "uint32": np.uint32,
+    "uint64": np.uint64,
+    "bool": np.bool_,
+}
+
+
+def pairs(entries: Sequence[str], what: str) -> dict[str, str]:
+    """NAME=VALUE arguments as a dict."""
+    found = {}
+    for entry in entries:
+        name, equals, value = entry.rpartition("=")
+        if not equals or not name:
+            raise ValueError(f"{what}: expected NAME=VALUE, got {entry!r}")
+        found[name] = value
+    return found
+
+
+def _random(arg: NodeArg, dims: dict[str, int], generator: np.random.Generator) -> Array:
+    shape = []
+    for extent in arg.shape:
+        size = extent if isinstance(extent, int) else dims.get(str(extent), 1)
+        shape.append(max(int(size), 1))
+    name = arg.type.removeprefix("tensor(").removesuffix(")")
+    if name == "string":
+        return np.full(shape, "text", dtype=object)
+    if name not in _DTYPES:
+        raise ValueError(f"input {arg.name!r} is {arg.type}: give it with --input {arg.name}=FILE")
+    dtype = np.dtype(_DTYPES[name])
+    if dtype.kind == "f":
+        return generator.standard_normal(shape).astype(dtype)
+    if dtype.kind == "b":
+        return np.ones(shape, dtype)
+    return generator.integers(0, 2, shape).astype(dtype)
+
+
+def make_feeds(session: InferenceSession, options: Any) -> dict[str, Array]:
+    """One array per input: from --input, or random of the shape that --dim completes."""
+    files = pairs(options.input, "--input")
+    dims = {name: int(size) for name, size in pairs(options.dim, "--dim").items()}
+    names = {arg.name for arg in session.get_inputs()}
+    if unknown := sorted(set(files) - names):
+        raise ValueError(f"--input: the model has no input {unknown[0]!r}, it has {sorted(names)}")
+    generator = np.random.default_rng(options.seed)
+    return {
+        arg.name: np.load(files[arg.name]) if arg.name in files else _random(arg, dims, generator)
+        for arg in session.get_inputs()
+        if arg.name in files or not arg.type.startswith("optional")
+    }
