@@ -20,6 +20,9 @@ struct PassContext {
   bool verify = false;                  // check the graph after every pass (tests)
   // Runs a node whose inputs are all constants; nullopt when no kernel can, or the result is larger than `fold_limit`.
   std::function<std::optional<std::vector<Tensor>>(const Graph&, const Node&)> evaluate;
+  // nullopt: the provider named in the node runs it; else the reason why not. Fused nodes are asked about before they
+  // replace what they were made of. Empty: everything runs.
+  std::function<std::optional<std::string>(const Graph&, const Node&)> refuses;
   int64_t fold_limit = 64 << 20;        // bytes of one folded constant
   int64_t block = 0;                    // channels per block of the blocked layout; 0: no layout pass
   std::string layout_provider = "CPUExecutionProvider";
