@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import statistics
 import time
 from collections.abc import Callable
@@ -26,8 +27,7 @@ def _tiercel(model: str, threads: int, feeds: dict[str, Array]) -> Runner:
 
 
 def _onnxruntime(model: str, threads: int, feeds: dict[str, Array]) -> Runner:
-    import onnxruntime
-
+    onnxruntime = importlib.import_module("onnxruntime")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
@@ -36,8 +36,7 @@ def _onnxruntime(model: str, threads: int, feeds: dict[str, Array]) -> Runner:
 
 
 def _openvino(model: str, threads: int, feeds: dict[str, Array]) -> Runner:
-    import openvino
-
+    openvino = importlib.import_module("openvino")
     settings = {
         "INFERENCE_NUM_THREADS": threads,
         "INFERENCE_PRECISION_HINT": "f32",

@@ -1,0 +1,56 @@
+# Everything a newcomer needs: `make demo`, `make test`; also `make lint` and `make format`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+SOURCES := CMakeLists.txt pyproject.toml $(shell find csrc kernels python -type f \
+             -not -name '*.so' -not -name '*.pyc' 2>/dev/null)
+KERNEL_CACHE ?= $(CURDIR)/.cache/kernels
+TESTS ?= tests
+WORKERS ?= 2
+
+.PHONY: demo test lint format clean
+
+demo: $(VENV)/.installed
+	$(BIN)/python examples/magika_demo.py
+
+test: $(VENV)/.installed $(VENV)/.test
+	$(BIN)/python -m pytest -n $(WORKERS) $(TESTS)
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	git ls-files '*.h' '*.c' '*.cpp' | xargs $(BIN)/clang-format --dry-run --Werror
+
+format: $(VENV)/.lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	git ls-files '*.h' '*.c' '*.cpp' | xargs $(BIN)/clang-format -i
+
+clean:
+	rm -rf build $(VENV)
+
+# What the build needs, so that later builds reuse it and the objects below build/.
+$(VENV)/.build:
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -q 'scikit-build-core>=0.11' 'pybind11>=3.0' 'numpy>=2.0' 'numba==0.68.1' \
+	  'cmake>=3.25' ninja
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.build $(SOURCES)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(PIP) install -q --no-build-isolation --no-deps \
+	  --force-reinstall -C cmake.define.TIERCEL_KERNEL_CACHE="$(KERNEL_CACHE)" .
+	touch $@
+
+$(VENV)/.test: $(VENV)/.build pyproject.toml
+	$(PIP) install -q $$($(BIN)/python -c "import tomllib; extras = \
+	  tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']; \
+	  print(*extras['test'])")
+	touch $@
+
+$(VENV)/.lint: $(VENV)/.build pyproject.toml
+	$(PIP) install -q $$($(BIN)/python -c "import tomllib; extras = \
+	  tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']; \
+	  print(*extras['lint'])")
+	touch $@

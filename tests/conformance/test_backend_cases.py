@@ -1,0 +1,48 @@
+"""Every backend test case of the ONNX standard passes, or is listed with the reason why not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conformance_cases import case_ids
+from conformance_worker import Worker
+
+ROOT = Path(__file__).resolve().parents[2]
+LIST = Path(__file__).with_name("expected_failures.txt")
+
+
+def read_list() -> dict[str, str]:
+    """Case to reason; lines are "kind/name: reason", "#" begins a comment."""
+    listed = {}
+    for line in LIST.read_text().splitlines():
+        if line and not line.startswith("#"):
+            case_id, _, reason = line.partition(": ")
+            listed[case_id] = reason
+    return listed
+
+
+CASES = case_ids(ROOT / ".cache")
+EXPECTED = read_list()
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Worker]:
+    worker = Worker()
+    yield worker
+    worker.close()
+
+
+@pytest.mark.parametrize("case_id", CASES)
+def test_case(case_id: str, worker: Worker) -> None:
+    verdict = worker.run(case_id)
+    if case_id in EXPECTED:
+        assert verdict, f"passes: remove its line from {LIST.name}"
+    else:
+        assert not verdict, verdict
+
+
+def test_list_names_cases_and_reasons() -> None:
+    assert set(EXPECTED) <= set(CASES)
+    assert all(EXPECTED.values())
