@@ -1,4 +1,4 @@
-"""Identifies the content type of files with the model of the PyPI package magika, run by tiercel."""
+"""Identifies the content type of files with the model inside the PyPI package magika."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ import tiercel
 WHEEL = "magika==1.0.3"
 PLATFORM = "manylinux_2_28_x86_64"
 FOLDER = "magika/models/standard_v3_3"
+KINDS = "magika/config/content_types_kb.min.json"
 FILES = {  # pinned by sha256
     f"{FOLDER}/model.onnx": "fe2d2eb49c5f88a9e0a6c048e15d6ffdf86235519c2afc535044de433169ec8c",
     f"{FOLDER}/config.min.json": "ae24c742205358f6ff6dfd5facb6743fb69743dbba8373e73da58ff0cbd695db",
-    "magika/config/content_types_kb.min.json": "75208adba69bc0556403b62b32ef3ccf8b5ce494411780845852e52e6583a10d",
+    KINDS: "75208adba69bc0556403b62b32ef3ccf8b5ce494411780845852e52e6583a10d",
 }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from conformance_cases import case_ids
 from conformance_worker import Worker
 
