@@ -99,6 +99,7 @@ void resize(InferContext& ctx) {
   check_modes(ctx);
   if (!ctx.has_shape(0)) return set_like_first(ctx, std::nullopt);
   Shape out = *ctx.shape(0);
+  if (out.empty()) ctx.fail("X is a scalar; expected rank 1 or more");
   std::vector<int64_t> axes;
   if (const auto listed = ctx.attr_ints("axes")) {
     axes = axes_in(ctx, *listed, static_cast<int64_t>(out.size()));
