@@ -13,8 +13,8 @@ bool simplify(Graph& graph,
 bool fuse_batch_norm(Graph& graph,
                      PassContext& context);  // into Conv, ConvTranspose, Gemm, or Mul and Add
 bool fuse_patterns(Graph& graph,
-                   PassContext& context);            // rules: Gelu, LayerNormalization, Attention …
-bool fuse_bias(Graph& graph, PassContext& context);  // Add after Conv or MatMul
+                   PassContext& context);        // rules: Gelu, LayerNormalization, Attention …
+bool lower(Graph& graph, PassContext& context);  // Pow by multiplying
 bool fuse_pointwise(Graph& graph,
                     PassContext& context);  // elementwise DAGs as one node or as epilogue
 

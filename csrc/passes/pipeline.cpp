@@ -1,0 +1,54 @@
+// The pipeline: one visible list of passes per stage, in order, each with the level from which on
+// it runs.
+#include "passes/passes.h"
+
+namespace tiercel {
+
+namespace {
+
+using enum OptimizationLevel;
+using namespace passes;
+
+constexpr Pass kGeneric[] = {
+    {"infer", DisableAll, infer},
+    {"fold", Basic, fold},
+    {"simplify", Basic, simplify},
+    {"cse", Basic, cse},
+    {"dce", Basic, dce},
+    {"fuse-batch-norm", Basic, fuse_batch_norm},
+    {"infer-again", Basic, infer},
+    {"fold-again", Basic, fold},
+    {"simplify-again", Basic, simplify},
+    {"cse-again", Basic, cse},
+    {"dce-again", Basic, dce},
+    {"fuse-patterns", Extended, fuse_patterns},
+    {"simplify-fused", Extended, simplify},
+    {"dce-fused", Extended, dce},
+    {"lower", Extended, lower},
+    {"infer-fused", Extended, infer},
+};
+
+// The layout pass belongs before the fusion of pointwise programs, which then become epilogues of
+// blocked kernels.
+constexpr Pass kProvider[] = {
+    {"fuse-pointwise", Extended, fuse_pointwise},
+    {"dce-provider", Basic, dce},
+    {"infer-provider", Basic, infer},
+};
+
+constexpr Pass kSpecialise[] = {
+    {"specialise-infer", DisableAll, infer},
+    {"specialise-fold", Basic, fold},
+    {"specialise-simplify", Basic, simplify},
+    {"specialise-dce", Basic, dce},
+};
+
+}  // namespace
+
+std::span<const Pass> generic_passes() { return kGeneric; }
+
+std::span<const Pass> provider_passes() { return kProvider; }
+
+std::span<const Pass> specialise_passes() { return kSpecialise; }
+
+}  // namespace tiercel
