@@ -2,96 +2,10 @@
 #include <algorithm>
 
 #include "ops/infer_values.h"
+#include "ops/window.h"
 
 namespace tiercel {
 namespace {
-
-// The sliding window of a node over its spatial axes, with defaults filled in and lengths checked.
-struct Window {
-  std::vector<Dim> kernel;
-  std::vector<int64_t> strides, dilations, pads;
-  std::string auto_pad;
-  bool ceil_mode = false;
-
-  [[nodiscard]] bool same_padding() const {
-    return auto_pad == "SAME_UPPER" || auto_pad == "SAME_LOWER";
-  }
-};
-
-std::vector<int64_t> window_list(InferContext& ctx, const char* name, size_t count, int64_t least,
-                                 int64_t value) {
-  auto list = ctx.attr_ints(name);
-  if (!list || list->empty()) return std::vector<int64_t>(count, value);
-  if (list->size() != count) {
-    ctx.fail(concat(name, " has ", list->size(), " entries; expected ", count));
-  }
-  for (int64_t v : *list) {
-    if (v < least || v > INT32_MAX) ctx.fail(concat(name, " has the entry ", v));
-  }
-  return *list;
-}
-
-Window window(InferContext& ctx, std::vector<Dim> kernel) {
-  const size_t spatial = kernel.size();
-  Window w;
-  w.kernel = std::move(kernel);
-  w.strides = window_list(ctx, "strides", spatial, 1, 1);
-  w.dilations = window_list(ctx, "dilations", spatial, 1, 1);
-  w.auto_pad = ctx.attr_string("auto_pad", "NOTSET");
-  w.ceil_mode = ctx.attr_int("ceil_mode") != 0;
-  w.pads = window_list(ctx, "pads", 2 * spatial, INT32_MIN, 0);
-  if (w.auto_pad == "VALID") w.pads.assign(2 * spatial, 0);
-  if (w.auto_pad.empty()) w.auto_pad = "NOTSET";
-  if (!w.same_padding() && w.auto_pad != "VALID" && w.auto_pad != "NOTSET") {
-    ctx.fail(concat("auto_pad is \"", w.auto_pad,
-                    "\"; expected NOTSET, SAME_UPPER, SAME_LOWER or VALID"));
-  }
-  return w;
-}
-
-// Extent of the output of a window along spatial axis i.
-Dim slid(InferContext& ctx, const Window& w, size_t i, const Dim& in) {
-  const Dim stride = w.strides[i];
-  if (w.same_padding()) return ceil_div(in, stride);
-  const Dim reach = (w.kernel[i] - 1) * w.dilations[i] + 1;
-  const int64_t before = w.pads[i], after = w.pads[i + w.kernel.size()];
-  const Dim span = in + Dim(before + after) - reach;
-  if (span.known() && span.value() < 0) {
-    if (in.known() && in.value() == 0) return 0;
-    ctx.fail(concat("the window reaches over ", reach.text(), " elements of axis ", i + 2,
-                    ", which has ", in.text(), " and a padding of ", before, " and ", after));
-  }
-  if (!w.ceil_mode) return floor_div(span, stride) + 1;
-  const Dim out = ceil_div(span, stride) + 1;
-  // A window that starts in the end padding is dropped.
-  if (out.known() && (out.value() - 1) * w.strides[i] >= in.value() + before) return out - 1;
-  return out;
-}
-
-std::vector<Dim> kernel_of(InferContext& ctx, size_t spatial, int weight) {
-  std::vector<Dim> kernel(spatial);
-  if (const auto listed = ctx.attr_ints("kernel_shape"); listed && !listed->empty()) {
-    if (listed->size() != spatial) {
-      ctx.fail(concat("kernel_shape has ", listed->size(), " entries; the input has ", spatial,
-                      " spatial axes"));
-    }
-    for (int64_t k : *listed) {
-      if (k < 1 || k > INT32_MAX) ctx.fail(concat("kernel_shape has the entry ", k));
-    }
-    kernel.assign(listed->begin(), listed->end());
-  }
-  if (weight < 0 || !ctx.has_shape(weight)) return kernel;
-  const Shape& w = *ctx.shape(weight);
-  for (size_t i = 0; i < spatial; ++i) {
-    const Dim& extent = w[i + 2];
-    if (kernel[i].known() && extent.known() && !kernel[i].same(extent)) {
-      ctx.fail(concat("kernel_shape has ", kernel[i].value(), ", the weight ", extent.value(),
-                      " on spatial axis ", i));
-    }
-    if (!extent.unknown()) kernel[i] = extent;
-  }
-  return kernel;
-}
 
 int64_t group_of(InferContext& ctx) {
   const int64_t group = ctx.attr_int("group", 1);
@@ -142,9 +56,71 @@ void convolve(InferContext& ctx, int weight, int bias, DType dtype) {
 }
 
 void conv(InferContext& ctx) { convolve(ctx, 1, 2, ctx.dtype(0)); }
-void conv_integer(InferContext& ctx) { convolve(ctx, 1, -1, DType::Int32); }
-void q_linear_conv(InferContext& ctx) { convolve(ctx, 3, 8, ctx.dtype(7)); }
-void deform_conv(InferContext& ctx) { convolve(ctx, 1, 3, ctx.dtype(0)); }
+
+// A quantisation parameter is one number, or one for each output channel of the weight.
+void expect_per_channel(InferContext& ctx, int input, int weight, const char* name) {
+  if (!ctx.has_shape(input) || !ctx.has_shape(weight)) return;
+  const Dim count = product(*ctx.shape(input)), channels = ctx.shape(weight)->front();
+  if (!count.known() || count.value() == 1) return;
+  if (channels.known() && !count.same(channels)) {
+    ctx.fail(concat(name, " has ", count.value(), " elements; expected one, or one for each of ",
+                    channels.text(), " output channels"));
+  }
+}
+
+void expect_one(InferContext& ctx, int input, const char* name) {
+  if (!ctx.has_shape(input)) return;
+  const Dim count = product(*ctx.shape(input));
+  if (count.known() && count.value() != 1) {
+    ctx.fail(concat(name, " has ", count.value(), " elements; expected one"));
+  }
+}
+
+void conv_integer(InferContext& ctx) {
+  convolve(ctx, 1, -1, DType::Int32);
+  expect_one(ctx, 2, "x_zero_point");
+  expect_per_channel(ctx, 3, 1, "w_zero_point");
+}
+
+void q_linear_conv(InferContext& ctx) {
+  convolve(ctx, 3, 8, ctx.dtype(7));
+  expect_one(ctx, 1, "x_scale");
+  expect_one(ctx, 2, "x_zero_point");
+  expect_per_channel(ctx, 4, 3, "w_scale");
+  expect_per_channel(ctx, 5, 3, "w_zero_point");
+  expect_one(ctx, 6, "y_scale");
+  expect_one(ctx, 7, "y_zero_point");
+}
+
+// [batch, channels, output positions ...], where they are known.
+void expect_maps(InferContext& ctx, int input, const char* name, const Shape& want) {
+  if (!ctx.has_shape(input)) return;
+  const Shape& got = *ctx.shape(input);
+  bool agrees = got.size() == want.size();
+  for (size_t i = 0; agrees && i < got.size(); ++i) {
+    agrees = !got[i].known() || !want[i].known() || got[i].same(want[i]);
+  }
+  if (!agrees) {
+    ctx.fail(concat(name, " has shape ", shape_text(got), "; expected ", shape_text(want)));
+  }
+}
+
+void deform_conv(InferContext& ctx) {
+  convolve(ctx, 1, 3, ctx.dtype(0));
+  if (!ctx.has_shape(0) || !ctx.has_shape(1)) return;
+  const Shape in = *ctx.shape(0);
+  const int64_t groups = ctx.attr_int("offset_group", 1);
+  if (groups < 1 || (in[1].known() && in[1].value() % groups != 0)) {
+    ctx.fail(concat("offset_group is ", groups, "; expected a divisor of ", in[1].text()));
+  }
+  const Window w = window(ctx, kernel_of(ctx, in.size() - 2, 1));
+  const Dim taps = product(w.kernel) * groups;
+  Shape want{in[0], taps};
+  for (size_t i = 0; i + 2 < in.size(); ++i) want.push_back(slid(ctx, w, i, in[i + 2]));
+  expect_maps(ctx, 4, "mask", want);
+  want[1] = taps * (static_cast<int64_t>(in.size()) - 2);
+  expect_maps(ctx, 2, "offset", want);
+}
 
 void conv_transpose(InferContext& ctx) {
   const DType dtype = ctx.dtype(0);
@@ -168,6 +144,10 @@ void conv_transpose(InferContext& ctx) {
       ctx.fail(concat(in[1].value(), " channels are not a multiple of group ", group));
     }
     out[1] = weight[1] * group;
+    const auto bias = ctx.has_input(2) ? list_length(ctx, 2) : std::nullopt;
+    if (bias && out[1].known() && *bias != out[1].value()) {
+      ctx.fail(concat("bias has ", *bias, " entries for ", out[1].value(), " channels"));
+    }
   }
   const Window w = window(ctx, kernel_of(ctx, spatial, 1));
   const auto extra = window_list(ctx, "output_padding", spatial, 0, 0);
@@ -220,6 +200,7 @@ void max_unpool(InferContext& ctx) {
   if (!ctx.has_shape(0)) return set_like_first(ctx, std::nullopt);
   Shape out = *ctx.shape(0);
   if (out.size() < 3) ctx.fail(concat("input has rank ", out.size(), "; expected 3 or more"));
+  expect_maps(ctx, 1, "I", out);
   if (ctx.has_input(2)) {
     const auto target = ctx.elements(2);
     if (target && target->size() != out.size()) {
@@ -265,6 +246,14 @@ void col2_im(InferContext& ctx) {
   }
   out.insert(out.end(), image->begin(), image->end());
   set_like_first(ctx, out);
+  if (!block || !ctx.has_shape(0)) return;
+  const Window w = window(ctx, *block);
+  Dim blocks = 1;
+  for (size_t i = 0; i < image->size(); ++i) blocks = blocks * slid(ctx, w, i, (*image)[i]);
+  const Dim& got = ctx.shape(0)->back();
+  if (blocks.known() && got.known() && !blocks.same(got)) {
+    ctx.fail(concat("input has ", got.value(), " blocks, image and window give ", blocks.value()));
+  }
 }
 
 }  // namespace

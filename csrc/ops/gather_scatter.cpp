@@ -44,10 +44,18 @@ void expect_rank(InferContext& ctx, int input, size_t rank, const char* name) {
 void gather_elements(InferContext& ctx) {
   if (ctx.has_shape(0)) {
     const size_t rank = ctx.shape(0)->size();
-    axis_in(ctx, ctx.attr_int("axis"), static_cast<int64_t>(rank));
+    const auto axis =
+        static_cast<size_t>(axis_in(ctx, ctx.attr_int("axis"), static_cast<int64_t>(rank)));
     expect_rank(ctx, 1, rank, "indices");
+    for (size_t i = 0; ctx.has_shape(1) && i < rank; ++i) {
+      const Dim &have = (*ctx.shape(0))[i], &want = (*ctx.shape(1))[i];
+      if (i != axis && have.known() && want.known() && want.value() > have.value()) {
+        ctx.fail(concat("indices has extent ", want.value(), " on axis ", i, ", data has ",
+                        have.value()));
+      }
+    }
   }
-  set_like_first(ctx, ctx.shape(1));
+  set_like_first(ctx, ctx.has_shape(1) ? ctx.shape(1) : std::nullopt);
 }
 
 void gather_nd(InferContext& ctx) {

@@ -95,6 +95,12 @@ void trilu(InferContext& ctx) {
   if (ctx.has_shape(0) && ctx.shape(0)->size() < 2) {
     ctx.fail(concat("input has rank ", ctx.shape(0)->size(), "; expected 2 or more"));
   }
+  if (ctx.has_shape(1)) {
+    const Dim count = product(*ctx.shape(1));
+    if (count.known() && count.value() != 1) {
+      ctx.fail(concat("k has ", count.value(), " elements; expected one"));
+    }
+  }
   same_as_first(ctx);
 }
 

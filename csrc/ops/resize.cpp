@@ -158,6 +158,9 @@ void affine_grid(InferContext& ctx) {
       ctx.fail(concat("theta has shape ", dims_text(*theta), "; expected [N, ", spatial, ", ",
                       spatial + 1, "]"));
     }
+    if (theta && (*size)[0].known() && (*theta)[0] != (*size)[0].value()) {
+      ctx.fail(concat("theta has ", (*theta)[0], " matrices, size asks for ", (*size)[0].value()));
+    }
   }
   Shape out{(*size)[0]};
   out.insert(out.end(), size->begin() + 2, size->end());
@@ -190,6 +193,12 @@ void pooled_regions(InferContext& ctx, int64_t columns, int64_t height, int64_t 
 
 void roi_align(InferContext& ctx) {
   pooled_regions(ctx, 4, ctx.attr_int("output_height", 1), ctx.attr_int("output_width", 1));
+  const auto batches = list_length(ctx, 2);
+  if (batches && ctx.has_shape(1) && ctx.shape(1)->front().known() &&
+      ctx.shape(1)->front().value() != *batches) {
+    ctx.fail(concat("batch_indices has ", *batches, " entries for ", ctx.shape(1)->front().value(),
+                    " rois"));
+  }
 }
 
 void max_roi_pool(InferContext& ctx) {
