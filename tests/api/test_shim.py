@@ -1,4 +1,4 @@
-"""`import onnxruntime` gives tiercel after install(), and under python -m tiercel.as_onnxruntime."""
+"""`import onnxruntime` gives tiercel: after install(), and under as_onnxruntime."""
 
 from __future__ import annotations
 
