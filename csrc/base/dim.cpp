@@ -1,4 +1,5 @@
-// Arithmetic on extents: integers fold, symbols become a canonical sum of products ("batch*12", "past + length").
+// Arithmetic on extents: integers fold, symbols become a canonical sum of products ("batch*12",
+// "past + length").
 #include "base/dim.h"
 
 #include <algorithm>
@@ -53,7 +54,8 @@ std::string_view trim(std::string_view text) {
 }
 
 // Cuts at `separators` outside parentheses; each piece with the character before it.
-std::vector<std::pair<char, std::string_view>> cut(std::string_view text, std::string_view separators) {
+std::vector<std::pair<char, std::string_view>> cut(std::string_view text,
+                                                   std::string_view separators) {
   std::vector<std::pair<char, std::string_view>> pieces;
   int depth = 0;
   size_t start = 0;
@@ -117,7 +119,8 @@ std::string sum_text(const Sum& sum) {
                         [](const auto& t) { return t.second > 0 && !t.first.empty(); });
   for (const auto& [atoms, coefficient] : terms) {
     if (text.empty()) {
-      text = coefficient < 0 ? "0 - " + term_text(atoms, -coefficient) : term_text(atoms, coefficient);
+      text =
+          coefficient < 0 ? "0 - " + term_text(atoms, -coefficient) : term_text(atoms, coefficient);
     } else {
       text += coefficient < 0 ? " - " : " + ";
       text += term_text(atoms, coefficient < 0 ? multiply_checked(coefficient, -1) : coefficient);
