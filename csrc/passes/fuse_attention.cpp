@@ -1,5 +1,4 @@
-// Softmax(Q Kᵀ · scale + mask) V, as frameworks export it, becomes Attention; transposes of heads
-// go into its 3-D form.
+// Softmax(QK · scale + mask)V as frameworks export it becomes Attention, with heads in its 3-D form.
 #include <algorithm>
 #include <utility>
 
