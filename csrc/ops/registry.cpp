@@ -1,0 +1,59 @@
+// The registry: every family's list, searchable by domain and name.
+#include <map>
+#include <utility>
+
+#include "ops/families.h"
+
+namespace tiercel {
+
+namespace {
+
+using Family = OpList (*)();
+
+constexpr Family kFamilies[] = {
+    elementwise_ops, reduce_ops,           softmax_ops,   norm_ops,         matmul_ops,
+    quantize_ops,    attention_ops,        rearrange_ops, resize_ops,       gather_scatter_ops,
+    sort_select_ops, concat_split_pad_ops, conv_pool_ops, control_flow_ops, rnn_ops,
+    sequence_ops,    string_ops,           ml_ops,        signal_ops,       random_ops,
+    image_ops,       internal_ops,
+};
+
+struct Registry {
+  std::vector<OpList> families;
+  std::vector<const OpDef*> all;
+  std::map<std::pair<std::string_view, std::string_view>, const OpDef*> by_name;
+
+  Registry() {
+    for (Family family : kFamilies) families.push_back(family());
+    for (const OpList& list : families) {
+      for (const OpDef& def : list) {
+        all.push_back(&def);
+        by_name.emplace(std::pair(def.domain, def.name), &def);
+      }
+    }
+  }
+};
+
+const Registry& registry() {
+  static const Registry made;
+  return made;
+}
+
+}  // namespace
+
+const AttrDef* OpDef::attribute(std::string_view attribute_name) const {
+  for (const AttrDef& def : attributes) {
+    if (def.name == attribute_name) return &def;
+  }
+  return nullptr;
+}
+
+const OpDef* find_op(std::string_view domain, std::string_view name) {
+  if (domain == "ai.onnx") domain = "";
+  const auto found = registry().by_name.find({domain, name});
+  return found == registry().by_name.end() ? nullptr : found->second;
+}
+
+std::span<const OpDef* const> all_ops() { return registry().all; }
+
+}  // namespace tiercel
