@@ -1,0 +1,161 @@
+"""Convolutions and poolings agree with onnx's reference, or with sums written out in numpy."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from single_node import agree, check, reference, run
+
+RNG = np.random.default_rng(12)
+WINDOWS = [
+    {},
+    {"pads": [1, 2, 0, 1]},
+    {"strides": [2, 3], "dilations": [2, 1]},
+    {"auto_pad": "SAME_UPPER", "strides": [2, 2]},
+    {"auto_pad": "SAME_LOWER", "strides": [2, 2]},
+    {"auto_pad": "VALID"},
+]
+
+
+def values(*shape: int) -> np.ndarray:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("group", [1, 2, 4])
+@pytest.mark.parametrize("options", WINDOWS)
+def test_conv_2d(group, options):
+    weight = values(8, 4 // group, 3, 2)
+    check("Conv", [values(2, 4, 9, 8), weight, values(8)], 1e-4, group=group, **options)
+
+
+@pytest.mark.parametrize(
+    ("channels", "size", "kernel"), [(3, 17, 3), (64, 14, 3), (32, 28, 1), (5, 9, 5)]
+)
+def test_conv_of_many_channels(channels, size, kernel):
+    x, weight = values(1, channels, size, size), values(2 * channels + 1, channels, kernel, kernel)
+    check("Conv", [x, weight], 1e-3, pads=[kernel // 2] * 4)
+
+
+def test_conv_of_other_ranks():
+    check("Conv", [values(1, 3, 9), values(2, 3, 2)], 1e-4, pads=[1, 0])
+    check("Conv", [values(1, 3, 5, 4, 5), values(2, 3, 2, 3, 2)], 1e-4, pads=[1] * 6)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16"])
+def test_conv_of_other_types(dtype):
+    x, weight = values(1, 4, 6, 6).astype(dtype), values(3, 4, 3, 3).astype(dtype)
+    check("Conv", [x, weight], 2e-2 if dtype == "float16" else 1e-10)
+
+
+@pytest.mark.parametrize("group", [1, 2])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"strides": [3, 2], "dilations": [1, 2], "output_padding": [1, 1]},
+        {"strides": [2, 2], "pads": [1, 0, 1, 1]},
+    ],
+)
+def test_conv_transpose(group, options):
+    x, weight, bias = values(1, 4, 4, 5), values(4, 3, 3, 2), values(3 * group)
+    parts = [np.split(part, group, axis) for part, axis in [(x, 1), (weight, 0), (bias, 0)]]
+    each = [reference("ConvTranspose", list(p), **options)[0] for p in zip(*parts, strict=True)]
+    got = run("ConvTranspose", [x, weight, bias], group=group, **options)
+    agree(got, [np.concatenate(each, 1)], 1e-4)
+
+
+def windows(x, kernel, stride, pad, dilation, fill):
+    """[N, C, OH, OW, taps]"""
+    x = np.pad(x, [(0, 0), (0, 0), (pad[0], pad[2]), (pad[1], pad[3])], constant_values=fill)
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
+    rows = [(x.shape[i + 2] - reach[i]) // stride[i] + 1 for i in range(2)]
+    taps = [
+        x[
+            :,
+            :,
+            a * dilation[0] : a * dilation[0] + rows[0] * stride[0] : stride[0],
+            b * dilation[1] : b * dilation[1] + rows[1] * stride[1] : stride[1],
+        ][:, :, : rows[0], : rows[1]]
+        for a, b in itertools.product(range(kernel[0]), range(kernel[1]))
+    ]
+    return np.stack(taps, -1)
+
+
+@pytest.mark.parametrize("stride", [(1, 1), (2, 1), (2, 3)])
+@pytest.mark.parametrize("pad", [(0, 0, 0, 0), (1, 0, 1, 1)])
+@pytest.mark.parametrize("dilation", [(1, 1), (2, 1)])
+def test_pools(stride, pad, dilation):
+    x = values(2, 3, 9, 8)
+    options = {"kernel_shape": [2, 3], "strides": stride, "pads": pad, "dilations": dilation}
+    seen = windows(x, (2, 3), stride, pad, dilation, -np.inf)
+    agree(run("MaxPool", [x], **options), [seen.max(-1)])
+    zeros = windows(x, (2, 3), stride, pad, dilation, 0)
+    with_pad = run("AveragePool", [x], count_include_pad=1, **options)
+    agree(with_pad, [zeros.mean(-1)], 1e-5)
+    without = (zeros.sum(-1) / np.isfinite(seen).sum(-1)).astype(np.float32)
+    agree(run("AveragePool", [x], **options), [without], 1e-5)
+    norms = np.sqrt((zeros**2).sum(-1))
+    agree(run("LpPool", [x], p=2, opset=22, **options), [norms], 1e-4)
+
+
+def test_max_pool_indices_and_unpool():
+    x = values(1, 2, 6, 8)
+    y, index = run("MaxPool", [x], outputs=2, kernel_shape=[2, 2], strides=[2, 2])
+    np.testing.assert_array_equal(x.reshape(-1)[index], y)
+    back = run("MaxUnpool", [y, index], kernel_shape=[2, 2], strides=[2, 2])[0]
+    assert back.shape == x.shape
+    np.testing.assert_array_equal(back.reshape(-1)[index], y)
+    assert np.count_nonzero(back) == y.size
+
+
+def test_ceil_mode_drops_windows_in_the_padding():
+    x = values(1, 1, 2, 2)
+    y = run("MaxPool", [x], kernel_shape=[1, 1], strides=[2, 2], ceil_mode=1, opset=22)[0]
+    assert y.shape == (1, 1, 1, 1)
+
+
+def test_global_pools():
+    x = values(2, 3, 7, 9)
+    axes = (2, 3)
+    agree(run("GlobalAveragePool", [x]), [x.mean(axes, keepdims=True)], 1e-5)
+    agree(run("GlobalMaxPool", [x]), [x.max(axes, keepdims=True)])
+    norm = np.sqrt((x.astype(np.float64) ** 2).sum(axes, keepdims=True)).astype(np.float32)
+    agree(run("GlobalLpPool", [x]), [norm], 1e-5)
+
+
+def test_integer_convolutions():
+    x, w = (RNG.integers(0, 255, s).astype(np.uint8) for s in [(1, 2, 5, 5), (3, 2, 3, 3)])
+    zero = [np.array(7, np.uint8), np.array(100, np.uint8)]
+    check("ConvInteger", [x, w, *zero], pads=[1, 1, 1, 1])
+    scales = [np.array(0.02, np.float32), np.array(0.01, np.float32), np.array(0.5, np.float32)]
+    check(
+        "QLinearConv",
+        [x, scales[0], zero[0], w, scales[1], zero[1], scales[2], np.array(100, np.uint8)],
+    )
+
+
+def test_deform_conv():
+    x, weight = values(2, 4, 6, 6), values(6, 4, 3, 3)
+    offset, mask = 2 * values(2, 18, 4, 4), values(2, 9, 4, 4)
+    check("DeformConv", [x, weight, offset, values(6), mask], 1e-4)
+
+
+def test_col2im():
+    blocks = values(2, 18, 20)
+    check("Col2Im", [blocks, np.array([5, 5]), np.array([2, 3])], 1e-5, pads=[0, 1, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs", "message"),
+    [
+        ("Conv", [(1, 4, 5, 5), (2, 3, 3, 3)], "3 input channels per group"),
+        ("Conv", [(1, 4, 2, 2), (2, 4, 3, 3)], "window reaches"),
+        ("ConvTranspose", [(1, 4, 5, 5), (3, 3, 3, 3)], "3 input channels"),
+    ],
+)
+def test_messages(op, inputs, message):
+    with pytest.raises(Exception, match=message):
+        run(op, [values(*shape) for shape in inputs])

@@ -1,0 +1,61 @@
+"""Operators that order or pick elements by value agree with numpy and onnx's reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from single_node import agree, check, run
+
+RNG = np.random.default_rng(10)
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+@pytest.mark.parametrize("largest", [0, 1])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int64", "uint8"])
+def test_top_k(axis, largest, dtype):
+    x = RNG.integers(0, 6, (5, 7, 6)).astype(dtype)
+    for count in (1, 3, 5):
+        check("TopK", [x, np.array([count])], axis=axis, largest=largest, outputs=2)
+
+
+def test_top_k_of_a_long_line():
+    x = RNG.standard_normal(5000).astype(np.float32)
+    order = np.argsort(-x, kind="stable")[:1000]
+    agree(run("TopK", [x, np.array([1000])], outputs=2), [x[order], order])
+
+
+def test_unique_sorted():
+    x = RNG.integers(0, 5, (4, 5)).astype(np.float32)
+    check("Unique", [x], outputs=4)
+    check("Unique", [RNG.integers(0, 2, (2, 9, 2)).astype(np.int64)], outputs=4, axis=1)
+
+
+def test_unique_in_order_of_appearance():
+    x = RNG.integers(0, 5, 20)
+    y, first, inverse, counts = np.unique(
+        x, return_index=True, return_inverse=True, return_counts=True
+    )
+    order = np.argsort(first)
+    want = [y[order], first[order], np.argsort(order)[inverse], counts[order]]
+    agree(run("Unique", [x], outputs=4, sorted=0), want)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bool", "int8", "int64", "float16"])
+def test_non_zero(dtype):
+    x = RNG.integers(0, 2, (3, 4, 2)).astype(dtype)
+    agree(run("NonZero", [x]), [np.array(np.nonzero(x))])
+
+
+def test_non_zero_takes_minus_zero_for_zero():
+    agree(run("NonZero", [np.array([-0.0, 1.0], np.float32)]), [np.array([[1]])])
+
+
+@pytest.mark.parametrize("center", [0, 1])
+def test_non_max_suppression(center):
+    boxes = RNG.random((2, 30, 4)).astype(np.float32)
+    boxes[..., 2:] += boxes[..., :2] * (1 - center)
+    scores = RNG.random((2, 3, 30)).astype(np.float32)
+    limits = [np.array([6]), np.array([0.3], np.float32), np.array([0.2], np.float32)]
+    check("NonMaxSuppression", [boxes, scores, *limits], center_point_box=center)
+    check("NonMaxSuppression", [boxes, scores, np.array([0]), *limits[1:]])
