@@ -129,11 +129,12 @@ struct Cut {
   Dim start, end, step;
 };
 
-// A start or end as Python counts it: negative from the end, then clamped to the extent.
-std::optional<int64_t> clamped(const Dim& at, int64_t extent, bool backwards) {
+// A start or end: negative counts from the end, then clamped to the extent; going backwards to
+// [0, extent) for a start (least = 0) and [-1, extent) for an end (least = -1).
+std::optional<int64_t> clamped(const Dim& at, int64_t extent, bool backwards, int64_t least) {
   if (!at.known()) return std::nullopt;
   const int64_t v = at.value() < 0 ? std::max<int64_t>(at.value() + extent, -1) : at.value();
-  if (backwards) return std::clamp<int64_t>(v, -1, extent - 1);
+  if (backwards) return std::max(std::min(v, extent - 1), least);
   return std::clamp<int64_t>(v, 0, extent);
 }
 
@@ -141,8 +142,9 @@ Dim cut_extent(const Cut& cut, const Dim& extent) {
   if (!cut.step.known()) return {};
   const int64_t step = cut.step.value();
   if (extent.known()) {
-    const auto start = clamped(cut.start, extent.value(), step < 0);
-    const auto end = clamped(cut.end, extent.value(), step < 0);
+    if (extent.value() == 0) return 0;
+    const auto start = clamped(cut.start, extent.value(), step < 0, 0);
+    const auto end = clamped(cut.end, extent.value(), step < 0, -1);
     if (start && end) {
       const int64_t span = step > 0 ? *end - *start : *start - *end;
       if (span <= 0) return 0;
@@ -176,7 +178,8 @@ void slice_elements(InferContext& ctx, const Cut& cut) {
   if (!known || !cut.step.known()) return;
   const auto extent = static_cast<int64_t>(known->size());
   const int64_t step = cut.step.value();
-  const auto start = clamped(cut.start, extent, step < 0), end = clamped(cut.end, extent, step < 0);
+  const auto start = clamped(cut.start, extent, step < 0, 0),
+             end = clamped(cut.end, extent, step < 0, -1);
   if (!start || !end) return;
   const Dim count = cut_extent(cut, extent);
   std::vector<Dim> out;

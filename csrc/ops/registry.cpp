@@ -15,7 +15,7 @@ constexpr Family kFamilies[] = {
     quantize_ops,    attention_ops,        rearrange_ops, resize_ops,       gather_scatter_ops,
     sort_select_ops, concat_split_pad_ops, conv_pool_ops, control_flow_ops, rnn_ops,
     sequence_ops,    string_ops,           ml_ops,        signal_ops,       random_ops,
-    image_ops,       internal_ops,
+    image_ops,       internal_ops,         generate_ops,
 };
 
 struct Registry {
