@@ -204,7 +204,15 @@ std::optional<SliceInputs> slice_inputs(InferContext& ctx, size_t rank) {
     if (const auto length = list_length(ctx, i)) count = static_cast<size_t>(*length);
   }
   if (!count) return std::nullopt;
-  auto list = [&](int i) { return ctx.elements(i).value_or(std::vector<Dim>(*count)); };
+  auto list = [&](int i) {
+    auto known = ctx.elements(i).value_or(std::vector<Dim>(*count));
+    // INT64_MIN, which "all the way back" is often written as, is no Dim.
+    const Tensor* constant = ctx.constant(i);
+    for (size_t j = 0; constant != nullptr && j < known.size(); ++j) {
+      if (known[j].unknown()) known[j] = -INT64_MAX;
+    }
+    return known;
+  };
   in.starts = list(1);
   in.ends = list(2);
   in.steps = ctx.has_input(4) ? list(4) : std::vector<Dim>(*count, Dim(1));

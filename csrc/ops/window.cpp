@@ -47,6 +47,9 @@ Dim slid(InferContext& ctx, const Window& w, size_t i, const Dim& in) {
   }
   if (!w.ceil_mode) return floor_div(span, stride) + 1;
   const Dim out = ceil_div(span, stride) + 1;
+  // Whether the last window starts in the end padding can be told of a symbol only when none can.
+  const bool reaches_back = reach.known() && reach.value() >= after + w.strides[i];
+  if (!out.known() && !reaches_back) return {};
   // A window that starts in the end padding is dropped.
   if (out.known() && (out.value() - 1) * w.strides[i] >= in.value() + before) return out - 1;
   return out;
