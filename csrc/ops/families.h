@@ -13,6 +13,7 @@ OpList gather_scatter_ops();
 OpList generate_ops();
 OpList image_ops();
 OpList internal_ops();
+OpList logic_ops();
 OpList matmul_ops();
 OpList ml_ops();
 OpList norm_ops();

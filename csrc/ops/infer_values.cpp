@@ -114,6 +114,21 @@ void pass_elements(InferContext& ctx, int input, const std::optional<Shape>& out
   }
 }
 
+void combine_elements(InferContext& ctx, Dim (*combine)(const Dim&, const Dim&)) {
+  const DType dtype = ctx.dtype(0);
+  if (dtype != DType::Int64 && dtype != DType::Int32) return;
+  const auto a = ctx.elements(0);
+  const auto b = ctx.elements(1);
+  if (!a || !b) return;
+  const size_t n = a->size() == 1 ? b->size() : a->size();
+  if (b->size() != 1 && b->size() != n) return;
+  std::vector<Dim> result(n);
+  for (size_t i = 0; i < n; ++i) {
+    result[i] = combine((*a)[a->size() == 1 ? 0 : i], (*b)[b->size() == 1 ? 0 : i]);
+  }
+  ctx.set_elements(0, std::move(result));
+}
+
 void set_like_first(InferContext& ctx, std::optional<Shape> shape) {
   ctx.set(0, ctx.dtype(0), std::move(shape));
 }

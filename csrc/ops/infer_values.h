@@ -37,6 +37,8 @@ int64_t axis_in(InferContext& ctx, int64_t axis, int64_t rank);
 void pass_elements(InferContext& ctx, int input, const std::optional<Shape>& out);
 // Whether `shape` is a scalar or a list of at most kMaxKnown elements; then how many it has.
 [[nodiscard]] std::optional<int64_t> small_list(const std::optional<Shape>& shape);
+// Known elements of a small integer result, from the elements of inputs 0 and 1, broadcast.
+void combine_elements(InferContext& ctx, Dim (*combine)(const Dim&, const Dim&));
 // Sets output 0 to the type of input 0 with `shape`.
 void set_like_first(InferContext& ctx, std::optional<Shape> shape);
 

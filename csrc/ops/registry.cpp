@@ -11,11 +11,30 @@ namespace {
 using Family = OpList (*)();
 
 constexpr Family kFamilies[] = {
-    elementwise_ops, reduce_ops,           softmax_ops,   norm_ops,         matmul_ops,
-    quantize_ops,    attention_ops,        rearrange_ops, resize_ops,       gather_scatter_ops,
-    sort_select_ops, concat_split_pad_ops, conv_pool_ops, control_flow_ops, rnn_ops,
-    sequence_ops,    string_ops,           ml_ops,        signal_ops,       random_ops,
-    image_ops,       internal_ops,         generate_ops,
+    elementwise_ops,
+    logic_ops,
+    reduce_ops,
+    softmax_ops,
+    norm_ops,
+    matmul_ops,
+    quantize_ops,
+    attention_ops,
+    rearrange_ops,
+    resize_ops,
+    gather_scatter_ops,
+    sort_select_ops,
+    concat_split_pad_ops,
+    conv_pool_ops,
+    control_flow_ops,
+    rnn_ops,
+    sequence_ops,
+    string_ops,
+    ml_ops,
+    signal_ops,
+    random_ops,
+    image_ops,
+    internal_ops,
+    generate_ops,
 };
 
 struct Registry {

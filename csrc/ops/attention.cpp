@@ -1,0 +1,152 @@
+// Attention, its linear form, rotary positions and gated activations.
+#include "ops/families.h"
+#include "ops/infer_values.h"
+
+namespace tiercel {
+namespace {
+
+constexpr std::string_view kTensors1 =
+    "float double float16 bfloat16 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool";
+
+// How an operand of rank 3 or 4 is cut into heads.
+struct Heads {
+  Dim batch, heads, length, size;
+};
+
+Heads heads_of(InferContext& ctx, int input, std::string_view count_attribute) {
+  const Shape& shape = *ctx.shape(input);
+  if (shape.size() == 4) return {shape[0], shape[1], shape[2], shape[3]};
+  if (shape.size() != 3) {
+    ctx.fail(concat("input ", input, " has shape ", shape_text(shape), "; expected rank 3 or 4"));
+  }
+  const int64_t count = ctx.attr_int(count_attribute);
+  if (count <= 0) {
+    ctx.fail(concat("operands of rank 3 need attribute ", std::string(count_attribute)));
+  }
+  return {shape[0], Dim(count), shape[1], floor_div(shape[2], Dim(count))};
+}
+
+void attention(InferContext& ctx) {
+  const DType dtype = ctx.dtype(0);
+  for (int i = 0; i < 4; ++i) {
+    if (ctx.has_output(i)) ctx.set(i, i == 2 ? ctx.dtype(2) : i == 1 ? ctx.dtype(1) : dtype);
+  }
+  if (!ctx.has_shape(0) || !ctx.has_shape(1) || !ctx.has_shape(2)) return;
+  const Heads q = heads_of(ctx, 0, "q_num_heads");
+  const Heads k = heads_of(ctx, 1, "kv_num_heads");
+  const Heads v = heads_of(ctx, 2, "kv_num_heads");
+  Dim total = k.length;
+  if (ctx.has_input(4)) {
+    total = ctx.has_shape(4) && ctx.shape(4)->size() == 4 ? (*ctx.shape(4))[2] + total : Dim();
+  }
+  const bool packed = ctx.shape(0)->size() == 3;
+  ctx.set(0, dtype,
+          packed ? Shape{q.batch, q.length, q.heads * v.size}
+                 : Shape{q.batch, q.heads, q.length, v.size});
+  if (ctx.has_output(1)) ctx.set(1, ctx.dtype(1), Shape{k.batch, k.heads, total, k.size});
+  if (ctx.has_output(2)) ctx.set(2, ctx.dtype(2), Shape{v.batch, v.heads, total, v.size});
+  if (ctx.has_output(3)) ctx.set(3, dtype, Shape{q.batch, q.heads, q.length, total});
+}
+
+void linear_attention(InferContext& ctx) {
+  ctx.set(0, ctx.dtype(0));
+  ctx.set(1, ctx.has_input(3) ? ctx.dtype(3) : ctx.dtype(0));
+  if (!ctx.has_shape(0) || !ctx.has_shape(1) || !ctx.has_shape(2)) return;
+  const Heads q = heads_of(ctx, 0, "q_num_heads");
+  const Heads k = heads_of(ctx, 1, "kv_num_heads");
+  const Heads v = heads_of(ctx, 2, "kv_num_heads");
+  ctx.set(0, ctx.dtype(0), Shape{q.batch, q.length, q.heads * v.size});
+  const DType state = ctx.has_input(3) ? ctx.dtype(3) : ctx.dtype(0);
+  ctx.set(1, state, Shape{k.batch, k.heads, k.size, v.size});
+}
+
+void causal_conv(InferContext& ctx) {
+  same_as_first(ctx);
+  ctx.set(1, ctx.dtype(0));
+  if (!ctx.has_shape(0) || !ctx.has_shape(1)) return;
+  const Shape& in = *ctx.shape(0);
+  const Shape& weight = *ctx.shape(1);
+  if (in.size() != 3 || weight.size() != 3) ctx.fail("input and weight must have rank 3");
+  ctx.set(1, ctx.dtype(0), Shape{in[0], in[1], weight[2] - Dim(1)});
+}
+
+}  // namespace
+
+OpList attention_ops() {
+  return {
+      {.name = "Attention",
+       .since = 25,
+       .inputs = {{"Q", "T1"},
+                  {"K", "T1"},
+                  {"V", "T2"},
+                  {"attn_mask", "U", Param::Optional},
+                  {"past_key", "T1", Param::Optional},
+                  {"past_value", "T2", Param::Optional},
+                  {"nonpad_kv_seqlen", "tensor(int64)", Param::Optional}},
+       .outputs = {{"Y", "T1"},
+                   {"present_key", "T1", Param::Optional},
+                   {"present_value", "T2", Param::Optional},
+                   {"qk_matmul_output", "T1", Param::Optional}},
+       .types = {{"T1", "float double float16 bfloat16"},
+                 {"T2", "float double float16 bfloat16"},
+                 {"U", kTensors1}},
+       .attributes = {{"is_causal", AttrDef::Int, false, int64_t{0}},
+                      {"kv_num_heads", AttrDef::Int},
+                      {"left_window_size", AttrDef::Int, false, int64_t{-1}},
+                      {"q_num_heads", AttrDef::Int},
+                      {"qk_matmul_output_mode", AttrDef::Int, false, int64_t{0}},
+                      {"right_window_size", AttrDef::Int, false, int64_t{-1}},
+                      {"scale", AttrDef::Float},
+                      {"softcap", AttrDef::Float, false, 0.0},
+                      {"softmax_precision", AttrDef::Int}},
+       .shape = attention},
+      {.name = "RotaryEmbedding",
+       .since = 23,
+       .inputs = {{"X", "T"},
+                  {"cos_cache", "T"},
+                  {"sin_cache", "T"},
+                  {"position_ids", "M", Param::Optional}},
+       .outputs = {{"Y", "T"}},
+       .types = {{"T", "float float16 bfloat16"}, {"M", "int64"}},
+       .attributes = {{"interleaved", AttrDef::Int, false, int64_t{0}},
+                      {"num_heads", AttrDef::Int},
+                      {"rotary_embedding_dim", AttrDef::Int, false, int64_t{0}}},
+       .shape = same_as_first},
+      {.name = "LinearAttention",
+       .since = 27,
+       .inputs = {{"query", "T"},
+                  {"key", "T"},
+                  {"value", "T"},
+                  {"past_state", "S", Param::Optional},
+                  {"decay", "T", Param::Optional},
+                  {"beta", "T", Param::Optional}},
+       .outputs = {{"output", "T"}, {"present_state", "S"}},
+       .types = {{"T", "float float16 bfloat16"}, {"S", "float float16 bfloat16"}},
+       .attributes = {{"chunk_size", AttrDef::Int, false, int64_t{64}},
+                      {"kv_num_heads", AttrDef::Int, true},
+                      {"q_num_heads", AttrDef::Int, true},
+                      {"scale", AttrDef::Float, false, 0.0},
+                      {"update_rule", AttrDef::String, false, std::string("gated_delta")}},
+       .shape = linear_attention},
+      {.name = "CausalConvWithState",
+       .since = 27,
+       .inputs = {{"input", "T"},
+                  {"weight", "T"},
+                  {"bias", "T", Param::Optional},
+                  {"past_state", "T", Param::Optional}},
+       .outputs = {{"output", "T"}, {"present_state", "T"}},
+       .types = {{"T", "float float16 bfloat16"}},
+       .attributes = {{"activation", AttrDef::String, false, std::string("none")}},
+       .shape = causal_conv},
+      {.name = "SwiGLU",
+       .since = 28,
+       .inputs = {{"A", "T"}, {"B", "T"}},
+       .outputs = {{"Y", "T"}},
+       .types = {{"T", "float double float16 bfloat16"}},
+       .attributes = {{"alpha", AttrDef::Float, false, 1.0}},
+       .shape = same_as_first,
+       .facts = kElementwise},
+  };
+}
+
+}  // namespace tiercel
