@@ -1,0 +1,163 @@
+// Runs a regular expression as a set of threads that step over the text together.
+#include "base/regex.h"
+
+#include <utility>
+
+#include "base/error.h"
+#include "base/regex_parser.h"
+
+namespace tiercel {
+
+uint32_t next_code_point(std::string_view text, size_t& at) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  const uint32_t first = byte(at++);
+  const int more = first >= 0xf0 && first < 0xf8 ? 3 : first >= 0xe0 ? 2 : first >= 0xc2 ? 1 : 0;
+  if (first < 0xc2 || first >= 0xf8 || at + static_cast<size_t>(more) > text.size()) return first;
+  uint32_t c = first & (0x3fU >> more);
+  for (int i = 0; i < more; ++i) {
+    if ((byte(at + static_cast<size_t>(i)) & 0xc0) != 0x80) return first;
+    c = c << 6 | (byte(at + static_cast<size_t>(i)) & 0x3f);
+  }
+  at += static_cast<size_t>(more);
+  return c;
+}
+
+void append_code_point(std::string& text, uint32_t c) {
+  const auto put = [&](uint32_t byte) { text.push_back(static_cast<char>(byte)); };
+  if (c < 0x80) return put(c);
+  if (c < 0x800) {
+    put(0xc0 | c >> 6);
+  } else if (c < 0x10000) {
+    put(0xe0 | c >> 12);
+    put(0x80 | (c >> 6 & 0x3f));
+  } else {
+    put(0xf0 | c >> 18);
+    put(0x80 | (c >> 12 & 0x3f));
+    put(0x80 | (c >> 6 & 0x3f));
+  }
+  put(0x80 | (c & 0x3f));
+}
+
+namespace {
+
+bool is_word(uint32_t c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+// Whether a word begins or ends between the bytes before and behind `at`.
+bool word_edge(std::string_view text, size_t at) {
+  const bool before = at > 0 && is_word(static_cast<unsigned char>(text[at - 1]));
+  const bool behind = at < text.size() && is_word(static_cast<unsigned char>(text[at]));
+  return before != behind;
+}
+
+}  // namespace
+
+// The steps that wait for a code point at one place of the text.
+class Regex::Threads {
+ public:
+  explicit Threads(const Regex& regex) : regex_(regex), seen_(regex.steps_.size(), 0) {}
+
+  void clear() {
+    waiting.clear();
+    matched = false;
+    ++mark_;
+  }
+
+  // Follows splits, jumps and assertions from `step`.
+  void add(int32_t step, std::string_view text, size_t at) {
+    open_.push_back(step);
+    while (!open_.empty()) {
+      const int32_t id = open_.back();
+      open_.pop_back();
+      if (std::exchange(seen_[static_cast<size_t>(id)], mark_) == mark_) continue;
+      const Step& s = regex_.steps_[static_cast<size_t>(id)];
+      bool passes = true;
+      switch (s.kind) {
+        case Step::Kind::Set:
+          waiting.push_back(id);
+          continue;
+        case Step::Kind::Match:
+          matched = true;
+          continue;
+        case Step::Kind::Split:
+          open_.push_back(s.b);
+          open_.push_back(s.a);
+          continue;
+        case Step::Kind::Jump:
+          open_.push_back(s.a);
+          continue;
+        case Step::Kind::Begin:
+          passes = at == 0;
+          break;
+        case Step::Kind::End:
+          passes = at == text.size();
+          break;
+        case Step::Kind::WordEdge:
+          passes = word_edge(text, at);
+          break;
+        case Step::Kind::NoWordEdge:
+          passes = !word_edge(text, at);
+          break;
+      }
+      if (passes) open_.push_back(id + 1);
+    }
+  }
+
+  std::vector<int32_t> waiting;
+  bool matched = false;
+
+ private:
+  const Regex& regex_;
+  std::vector<uint64_t> seen_;  // the mark of the last visit
+  std::vector<int32_t> open_;
+  uint64_t mark_ = 0;
+};
+
+Regex::Regex(std::string_view pattern) {
+  RegexProgram program = parse_regex(pattern);
+  steps_ = std::move(program.steps);
+  ranges_ = std::move(program.ranges);
+}
+
+bool Regex::in_set(const Step& step, uint32_t c) const {
+  for (int32_t i = step.a; i < step.b; ++i) {
+    const Range& range = ranges_[static_cast<size_t>(i)];
+    if (c >= range.low && c <= range.high) return !step.negated;
+  }
+  return step.negated;
+}
+
+std::optional<size_t> Regex::longest(std::string_view text, size_t begin) const {
+  Threads now(*this), next(*this);
+  now.clear();
+  now.add(0, text, begin);
+  std::optional<size_t> end;
+  if (now.matched) end = begin;
+  for (size_t at = begin; at < text.size() && !now.waiting.empty();) {
+    const uint32_t c = next_code_point(text, at);
+    next.clear();
+    for (int32_t id : now.waiting) {
+      if (in_set(steps_[static_cast<size_t>(id)], c)) next.add(id + 1, text, at);
+    }
+    if (next.matched) end = at;
+    std::swap(now.waiting, next.waiting);
+  }
+  return end;
+}
+
+bool Regex::matches(std::string_view text) const {
+  const auto end = longest(text, 0);
+  return end && *end == text.size();
+}
+
+std::optional<Regex::Match> Regex::search(std::string_view text, size_t from) const {
+  for (size_t begin = from; begin <= text.size();) {
+    if (const auto end = longest(text, begin)) return Match{begin, *end};
+    if (begin == text.size()) break;
+    static_cast<void>(next_code_point(text, begin));
+  }
+  return std::nullopt;
+}
+
+}  // namespace tiercel
