@@ -7,6 +7,8 @@ namespace tiercel {
 OpList attention_ops();
 OpList concat_split_pad_ops();
 OpList control_flow_ops();
+OpList contrib_ops();
+OpList contrib_quantized_ops();
 OpList conv_pool_ops();
 OpList elementwise_ops();
 OpList gather_scatter_ops();
@@ -15,6 +17,7 @@ OpList image_ops();
 OpList internal_ops();
 OpList logic_ops();
 OpList matmul_ops();
+OpList ml_internal_ops();
 OpList ml_ops();
 OpList norm_ops();
 OpList quantize_ops();

@@ -3,6 +3,7 @@
 #include "ops/op_def.h"
 
 namespace tiercel {
+
 namespace {
 
 constexpr std::string_view kMaps =
@@ -41,10 +42,9 @@ int64_t set_labels(InferContext& ctx, std::string_view ints, std::string_view te
   return static_cast<int64_t>(names ? names->size() : numbers ? numbers->size() : 0);
 }
 
-// Scores have one column per class; a lone class is scored as a pair.
+// Scores have one column per class.
 void set_scores(InferContext& ctx, int64_t classes) {
-  if (!ctx.has_output(1)) return;
-  ctx.set(1, DType::Float, Shape{rows(ctx), classes == 1 ? Dim(2) : Dim(classes)});
+  if (ctx.has_output(1)) ctx.set(1, DType::Float, Shape{rows(ctx), classes});
 }
 
 void tree_classifier(InferContext& ctx) {
@@ -59,7 +59,6 @@ void tree_ensemble(InferContext& ctx) {
   ctx.set(0, ctx.dtype(0), Shape{rows(ctx), ctx.attr_int("n_targets", 1)});
 }
 
-// Coefficients hold one row per score; a single row still decides between two classes.
 void linear_classifier(InferContext& ctx) {
   set_scores(ctx, set_labels(ctx, "classlabels_ints", "classlabels_strings"));
 }

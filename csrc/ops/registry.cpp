@@ -33,6 +33,9 @@ constexpr Family kFamilies[] = {
     signal_ops,
     random_ops,
     image_ops,
+    ml_internal_ops,
+    contrib_ops,
+    contrib_quantized_ops,
     internal_ops,
     generate_ops,
 };
