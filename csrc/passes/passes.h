@@ -5,6 +5,8 @@
 namespace tiercel::passes {
 
 bool infer(Graph& graph, PassContext& context);  // types, shapes and known elements
+bool expand(Graph& graph,
+            PassContext& context);  // operators made of others become the nodes that they mean
 bool fold(Graph& graph, PassContext& context);   // constant folding
 bool cse(Graph& graph, PassContext& context);    // equal nodes and equal small constants become one
 bool dce(Graph& graph, PassContext& context);    // nodes and values that nothing uses

@@ -11,6 +11,7 @@ using namespace passes;
 
 constexpr Pass kGeneric[] = {
     {"infer", DisableAll, infer},
+    {"expand", DisableAll, expand},
     {"fold", Basic, fold},
     {"simplify", Basic, simplify},
     {"cse", Basic, cse},
