@@ -1,4 +1,5 @@
-// Operators on values that compiled kernels cannot hold (strings, sequences, optionals, maps): plain C++ functions in explicit lists.
+// Operators on values that compiled kernels cannot hold (strings, sequences, optionals, maps):
+// plain C++ functions in explicit lists.
 #pragma once
 #include <memory>
 #include <span>
