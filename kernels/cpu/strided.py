@@ -10,6 +10,7 @@ from _lang import inline
 CHUNK = 4096  # elements of one unit of a copy
 
 
+@inline
 def view_bytes(rank):
     """Bytes of a view of at most `rank` axes."""
     return 8 + 24 * rank

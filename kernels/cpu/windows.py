@@ -2,9 +2,7 @@
 node.
 """
 
-from types import SimpleNamespace
-
-from _lang import inline
+from _lang import inline, namespace
 
 # In this order, first among the attributes of every kernel that uses `window`.
 WINDOW = (
@@ -106,7 +104,8 @@ def window(k, weight=-1):
         """The end of the output columns whose input column lies left of the end of the input."""
         return min(max((width - 1 - shift) // step + 1, 0), columns)
 
-    return SimpleNamespace(
+    return namespace(
+        "window",
         stride=stride,
         dilation=dilation,
         extent=extent,

@@ -1,0 +1,9 @@
+"""The kernel language: SIMD types, access to the call, and declarations. kernels/README.md describes it."""
+
+from _lang.decorators import inline, kernel, namespace, parts, tile
+from _lang.dtypes import BYTES, FLOATS, INTEGERS, NUMBERS
+
+__all__ = [
+    *("BYTES", "FLOATS", "INTEGERS", "NUMBERS"),
+    *("inline", "kernel", "namespace", "parts", "tile"),
+]
