@@ -93,7 +93,8 @@ class InferContext {
   [[nodiscard]] std::optional<std::vector<int64_t>> attr_ints(std::string_view name) const;
   [[nodiscard]] bool has_attr(std::string_view name) const;
 
-  void set_type(int output, Type type);  // merges with what is known; a clash throws Error(InvalidGraph)
+  // Merges with what is declared; where shapes clash the operator is right, another element type throws Error(InvalidGraph).
+  void set_type(int output, Type type);
   void set(int output, DType dtype, std::optional<Shape> shape = std::nullopt);
   void set_elements(int output, std::vector<Dim> elements);
   // An extent that depends on the data: its upper bound when memory is about to be allocated (at_run), else unknown.

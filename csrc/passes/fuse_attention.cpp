@@ -1,4 +1,5 @@
-// Softmax(QK · scale + mask)V as frameworks export it becomes Attention, with heads in its 3-D form.
+// Softmax(QK · scale + mask)V as frameworks export it becomes Attention, with heads in its 3-D
+// form.
 #include <algorithm>
 #include <utility>
 
@@ -124,14 +125,20 @@ bool fuse_at(Graph& graph, NodeId root, const P& pattern) {
   return false;
 }
 
-// [batch, sequence, heads, size] whose transpose is `id`; kNone when it is no such transpose.
+// What the transpose that swaps heads and sequence made `id` of; kNone when it is no such
+// transpose.
 ValueId before_head_transpose(const Graph& graph, ValueId id) {
   const NodeId made_by = graph.value(id).producer;
   if (made_by == kNone || !is_op(graph.node(made_by), "Transpose")) return kNone;
   const auto* perm = graph.node(made_by).attributes.get<std::vector<int64_t>>("perm");
-  if (!perm || *perm != std::vector<int64_t>{0, 2, 1, 3}) return kNone;
-  const ValueId source = graph.node(made_by).inputs[0];
-  const Shape* shape = shape_of(graph, source);
+  const bool swaps = perm && *perm == std::vector<int64_t>{0, 2, 1, 3};
+  return swaps ? graph.node(made_by).inputs[0] : kNone;
+}
+
+// [batch, sequence, heads, size] with known heads and size, before it was transposed.
+ValueId split_heads(const Graph& graph, ValueId id) {
+  const ValueId source = before_head_transpose(graph, id);
+  const Shape* shape = source == kNone ? nullptr : shape_of(graph, source);
   return shape && (*shape)[2].known() && (*shape)[3].known() ? source : kNone;
 }
 
@@ -162,7 +169,7 @@ bool fuse_heads_at(Graph& graph, NodeId id) {
   if (after == kNone) return false;
   std::vector<ValueId> sources;
   for (size_t i = 0; i < 3; ++i) {
-    sources.push_back(before_head_transpose(graph, attention.inputs[i]));
+    sources.push_back(split_heads(graph, attention.inputs[i]));
     if (sources.back() == kNone) return false;
   }
   const Shape q = *shape_of(graph, sources[0]);

@@ -65,6 +65,18 @@ std::string refusal(const Node& node, std::string_view why) {
   return concat(node.op_type, ": ", std::string(why));
 }
 
+struct TileName {
+  std::string_view domain, op;
+};
+
+// A choice that would cost both ways in one kernel has a kernel for each.
+TileName tile_name(const Node& node) {
+  const auto* approximate = node.attributes.get<std::string>("approximate");
+  if (node.op_type == "Gelu" && approximate && *approximate == "tanh")
+    return {"tiercel", "GeluTanh"};
+  return {node.domain, node.op_type};
+}
+
 class Compiler {
  public:
   explicit Compiler(const Body& body) : body_(body) {}
@@ -145,10 +157,11 @@ class Compiler {
   }
 
   int add_params(const TclTile* tile, const Node* node);
-  std::optional<int> emit(const Node& node, std::string_view op, std::vector<int> operands,
-                          std::span<const DType> types, DType result);
+  std::optional<int> emit_op(std::string_view domain, std::string_view op, const Node& node,
+                             std::vector<int> operands, std::span<const DType> types, DType result);
   std::optional<int> absent_operand(const Node& node, size_t i, DType dtype);
   std::optional<std::string> emit_node(const Node& node);
+  std::optional<std::string> emit_cast(const Node& node, DType result);
   std::optional<std::string> emit_chain(const Node& node, std::string_view op);
   void place_temporaries(PointwiseProgram& program, std::vector<int>& place);
 
@@ -201,14 +214,15 @@ int Compiler::add_params(const TclTile* tile, const Node* node) {
 }
 
 // The tile for these types, else for the widened ones; operands are converted to what it takes.
-std::optional<int> Compiler::emit(const Node& node, std::string_view op, std::vector<int> operands,
-                                  std::span<const DType> types, DType result) {
+std::optional<int> Compiler::emit_op(std::string_view domain, std::string_view op, const Node& node,
+                                     std::vector<int> operands, std::span<const DType> types,
+                                     DType result) {
   std::vector<DType> takes(types.begin(), types.end());
-  const TclTile* tile = find_tile(node.domain, op, types_text(takes, result));
+  const TclTile* tile = find_tile(domain, op, types_text(takes, result));
   if (!tile) {
     std::transform(takes.begin(), takes.end(), takes.begin(), widened);
     result = widened(result);
-    tile = find_tile(node.domain, op, types_text(takes, result));
+    tile = find_tile(domain, op, types_text(takes, result));
   }
   if (!tile || operands.size() > 3) return std::nullopt;
   Step step{tile, -1, {-1, -1, -1}, 0};
@@ -287,9 +301,22 @@ std::optional<std::string> Compiler::emit_node(const Node& node) {
     register_of_[out] = operands[0];
     return std::nullopt;
   }
-  const std::optional<int> made = emit(node, node.op_type, operands, types, result);
+  const TileName name = tile_name(node);
+  const std::optional<int> made = emit_op(name.domain, name.op, node, operands, types, result);
   if (!made) return refusal(node, concat("no tile kernel for ", types_text(types, result)));
   register_of_[out] = *made;
+  return std::nullopt;
+}
+
+// CastLike reads the type alone of its second operand.
+std::optional<std::string> Compiler::emit_cast(const Node& node, DType result) {
+  const std::optional<int> from = find(node.inputs[0]);
+  if (!from) return refusal(node, "its operand is neither an input nor one element");
+  const DType dtype = body_.graph.value(node.inputs[0]).type.dtype;
+  const std::optional<int> made =
+      dtype == result ? from : emit_op("", "Cast", node, {*from}, {&dtype, 1}, result);
+  if (!made) return refusal(node, concat("no tile kernel for ", types_text({&dtype, 1}, result)));
+  register_of_[node.outputs[0]] = *made;
   return std::nullopt;
 }
 
@@ -303,7 +330,7 @@ std::optional<std::string> Compiler::emit_chain(const Node& node, std::string_vi
     const std::optional<int> next = in == kNone ? std::nullopt : find(in);
     if (!next) return refusal(node, "an operand is neither an input nor one element");
     const DType types[] = {result, result};
-    total = total ? emit(node, op, {*total, *next}, types, result) : next;
+    total = total ? emit_op("", op, node, {*total, *next}, types, result) : next;
     if (!total) return refusal(node, concat("no tile kernel for ", types_text(types, result)));
   }
   if (!total) return refusal(node, "has no operands");
@@ -313,7 +340,7 @@ std::optional<std::string> Compiler::emit_chain(const Node& node, std::string_vi
     const auto single = static_cast<float>(n);
     const int count = result == DType::Double ? add_constant(&n, DType::Double)
                                               : add_constant(&single, DType::Float);
-    total = emit(node, "Div", {*total, count}, types, result);
+    total = emit_op("", "Div", node, {*total, count}, types, result);
     if (!total) return refusal(node, concat("no tile kernel for ", types_text(types, result)));
   }
   register_of_[node.outputs[0]] = *total;

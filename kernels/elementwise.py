@@ -1,0 +1,237 @@
+"""Elementwise operators over SIMD values: one line each; tiles for every dtype are compiled from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from _lang import tile
+
+REAL = "float double"
+SIGNED = "int8 int16 int32 int64"
+UNSIGNED = "uint8 uint16 uint32 uint64"
+WHOLE = f"{SIGNED} {UNSIGNED}"
+NUMBER = f"{REAL} {WHOLE}"
+ANY = f"{NUMBER} bool"
+
+SQRT_HALF = 0.7071067811865476
+SQRT_2_OVER_PI = 0.7978845608028654
+
+
+def _negative(x: Any, below: Any, otherwise: Any) -> Any:
+    """`below` where x < 0, else `otherwise` (also for NaN)."""
+    return x.compare("<", 0).select(below, otherwise)
+
+
+def _softplus(v: Any, x: Any) -> Any:
+    """log(1 + e^x) without overflow."""
+    tail = v.exp(-v.abs(x))
+    return v.max(x, x.const(0)) + (v.log1p(tail) if x.element == "double" else v.log(tail + 1.0))
+
+
+def _mish(v: Any, x: Any) -> Any:
+    """x tanh(log(1 + e)) = x (e² + 2e) / (e² + 2e + 2), e = e^x; from 20 on the quotient is 1."""
+    e = v.exp(v.min(x, x.const(20.0)))
+    n = e * (e + 2.0)
+    return x * (n / (n + 2.0))
+
+
+def _gelu(v: Any, x: Any) -> Any:
+    return x * 0.5 * (v.erf(x * SQRT_HALF) + 1.0)
+
+
+def _gelu_tanh(v: Any, x: Any) -> Any:
+    """0.5 (1 + tanh t) is the sigmoid of 2t."""
+    t = x * (SQRT_2_OVER_PI * 2.0) * v.fma(x * x, x.const(0.044715), x.const(1.0))
+    return x * v.sigmoid(t)
+
+
+def _sign(x: Any) -> Any:
+    one, zero = x.const(1), x.const(0)
+    positive = x.compare(">", 0).select(one, zero)
+    signed = x.compare("<", 0).select(x.const(-1), positive) if x.is_signed else positive
+    return x.compare("!=", x).select(x, signed) if x.is_float else signed
+
+
+def _divide(x: Any, y: Any) -> Any:
+    """Quotient towards zero. Whole numbers over zero are zero, the least over -1 wraps: no traps."""
+    if x.is_float:
+        return x / y
+    by_zero = y.compare("==", 0)
+    if not x.is_signed:
+        return by_zero.select(x.const(0), x / by_zero.select(y.const(1), y))
+    minus = y.compare("==", -1)
+    safe = by_zero.select(y.const(1), minus.select(y.const(1), y))
+    return by_zero.select(x.const(0), minus.select(-x, x / safe))
+
+
+def _modulo(v: Any, x: Any, y: Any, fmod: Any) -> Any:
+    """fmod: the sign of x, as in C; else the sign of y, as in Python."""
+    if x.is_float:
+        return v.fmod(x, y)
+    rest = x - _divide(x, y) * y
+    if not x.is_signed:
+        return rest
+    other = (rest ^ y).compare("<", 0) & rest.compare("!=", 0) & fmod.compare("==", 0)
+    return other.select(rest + y, rest)
+
+
+def _shift(x: Any, y: Any, direction: Any) -> Any:
+    """Bits beyond the width are gone: zero."""
+    bits = {"uint8": 8, "uint16": 16, "uint32": 32, "uint64": 64}[x.element]
+    inside = y.compare("<", bits)
+    by = inside.select(y, y.const(0))
+    shifted = direction.compare("==", 0).select(x << by, x >> by)
+    return inside.select(shifted, x.const(0))
+
+
+def _power(v: Any, x: Any, y: Any) -> Any:
+    """Whole powers go through double and are cut off."""
+    if x.is_float:
+        return v.pow(x, y.to(x.element))
+    return v.pow(x.to("double"), y.to("double")).to("int64").to(x.element)
+
+
+def _shrink(x: Any, bias: Any, lambd: Any) -> Any:
+    above = x.compare(">", lambd).select(x - bias, x.const(0))
+    return x.compare("<", -lambd).select(x + bias, above)
+
+
+def _selu(v: Any, x: Any, alpha: Any, gamma: Any) -> Any:
+    return gamma * x.compare("<=", 0).select(alpha * (v.exp(x) - 1.0), x)
+
+
+def _celu(v: Any, x: Any, alpha: Any) -> Any:
+    return _negative(x, alpha * (v.exp(x / alpha) - 1.0), x)
+
+
+def _is_infinite(x: Any, negative: Any, positive: Any) -> Any:
+    up = x.compare("==", float("inf")) & positive.compare("!=", 0)
+    return up | (x.compare("==", float("-inf")) & negative.compare("!=", 0))
+
+
+def _clip(v: Any, x: Any, low: Any, high: Any) -> Any:
+    return v.min(v.max(x, low), high)
+
+
+def _hard_sigmoid(v: Any, x: Any, alpha: Any, beta: Any) -> Any:
+    return v.max(v.min(v.fma(x, alpha, beta), x.const(1)), x.const(0))
+
+
+def _hard_swish(v: Any, x: Any) -> Any:
+    return x * v.max(v.min(v.fma(x, x.const(1 / 6), x.const(0.5)), x.const(1)), x.const(0))
+
+
+def _named(name: str) -> Any:
+    """The function of that name in the vector family."""
+    return lambda v, x: getattr(v, name)(x)
+
+
+def _comparison(sign: str) -> Any:
+    return lambda v, x, y: x.compare(sign, y)
+
+
+# Functions of one real number.
+for _name in "acos acosh asin asinh atan atanh cos cosh sin sinh tan".split():
+    tile(_name.capitalize(), REAL, _named(_name))
+for _name in "ceil erf exp floor log sigmoid sqrt tanh".split():
+    tile(_name.capitalize(), REAL, _named(_name))
+tile("Round", REAL, lambda v, x: v.rint(x))
+tile("Reciprocal", REAL, lambda v, x: 1.0 / x)
+tile("Softplus", REAL, _softplus)
+tile("Softsign", REAL, lambda v, x: x / (v.abs(x) + 1.0))
+tile("Mish", REAL, _mish)
+tile("Gelu", REAL, _gelu)
+tile("GeluTanh", REAL, _gelu_tanh, domain="tiercel")
+tile("HardSwish", REAL, _hard_swish)
+tile("HardSigmoid", REAL, _hard_sigmoid, attributes=("alpha", "beta"))
+tile(
+    *("Elu", REAL, lambda v, x, a: _negative(x, a * (v.exp(x) - 1.0), x)),
+    attributes=("alpha",),
+)
+tile("Celu", REAL, _celu, attributes=("alpha",))
+tile("Selu", REAL, _selu, attributes=("alpha", "gamma"))
+tile("LeakyRelu", REAL, lambda v, x, a: _negative(x, x * a, x), attributes=("alpha",))
+tile(
+    *("ThresholdedRelu", REAL, lambda v, x, a: x.compare(">", a).select(x, x.const(0))),
+    attributes=("alpha",),
+)
+tile("Swish", REAL, lambda v, x, a: x * v.sigmoid(x * a), attributes=("alpha",))
+tile("SwiGLU", REAL, lambda v, x, y, a: x * v.sigmoid(x * a) * y, attributes=("alpha",))
+tile("IsNaN", REAL, lambda v, x: x.compare("!=", x), result="bool")
+tile(
+    *("IsInf", REAL, lambda v, x, n, p: _is_infinite(x, n, p)),
+    attributes=("detect_negative", "detect_positive"),
+    result="bool",
+)
+
+# Functions of one number of any type.
+tile("Abs", NUMBER, lambda v, x: v.abs(x))
+tile("Neg", f"{REAL} {SIGNED}", lambda v, x: -x)
+tile("Sign", NUMBER, lambda v, x: _sign(x))
+tile("Relu", f"{REAL} {SIGNED}", lambda v, x: v.max(x, x.const(0)))
+tile("Shrink", NUMBER, lambda v, x, b, d: _shrink(x, b, d), attributes=("bias", "lambd"))
+tile("BitwiseNot", WHOLE, lambda v, x: ~x)
+tile("Not", "bool", lambda v, x: x ^ 1)
+
+# Two numbers.
+tile("Add", NUMBER, lambda v, x, y: x + y)
+tile("Sub", NUMBER, lambda v, x, y: x - y)
+tile("Mul", NUMBER, lambda v, x, y: x * y)
+tile("Div", NUMBER, lambda v, x, y: _divide(x, y))
+tile("Max", NUMBER, lambda v, x, y: v.max(x, y))
+tile("Min", NUMBER, lambda v, x, y: v.min(x, y))
+tile("Mod", NUMBER, _modulo, attributes=("fmod",))
+tile("PRelu", f"{REAL} int32 int64 uint32 uint64", lambda v, x, s: _negative(x, x * s, x))
+tile(
+    *("BitShift", UNSIGNED, lambda v, x, y, d: _shift(x, y, d)),
+    attributes=("direction:LEFT|RIGHT",),
+)
+for _name, _build in (
+    ("BitwiseAnd", lambda v, x, y: x & y),
+    ("BitwiseOr", lambda v, x, y: x | y),
+    ("BitwiseXor", lambda v, x, y: x ^ y),
+):
+    tile(_name, WHOLE, _build)
+    tile(_name.removeprefix("Bitwise"), "bool", _build)
+for _base in ("float", "double", "int32", "int64"):
+    for _exponent in ("float", "double", *WHOLE.split()):
+        tile("Pow", f"{_base},{_exponent}->{_base}", _power)
+for _name, _sign_text, _types in (
+    *(("Equal", "==", ANY), ("Less", "<", NUMBER), ("LessOrEqual", "<=", NUMBER)),
+    *(("Greater", ">", NUMBER), ("GreaterOrEqual", ">=", NUMBER)),
+):
+    tile(_name, _types, _comparison(_sign_text), result="bool")
+
+# Three operands.
+tile("Clip", NUMBER, _clip)
+for _name in ANY.split():
+    tile(
+        *("Where", f"bool,{_name},{_name}->{_name}"),
+        lambda v, c, x, y: c.compare("!=", 0).select(x, y),
+    )
+
+
+def _cast(target: str) -> Any:
+    """Between types: fractions are cut off, integers wrap, and what is not zero is true."""
+
+    def build(v: Any, x: Any) -> Any:
+        if x.element == "bool":
+            x = x.to("uint8")
+        if target == "bool":
+            return x.compare("!=", 0)
+        if target in ("float16", "bfloat16"):
+            return x.to("float")
+        if x.is_float and target in ("int8", "int16", "uint8", "uint16"):
+            return x.to("int32").to(target)
+        if x.is_float and target == "uint32":
+            return x.to("int64").to(target)
+        return x.to(target)
+
+    return build
+
+
+_CASTS = [*NUMBER.split(), "bool", "float16", "bfloat16"]
+for _from in _CASTS:
+    for _to in _CASTS:
+        if _from != _to:
+            tile("Cast", f"{_from}->{_to}", _cast(_to))
