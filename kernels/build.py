@@ -1,18 +1,239 @@
-"""Compile every declared kernel for every instruction set and write the archive and the kernel table that libtiercel links."""
-import argparse
-import pathlib
-import subprocess
+"""Compile every declared kernel and write the archive and the kernel table that libtiercel links.
 
-parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--out", type=pathlib.Path, required=True)
-parser.add_argument("--isas", default="")
-parser.add_argument("--cache", default="")
-args = parser.parse_args()
-args.out.mkdir(parents=True, exist_ok=True)
-(args.out / "kernel_table.c").write_text("""#include <stddef.h>
-#include "tiercel/kernel.h"
-static const TclKernelLibrary library = {TCL_KERNEL_ABI, NULL, 0, NULL, 0};
-const TclKernelLibrary* tcl_builtin_kernels(void) { return &library; }
-""")
-(args.out / "libtiercel_kernels.a").unlink(missing_ok=True)
-subprocess.run(["ar", "rcs", args.out / "libtiercel_kernels.a"], check=True)
+Objects are cached by content: the texts of the declaring file and of everything that it imports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE / "cpu")]
+
+# libm, memory functions, and what the C start-up objects bring.
+ALLOWED = re.compile(
+    r"^(mem(cpy|move|set|cmp)|_GLOBAL_OFFSET_TABLE_|"
+    r"(sin|cos|tan|asin|acos|atan|sinh|cosh|tanh|asinh|acosh|atanh|exp|exp2|expm1|log|log2|log10|"
+    r"log1p|pow|cbrt|erf|erfc|lgamma|tgamma|fmod|atan2|sqrt|floor|ceil|rint|nearbyint|round|trunc|"
+    r"fma|ldexp|frexp|hypot|copysign|sincos)f?)$"
+)
+
+
+def declare() -> None:
+    """Import every kernel file, in alphabetical order."""
+    for path in sorted((HERE / "cpu").glob("*.py")):
+        importlib.import_module(path.stem)
+    if (HERE / "elementwise.py").exists():
+        importlib.import_module("elementwise")
+
+
+def sources(path: pathlib.Path, seen: dict[str, str]) -> None:
+    """The texts of a kernel file and of the kernel files that it imports."""
+    if str(path) in seen:
+        return
+    text = seen[str(path)] = path.read_text()
+    for name in re.findall(r"^(?:from|import) (\w+)", text, re.M):
+        other = HERE / "cpu" / f"{name}.py"
+        if other.exists():
+            sources(other, seen)
+
+
+def language() -> str:
+    """What every object depends on."""
+    import llvmlite
+    import numba
+
+    texts = [p.read_text() for p in sorted((HERE / "_lang").glob("*.py"))]
+    return "".join([numba.__version__, llvmlite.__version__, *texts])
+
+
+def key_of(file: str, shared: str, *facts: object) -> str:
+    seen: dict[str, str] = {}
+    sources(pathlib.Path(file), seen)
+    text = shared + "".join(seen[p] for p in sorted(seen)) + repr(facts)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def compile_kernel(index: int, isas: list[str], cache: pathlib.Path, shared: str) -> list[dict]:
+    """Every instantiation of one declaration: its table rows, with their objects in the cache."""
+    from _lang import emit
+    from _lang.decorators import SIGNATURES, TABLE, Kernel
+    from _lang.isas import BASELINE
+
+    row = TABLE.kernels[index]
+    made = []
+    for bound in row.instantiations(isas[0]):
+        for isa in row.isas_here(isas):
+            name = f"tcl_{row.op}_{row.variant}_{'_'.join(bound.values())}_{isa}".lower()
+            prefix = re.sub(r"\W", "_", name)
+            k = Kernel(bound, isa, prefix)
+            parts = row.build(k)
+            functions = {n: f"{prefix}_{n}" for n in parts.functions}
+            portable = not k.__dict__["_uses_isa"] and row.isas is None
+            if portable and isa != BASELINE:
+                continue
+            key = key_of(row.file, shared, row.op, row.domain, row.variant, bound, isa)
+            target = cache / f"{key}.o"
+            if not target.exists():
+                try:
+                    given = parts.functions.items()
+                    texts = [emit.lower(functions[n], f, SIGNATURES[n]) for n, f in given]
+                    inner = k.__dict__["_outlined"]
+                    texts += [emit.lower(s, f, sig) for s, (f, sig) in inner.items()]
+                    write(target, emit.emit(texts, isa, inner))
+                except Exception as error:
+                    raise RuntimeError(f"{row.file}: {row.op} {bound} {isa}: {error}") from None
+            made.append(
+                {"bound": bound, "isa": isa, "object": str(target), "functions": functions}
+                | {"phases": parts.phases}
+            )
+    return made
+
+
+def compile_tiles(indices: list[int], isas: list[str], cache: pathlib.Path, shared: str) -> list:
+    """Tiles by (index, isa): symbol and object. One object for all of them and one
+    instruction set.
+    """
+    from _lang import emit, tiles
+    from _lang.decorators import TABLE
+
+    made = []
+    for isa in [i for i in isas if i in ("v4", "v3", "neon")]:
+        symbols = {i: f"tcl_tile_{i}_{isa}" for i in indices}
+        file = TABLE.tiles[indices[0]].file
+        target = cache / f"{key_of(file, shared, indices, isa)}.o"
+        if not target.exists():
+            texts = [tiles.lower_tile(symbols[i], TABLE.tiles[i], isa) for i in indices]
+            write(target, emit.emit(texts, isa))
+        made += [(i, isa, symbols[i], str(target)) for i in indices]
+    return made
+
+
+def write(target: pathlib.Path, data: bytes) -> None:
+    """Whole or not at all: other builds may read the cache."""
+    draft = target.with_suffix(f".{os.getpid()}")
+    draft.write_bytes(data)
+    draft.replace(target)
+
+
+def c_list(items: object) -> str:
+    """A NULL-terminated array of C strings."""
+    texts = [f'"{item}", ' for item in items]  # type: ignore[attr-defined]
+    return f"(const char* const[]){{{''.join(texts)}NULL}}"
+
+
+def table_text(kernels: list, tiles: list) -> str:
+    """kernel_table.c"""
+    from _lang.decorators import TABLE
+
+    lines = ["#include <stddef.h>", '#include "tiercel/kernel.h"']
+    rows = []
+    order = ("run", "units", "workspace", "scratch", "work", "supports", "pack_size", "pack")
+    kinds = ("Run", "Units", "Size", "Size", "Size", "Supports", "PackSize", "Pack")
+    results = {"Run": "int32_t", "Supports": "int32_t", "Pack": "int32_t"}
+    arguments = {
+        "Run": "TclCall*, int64_t, int64_t, int64_t, void*",
+        "Units": "TclCall*, int64_t",
+        "PackSize": "TclCall*, int64_t",
+        "Pack": "TclCall*, int64_t, void*",
+    }
+    for index, made in kernels:
+        row = TABLE.kernels[index]
+        for one in made:
+            cells = []
+            for name, kind in zip(order, kinds, strict=True):
+                symbol = one["functions"].get(name)
+                cells.append(symbol or "NULL")
+                if symbol:
+                    result, given = results.get(kind, "int64_t"), arguments.get(kind, "TclCall*")
+                    lines.append(f"{result} {symbol}({given});")
+            types = ";".join(f"{p}={t}" for p, t in one["bound"].items())
+            flags = int(row.inplace) + 2 * int(row.epilogue)
+            reasons = c_list(("", *row.reasons))
+            rows.append(
+                f'  {{"{row.domain}", "{row.op}", "{row.variant}", "{one["isa"]}", "{types}", '
+                f"{c_list(row.attributes)}, {reasons}, {one['phases']}, "
+                f"{', '.join(cells)}, {flags}}},"
+            )
+    tile_rows = []
+    for index, isa, symbol, _ in tiles:
+        row = TABLE.tiles[index]
+        lines.append(
+            f"void {symbol}(void*, const void*, const void*, const void*, int64_t, const double*);"
+        )
+        types = f"{','.join(row.operands)}->{row.result}"
+        attributes = c_list(row.attributes)
+        tile_rows.append(
+            f'  {{"{row.domain}", "{row.op}", "{isa}", "{types}", {attributes}, {symbol}}},'
+        )
+    lines += ["static const TclKernel kernels[] = {", *rows, "  {0}};"]
+    lines += ["static const TclTile tiles[] = {", *tile_rows, "  {0}};"]
+    lines.append(
+        "static const TclKernelLibrary library = "
+        f"{{TCL_KERNEL_ABI, kernels, {len(rows)}, tiles, {len(tile_rows)}}};"
+    )
+    lines.append("const TclKernelLibrary* tcl_builtin_kernels(void) { return &library; }")
+    return "\n".join(lines) + "\n"
+
+
+def archive(objects: list[str], target: pathlib.Path) -> None:
+    """The static library; fails on a symbol that neither it nor libm has."""
+    target.unlink(missing_ok=True)
+    listing = target.with_suffix(".txt")
+    listing.write_text("\n".join(objects))
+    subprocess.run(["ar", "rcsD", target, f"@{listing}"], check=True)
+    names = subprocess.run(["nm", "-u", target], check=True, capture_output=True, text=True).stdout
+    missing = {line.split()[-1] for line in names.splitlines() if line.strip().startswith("U ")}
+    missing = {name for name in missing if not ALLOWED.match(name)}
+    if missing:
+        raise SystemExit(f"kernels call what is not libm: {', '.join(sorted(missing))}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--isas", default="", help="comma-separated; empty: this family's")
+    parser.add_argument("--cache", default="", help="folder of compiled objects")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
+    args = parser.parse_args()
+    started = time.time()
+    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    cache = pathlib.Path(args.cache or pathlib.Path(home) / "tiercel" / "kernels")
+    cache.mkdir(parents=True, exist_ok=True)
+    args.out.mkdir(parents=True, exist_ok=True)
+    declare()
+    from _lang.decorators import TABLE
+    from _lang.isas import FAMILY
+
+    wanted = [isa for isa in re.split(r"[,; ]+", args.isas) if isa]
+    isas = [isa for isa in FAMILY if not wanted or isa in wanted]
+    shared = language()
+    order = sorted(range(len(TABLE.kernels)), key=lambda i: TABLE.kernels[i].order)
+    groups: dict[str, list[int]] = {}
+    for i in range(len(TABLE.tiles)):
+        groups.setdefault(f"{TABLE.tiles[i].file}/{i // 64}", []).append(i)
+    with ProcessPoolExecutor(args.jobs, initializer=declare) as pool:
+        futures = [pool.submit(compile_kernel, i, isas, cache, shared) for i in order]
+        others = [pool.submit(compile_tiles, g, isas, cache, shared) for g in groups.values()]
+        kernels = [(i, f.result()) for i, f in zip(order, futures, strict=True)]
+        tiles = [t for f in others for t in f.result()]
+    objects = [one["object"] for _, made in kernels for one in made]
+    objects = sorted({*objects, *[t[3] for t in tiles]})
+    archive(objects, args.out / "libtiercel_kernels.a")
+    (args.out / "kernel_table.c").write_text(table_text(kernels, tiles))
+    rows = sum(len(made) for _, made in kernels)
+    seconds = time.time() - started
+    print(f"{rows} kernels and {len(tiles)} tiles for {', '.join(isas)} in {seconds:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,9 +1,16 @@
-"""The kernel language: SIMD types, access to the call, and declarations. kernels/README.md describes it."""
+"""The kernel language: vector types, access to the call, and declarations (kernels/README.md)."""
 
 from _lang.decorators import inline, kernel, namespace, parts, tile
 from _lang.dtypes import BYTES, FLOATS, INTEGERS, NUMBERS
 
 __all__ = [
-    *("BYTES", "FLOATS", "INTEGERS", "NUMBERS"),
-    *("inline", "kernel", "namespace", "parts", "tile"),
+    "BYTES",
+    "FLOATS",
+    "INTEGERS",
+    "NUMBERS",
+    "inline",
+    "kernel",
+    "namespace",
+    "parts",
+    "tile",
 ]

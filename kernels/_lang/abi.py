@@ -1,4 +1,4 @@
-"""What a kernel reads of its call: numba intrinsics over the C structures of csrc/include/tiercel/kernel.h."""
+"""What a kernel reads of its call: numba intrinsics over the C structures of kernel.h."""
 
 from __future__ import annotations
 

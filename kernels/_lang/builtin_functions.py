@@ -1,4 +1,4 @@
-"""Python's min and max of two or more numbers as instructions: numba's own would be calls, which kernels cannot have."""
+"""Python's min and max of numbers as instructions: numba's own would be calls."""
 
 from __future__ import annotations
 

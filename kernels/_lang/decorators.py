@@ -1,4 +1,4 @@
-"""What kernel files call: `kernel` and `tile` declare rows of the tables, `inline` marks building blocks."""
+"""What kernel files call: `kernel` and `tile` declare rows, `inline` marks building blocks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import Any
 
 from numba import njit, types
 
-from _lang import builtin_functions, simd
+from _lang import builtin_functions as builtin_functions
+from _lang import emit, simd
 from _lang.abi import ACCESS, PTR
 from _lang.dtypes import DTYPES, DType
-from _lang.isas import BASELINE, DEFAULT, VECTOR_BITS
+from _lang.isas import DEFAULT, VECTOR_BITS
 from _lang.scalar import loader, storer
 
 # What kernels return; as in kernel.h.
@@ -47,7 +48,9 @@ def inline(function: Callable[..., Any]) -> Any:
 
 
 def namespace(name: str, **members: Any) -> ModuleType:
-    """A group of building blocks that kernels use as `group.member`; numba sees through modules only."""
+    """A group of building blocks that kernels use as `group.member`; numba sees through
+    modules only.
+    """
     module = ModuleType(name)
     module.__dict__.update(members)
     return module
@@ -62,7 +65,9 @@ class Parts:
 
 
 def parts(*, run: Callable[..., Any], phases: int = 1, **functions: Any) -> Parts:
-    """`run` and, where the kernel has them, units, workspace, scratch, work, supports, pack_size and pack."""
+    """`run` and, where the kernel has them, units, workspace, scratch, work, supports,
+    pack_size and pack.
+    """
     given = {"run": run, **{name: f for name, f in functions.items() if f is not None}}
     unknown = set(given) - set(SIGNATURES)
     if unknown:
@@ -71,15 +76,16 @@ def parts(*, run: Callable[..., Any], phases: int = 1, **functions: Any) -> Part
 
 
 class Kernel(ModuleType):
-    """One instantiation, as builders and the functions they make see it: `k`. A module for numba's sake."""
+    """One instantiation, as builders and the functions they make see it: `k`. A module for
+    numba's sake.
+    """
 
-    def __init__(self, bound: dict[str, str], isa: str) -> None:
+    def __init__(self, bound: dict[str, str], isa: str, prefix: str = "k") -> None:
         super().__init__("k")
         self.__dict__.update(ACCESS)
         self.__dict__.update(CODES)
-        self.__dict__.update(
-            _bound=bound, _isa=isa, _uses_isa=False, math=simd.mathematics(), PTR=PTR
-        )
+        self.__dict__.update(_bound=bound, _isa=isa, _prefix=prefix, _outlined={}, _uses_isa=False)
+        self.__dict__["math"] = simd.mathematics()
 
     @property
     def isa(self) -> str:
@@ -109,8 +115,29 @@ class Kernel(ModuleType):
         bits = compute.bitwidth if isinstance(compute, types.Number) else 128
         return VECTOR_BITS[self.isa] // bits
 
+    def outline(self, signature: str) -> Callable[[Callable[..., Any]], Any]:
+        """A building block that is compiled once and called: for what @inline would copy too often.
+
+        `signature`: as in "double(call, int64, int64)"; int64, int32, float, double, and call or
+        pointer for a byte pointer.
+        """
+        names = {"int64": types.int64, "int32": types.int32, "call": PTR, "pointer": PTR}
+        names |= {"float": types.float32, "double": types.float64}
+        result, _, rest = signature.rstrip(")").partition("(")
+        arguments = [names[a.strip()] for a in rest.split(",")]
+        sig = names[result](*arguments)
+
+        def declare(function: Callable[..., Any]) -> Any:
+            symbol = f"{self._prefix}_{function.__name__}"
+            self._outlined[symbol] = (function, sig)
+            return emit.caller(symbol, sig)
+
+        return declare
+
     def vector(self, parameter: str, lanes: int | None = None) -> ModuleType:
-        """The vector family of a dtype; `lanes` other than the machine's are split or widened by LLVM."""
+        """The vector family of a dtype; `lanes` other than the machine's are split or widened
+        by LLVM.
+        """
         return simd.vector(self._name(parameter), lanes or self.lanes(parameter))
 
 
@@ -210,8 +237,8 @@ def tile(
 ) -> None:
     """Declare an elementwise operation over SIMD values.
 
-    `build(v, operand ..., attribute ...)` gives the result. Each entry of `types` is one dtype for all
-    operands and the result (or `result`), or "float,int32->bool".
+    `build(v, operand ..., attribute ...)` gives the result. Each entry of `types` is one dtype
+    for all operands and the result (or `result`), or "float,int32->bool".
     """
     count = len(inspect.signature(build).parameters) - 1 - len(attributes)
     for entry in types.split():
@@ -221,16 +248,3 @@ def tile(
         TABLE.tiles.append(
             TileRow(op, operands, made, attributes, domain, build, inspect.getfile(build))
         )
-
-
-__all__ = [
-    "BASELINE",
-    "Kernel",
-    "builtin_functions",
-    "KernelRow",
-    "TABLE",
-    "TileRow",
-    "inline",
-    "kernel",
-    "namespace",
-]

@@ -1,4 +1,4 @@
-"""Element types as kernels see them: storage width, compute type, and the sets that declarations name."""
+"""Element types as kernels see them: storage width, compute type, and named sets."""
 
 from __future__ import annotations
 

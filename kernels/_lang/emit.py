@@ -1,28 +1,31 @@
-"""Lower kernels and tiles to LLVM IR and emit position-independent objects. The one place that knows numba's internals."""
+"""Lower kernels to LLVM IR and emit objects: the one place that knows numba's internals."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
 import llvmlite.binding as llvm
+from llvmlite import ir
 from numba import types
 from numba.core import compiler
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
+from numba.extending import intrinsic
 
 from _lang.isas import TARGETS
+from _lang.lanes import declared
 
-_C = {types.int64: "i64", types.int32: "i32"}
+_C = {types.int64: "i64", types.int32: "i32", types.float32: "float", types.float64: "double"}
 
 
 def lower(symbol: str, function: Callable[..., Any], signature: Any) -> str:
     """IR text of `function`, exported as the C function `symbol`.
 
-    numba's own function has two hidden leading arguments, a return slot and an error slot; a wrapper
-    hides them. `no_compile` keeps the IR from being optimised for this machine.
+    numba's own function has two hidden leading arguments, a return slot and an error slot; a
+    wrapper hides them. `no_compile` keeps the IR from being optimised for this machine.
     """
     flags = compiler.Flags()
     flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
@@ -59,6 +62,27 @@ define {result} @{symbol}({parameters}) {{
     )
 
 
+def caller(symbol: str, sig: Any) -> Any:
+    """An intrinsic that calls the C function `symbol`."""
+
+    def lower_call(ctx: Any, b: Any, _: Any, args: Any) -> Any:
+        kinds = [ctx.get_value_type(a) for a in sig.args]
+        shape = ir.FunctionType(ctx.get_value_type(sig.return_type), kinds)
+        return b.call(declared(b, symbol, shape), args)
+
+    makers = {
+        1: lambda t, a: (sig, lower_call),
+        2: lambda t, a, c: (sig, lower_call),
+        3: lambda t, a, c, d: (sig, lower_call),
+        4: lambda t, a, c, d, e: (sig, lower_call),
+        5: lambda t, a, c, d, e, f: (sig, lower_call),
+        6: lambda t, a, c, d, e, f, g: (sig, lower_call),
+        7: lambda t, a, c, d, e, f, g, h: (sig, lower_call),
+        8: lambda t, a, c, d, e, f, g, h, i: (sig, lower_call),
+    }
+    return intrinsic(makers[len(sig.args)])
+
+
 @cache
 def target_machine(isa: str) -> Any:
     """The code generator of one instruction set."""
@@ -70,12 +94,14 @@ def target_machine(isa: str) -> Any:
     )
 
 
-def emit(texts: list[str], isa: str) -> bytes:
-    """One object of several IR modules."""
+def emit(texts: list[str], isa: str, private: Iterable[str] = ()) -> bytes:
+    """One object of several IR modules; `private` symbols are called from within only."""
     machine = target_machine(isa)
     module = llvm.parse_assembly(texts[0])
     for text in texts[1:]:
         module.link_in(llvm.parse_assembly(text))
+    for symbol in private:
+        module.get_function(symbol).linkage = "internal"
     module.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=3)
     options.loop_vectorization = options.slp_vectorization = True

@@ -1,4 +1,4 @@
-"""The 8-bit floats as LLVM arithmetic: widening through the bits, narrowing to nearest even with saturation."""
+"""The 8-bit floats as LLVM arithmetic: widening, and narrowing to nearest even."""
 
 from __future__ import annotations
 

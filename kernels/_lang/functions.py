@@ -1,6 +1,7 @@
-"""Mathematical functions on `Lanes`: exp, log, tanh, erf … as polynomials for float, libm for double and the rare ones.
+"""Mathematical functions on `Lanes`: polynomials for float, libm for double and rare ones.
 
-Coefficients are minimax fits as in Cephes (exp, log, tanh) and Eigen (erf): a few units in the last place.
+Coefficients are minimax fits as in Cephes (exp, log, tanh) and Eigen (erf): a few units in the
+last place.
 """
 
 from __future__ import annotations

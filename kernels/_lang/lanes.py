@@ -1,6 +1,7 @@
-"""Arithmetic on LLVM values as Python operators: what vector families, tiles and scalar functions are written in.
+"""Arithmetic on LLVM values as Python operators, for vectors, tiles and scalar functions.
 
-A `Lanes` is a value under construction: n lanes of float, double, an integer or i1. One lane is a scalar.
+A `Lanes` is a value under construction: n lanes of float, double, an integer or i1. One lane is
+a scalar.
 """
 
 from __future__ import annotations
@@ -168,7 +169,11 @@ def _converted(source: Lanes, target: Lanes, kind: ir.Type) -> Any:
     if source.is_float and target.is_float:
         return b.fpext(value, kind) if target.element == "double" else b.fptrunc(value, kind)
     if source.is_float:
-        return b.fptosi(value, kind) if target.is_signed else b.fptoui(value, kind)
+        # Saturating, so that no input is undefined; NaN becomes 0.
+        names = [intrinsic_suffix(t.element, t.lanes) for t in (target, source)]
+        stem = "fptosi" if target.is_signed else "fptoui"
+        shape = ir.FunctionType(kind, [value.type])
+        return b.call(declared(b, f"llvm.{stem}.sat.{names[0]}.{names[1]}", shape), [value])
     if target.is_float:
         return b.sitofp(value, kind) if source.is_signed else b.uitofp(value, kind)
     have, want = ELEMENTS[source.element].width, ELEMENTS[target.element].width

@@ -1,4 +1,4 @@
-"""Loads and stores of single elements as numba intrinsics: half, bfloat16, float8 and packed types become their compute type."""
+"""Loads and stores of single elements: half, float8 and packed types become compute types."""
 
 from __future__ import annotations
 

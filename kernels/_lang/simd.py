@@ -1,4 +1,4 @@
-"""SIMD vectors as a numba type: `vector(name, lanes)` is the family of operations that kernels call `v`."""
+"""SIMD vectors as a numba type: `vector(name, lanes)` is what kernels call `v`."""
 
 from __future__ import annotations
 

@@ -2,8 +2,9 @@
 at a time.
 """
 
-from _lang import BYTES, FLOATS, inline, kernel, parts
 from numba import float64, int64
+
+from _lang import BYTES, FLOATS, inline, kernel, parts
 
 ATTRIBUTES = (
     "mode:nearest|linear|cubic",
@@ -27,7 +28,7 @@ def scaling(k):
     """
     number, size_at = k.load("float"), k.load("int64")
 
-    @inline
+    @k.outline("int64(call, int64)")
     def entry(call, axis):
         found = int64(axis)
         if k.attr_n(call, AXES) >= 0:
@@ -52,7 +53,7 @@ def scaling(k):
             out = k.input_size(call, 3) > 0
         return out
 
-    @inline
+    @k.outline("double(call, int64)")
     def ratio(call, i):
         """Requested size over extent for entry i of the lists."""
         axis = int64(i)
@@ -62,7 +63,7 @@ def scaling(k):
                 axis += k.input_rank(call, 0)
         return float64(size_at(k.input(call, 3), i)) / float64(max(k.input_dim(call, 0, axis), 1))
 
-    @inline
+    @k.outline("double(call, int64)")
     def scale(call, axis):
         i = entry(call, axis)
         s = 1.0
@@ -77,7 +78,7 @@ def scaling(k):
                 s = float64(number(k.input(call, 2), i))
         return s
 
-    @inline
+    @k.outline("double(call, int64, int64)")
     def region(call, axis, end):
         """Start (end = 0) or end (end = 1) of the region of interest, as a part of the extent."""
         i = entry(call, axis)
@@ -115,7 +116,7 @@ def tables(k):
         reach = 1.0 if k.attr_int(call, MODE) == 1 else 2.0
         return int64(floor(-reach / s)) + 1
 
-    @inline
+    @k.outline("int64(call, int64)")
     def taps(call, axis):
         n = int64(1)
         mode = k.attr_int(call, MODE)
@@ -125,14 +126,18 @@ def tables(k):
                 n = 2 - 2 * first_tap(call, axis)
         return n
 
-    @inline
-    def table_of(call, axis):
+    @k.outline("int64(call, int64)")
+    def table_start(call, axis):
         at = int64(0)
         for a in range(axis):
             at += 16 * taps(call, a) * k.output_dim(call, 0, a)
-        return k.offset(k.workspace(call), at)
+        return at
 
     @inline
+    def table_of(call, axis):
+        return k.offset(k.workspace(call), table_start(call, axis))
+
+    @k.outline("double(call, int64, int64)")
     def position(call, axis, i):
         """The source position of output element i."""
         s = scale(call, axis)
@@ -171,7 +176,7 @@ def tables(k):
             out = ((a * x - 5.0 * a) * x + 8.0 * a) * x - 4.0 * a
         return out
 
-    @inline
+    @k.outline("double(call, double)")
     def weight(call, distance):
         x = -distance if distance < 0.0 else distance
         out = max(1.0 - x, 0.0)
@@ -179,7 +184,7 @@ def tables(k):
             out = cubic(x, k.attr_float(call, CUBIC_A))
         return out
 
-    @inline
+    @k.outline("int64(call, double)")
     def nearest(call, p):
         base = floor(p)
         part = p - base
@@ -193,7 +198,7 @@ def tables(k):
             up = part > 0.0
         return int64(base) + (1 if up else 0)
 
-    @inline
+    @k.outline("int64(call, int64, pointer, int64, int64)")
     def fill_element(call, axis, table, i, n):
         """The taps of output element i: the source element nearest to each, and its weight."""
         extent = k.input_dim(call, 0, axis)
@@ -223,8 +228,9 @@ def tables(k):
                 if k.attr_int(call, EXCLUDE) != 0 and (at < 0 or at >= extent):
                     w = 0.0
                 put(table, 2 * (i * n + t) + 1, w / total)
+        return 0
 
-    @inline
+    @k.outline("int64(call, int64, pointer)")
     def fill(call, axis, table):
         n = taps(call, axis)
         extent = k.input_dim(call, 0, axis)
@@ -243,6 +249,7 @@ def tables(k):
                 p = position(call, axis, i)
                 if p < 0.0 or p > float64(extent - 1):
                     st(table, 2 * i * n, -1)
+        return 0
 
     return taps, fill, table_of
 

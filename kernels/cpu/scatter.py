@@ -1,7 +1,8 @@
 """ScatterElements and ScatterND with every reduction; every index is checked."""
 
-from _lang import BYTES, inline, kernel, parts
 from numba import int64
+
+from _lang import BYTES, inline, kernel, parts
 
 CHUNK = 4096
 INDICES = "int64 int32"
@@ -42,7 +43,7 @@ def scatter_elements(k, merge, supports=None):
     """Phase 0 copies the data; phase 1, one unit, writes the updates in order, so that
     duplicates have one meaning.
     """
-    get, put, cast, index_at = k.load("T"), k.store("T"), k.cast("T"), k.load("Tind")
+    get, put, index_at = k.load("T"), k.store("T"), k.load("Tind")
     width = k.dtype("T").bits // 8
 
     @inline
@@ -83,7 +84,7 @@ def scatter_elements(k, merge, supports=None):
                 error = row * columns + c
                 break
             at = base + c * column_step + index * axis_stride
-            put(y, at, cast(merge(mode, get(y, at), get(updates, row * columns + c))))
+            put(y, at, merge(mode, get(y, at), get(updates, row * columns + c)))
         return error
 
     def run(call, phase, begin, end, scratch):
@@ -118,7 +119,7 @@ def scatter_elements(k, merge, supports=None):
 
 def scatter_nd(k, merge, supports=None):
     """Phases as in ScatterElements; an index tuple addresses a run of the axes behind."""
-    get, put, cast, index_at = k.load("T"), k.store("T"), k.cast("T"), k.load("int64")
+    get, put, index_at = k.load("T"), k.store("T"), k.load("int64")
     width = k.dtype("T").bits // 8
 
     def run(call, phase, begin, end, scratch):
@@ -154,7 +155,7 @@ def scatter_nd(k, merge, supports=None):
             else:
                 for i in range(inner):
                     at = row * inner + i
-                    put(y, at, cast(merge(mode, get(y, at), get(updates, t * inner + i))))
+                    put(y, at, merge(mode, get(y, at), get(updates, t * inner + i)))
         return k.OK
 
     def units(call, phase):
