@@ -82,6 +82,7 @@ inline void give(HostCall& call, size_t output, Value value) {
 [[nodiscard]] std::span<const HostOp> host_token_ops();
 [[nodiscard]] std::span<const HostOp> host_string_tensor_ops();
 [[nodiscard]] std::span<const HostOp> host_string_cast_ops();
+[[nodiscard]] std::span<const HostOp> host_generate_ops();
 [[nodiscard]] std::span<const HostOp> host_ml_ops();
 [[nodiscard]] std::span<const HostOp> host_encoder_ops();
 [[nodiscard]] std::span<const HostOp> host_svm_ops();

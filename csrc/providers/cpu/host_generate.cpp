@@ -1,0 +1,118 @@
+// Operators whose result lies in a tensor attribute: Constant and ConstantOfShape.
+#include <cstring>
+
+#include "providers/cpu/host_call.h"
+
+namespace tiercel {
+namespace {
+
+Tensor text_tensor(const std::vector<std::string>& values, Dims dims) {
+  return Tensor::of<std::string>(DType::String, std::move(dims), values);
+}
+
+// The dense form of a sparse tensor with flat or per-axis indices.
+Tensor dense(const Node& node, const SparseTensor& sparse) {
+  Tensor out(sparse.values.dtype(), sparse.dims);
+  const int64_t bytes = dtype_bits(out.dtype()) / 8, count = sparse.values.size();
+  if (bytes == 0 || out.dtype() == DType::String) {
+    throw_error(ErrorKind::NotImplemented, where(node), ": sparse ", dtype_name(out.dtype()),
+                " values are not supported; give a dense value");
+  }
+  std::memset(out.raw(), 0, static_cast<size_t>(out.bytes()));
+  const std::vector<int64_t> indices = sparse.indices.as_i64();
+  const size_t depth = sparse.indices.rank() == 2 ? sparse.dims.size() : 1;
+  if (indices.size() != static_cast<size_t>(count) * depth) {
+    throw_error(ErrorKind::InvalidGraph, where(node), ": sparse_value has ", indices.size(),
+                " indices for ", count, " values");
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    int64_t flat = 0;
+    for (size_t d = 0; d < depth; ++d) {
+      const int64_t extent = depth == 1 ? out.size() : sparse.dims[d];
+      const int64_t at = indices[static_cast<size_t>(i) * depth + d];
+      if (at < 0 || at >= extent) {
+        throw_error(ErrorKind::InvalidGraph, where(node), ": sparse_value has the index ", at,
+                    "; expected less than ", extent);
+      }
+      flat = flat * extent + at;
+    }
+    std::memcpy(out.data<std::byte>() + flat * bytes, sparse.values.data<std::byte>() + i * bytes,
+                static_cast<size_t>(bytes));
+  }
+  return out;
+}
+
+void constant(HostCall& call) {
+  const Attributes& a = call.node.attributes;
+  Value& out = call.outputs[0];
+  if (const auto* value = a.get<Tensor>("value")) {
+    out = *value;
+  } else if (const auto* sparse = a.get<std::shared_ptr<SparseTensor>>("sparse_value")) {
+    out = dense(call.node, **sparse);
+  } else if (const auto* number = a.get<int64_t>("value_int")) {
+    out = Tensor::scalar_i64(*number);
+  } else if (const auto* ints = a.get<std::vector<int64_t>>("value_ints")) {
+    out = Tensor::vector_i64(*ints);
+  } else if (const auto* real = a.get<double>("value_float")) {
+    const auto narrow = static_cast<float>(*real);
+    out = Tensor::of<float>(DType::Float, {}, std::span(&narrow, 1));
+  } else if (const auto* reals = a.get<std::vector<double>>("value_floats")) {
+    const std::vector<float> narrow(reals->begin(), reals->end());
+    out = Tensor::of<float>(DType::Float, {static_cast<int64_t>(narrow.size())}, narrow);
+  } else if (const auto* text = a.get<std::string>("value_string")) {
+    out = text_tensor({*text}, {});
+  } else if (const auto* texts = a.get<std::vector<std::string>>("value_strings")) {
+    out = text_tensor(*texts, {static_cast<int64_t>(texts->size())});
+  } else {
+    throw_error(ErrorKind::InvalidGraph, where(call.node), ": has none of the value attributes");
+  }
+}
+
+// Repeats the `bits`-wide element at `element` over `out`.
+void fill(Tensor& out, const void* element, int64_t bits) {
+  auto* to = out.data<std::byte>();
+  if (bits < 8) {
+    const auto low =
+        static_cast<unsigned>(*static_cast<const uint8_t*>(element)) & ((1U << bits) - 1);
+    unsigned byte = 0;
+    for (int64_t at = 0; at < 8; at += bits) byte |= low << at;
+    std::memset(to, static_cast<int>(byte), static_cast<size_t>(out.bytes()));
+    return;
+  }
+  const auto width = static_cast<size_t>(bits / 8);
+  for (int64_t i = 0; i < out.size(); ++i) {
+    std::memcpy(to + static_cast<size_t>(i) * width, element, width);
+  }
+}
+
+void constant_of_shape(HostCall& call) {
+  const Dims dims = tensor(call, 0).as_i64();
+  for (int64_t extent : dims) {
+    if (extent < 0) {
+      throw_error(ErrorKind::InvalidArgument, where(call.node), ": shape has the extent ", extent,
+                  "; expected 0 or more");
+    }
+  }
+  const float zero = 0;
+  const auto* value = call.node.attributes.get<Tensor>("value");
+  Tensor out(value != nullptr ? value->dtype() : DType::Float, dims);
+  if (value != nullptr && value->size() != 1) {
+    throw_error(ErrorKind::InvalidGraph, where(call.node), ": value has ", value->size(),
+                " elements; expected one");
+  }
+  if (out.size() > 0) {
+    fill(out, value != nullptr ? value->raw() : &zero, dtype_bits(out.dtype()));
+  }
+  call.outputs[0] = out;
+}
+
+constexpr HostOp kOps[] = {
+    {"", "Constant", constant},
+    {"", "ConstantOfShape", constant_of_shape},
+};
+
+}  // namespace
+
+std::span<const HostOp> host_generate_ops() { return kOps; }
+
+}  // namespace tiercel
