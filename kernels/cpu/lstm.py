@@ -1,0 +1,123 @@
+"""LSTM in float32 with packed constant weights: the whole sequence in two phases."""
+
+from recurrent import ROWS, panels, product
+
+from _lang import inline, kernel, parts
+
+ATTRIBUTES = ("direction:forward|reverse|bidirectional", "layout", "clip", "input_forget")
+REASONS = ("", "weights are not constant", "has clip, peepholes or input_forget")
+
+
+def cell(p):
+    """One step of one panel, for one row and for ROWS rows.
+
+    Gates i, o, f, c: C = f * C' + i * c and H = o * tanh(C).
+    """
+    lanes = p.lanes
+    start = [f"a{{r}}_{g} = v.load(wx, wx{{r}} + {g * lanes})" for g in range(4)]
+    finish = [
+        "c{r} = v.sigmoid(a{r}_0) * v.tanh(a{r}_3)",
+        "c{r} = v.fma(v.sigmoid(a{r}_2), v.load(c, c_at + {r} * c_row), c{r})",
+        "v.store(c, c_at + {r} * c_row, c{r})",
+        "v.store(h, h_at + {r} * c_row, v.sigmoid(a{r}_1) * v.tanh(c{r}))",
+    ]
+    scope = {"v": p.v, "ld": p.ld, "lanes": lanes}
+    states = ["c", "c_at", "c_row", "h", "h_at"]
+    places = [f"wx{r}" for r in range(ROWS)]
+    one = product("step_one", 1, 4, ["wx", "wx0", *states], start, finish, scope)
+    four = product("step_four", ROWS, 4, ["wx", *places, *states], start, finish, scope)
+    return one, four
+
+
+@kernel("LSTM", types={"T": "float"}, attributes=ATTRIBUTES, variant="packed", reasons=REASONS)
+def lstm(k):
+    """Phase 0 projects all inputs; phase 1 walks the steps of ROWS sequences of one direction."""
+    p = panels(k, 4)
+    step_one, step_four = cell(p)
+    lanes, width = p.lanes, p.width
+    blocks_of, hidden_of, batch_of, length_of = p.blocks_of, p.hidden_of, p.batch_of, p.length_of
+    project, projected_at, project_units = p.project, p.projected_at, p.project_units
+    load_state, store_state, clear_rest = p.load_state, p.store_state, p.clear_rest
+    longest_of, shortest_of, groups_of = p.longest_of, p.shortest_of, p.groups_of
+    emit_step = p.emit_step
+
+    def supports(call):
+        if k.has_input(call, 7) or k.attr_n(call, 2) >= 0 or k.attr_int(call, 3) != 0:
+            return 2
+        return 0 if k.has_packed(call, 1) and k.has_packed(call, 2) else 1
+
+    def units(call, phase):
+        return project_units(call) if phase == 0 else k.input_dim(call, 1, 0) * groups_of(call)
+
+    def scratch(call):
+        return (3 * ROWS * blocks_of(hidden_of(call)) + 4) * lanes * 4
+
+    @inline
+    def together(call, states, d, first, s, now, later):
+        """Step s of ROWS sequences that are all that long."""
+        hidden = hidden_of(call)
+        blocks = blocks_of(hidden)
+        size = blocks * lanes
+        at0, at1 = projected_at(call, d, first, s), projected_at(call, d, first + 1, s)
+        at2, at3 = projected_at(call, d, first + 2, s), projected_at(call, d, first + 3, s)
+        for block in range(blocks):
+            w_at, o, j = (d * blocks + block) * hidden * width, block * width, block * lanes
+            w, wx = k.packed(call, 2), k.workspace(call)
+            step_four(states, now, size, w, w_at, hidden, wx, at0 + o, at1 + o, at2 + o, at3 + o,
+                      states, j, size, states, later + j)  # fmt: skip
+
+    @inline
+    def alone(call, states, d, first, r, s, now, later):
+        """Step s of row r of the group."""
+        hidden = hidden_of(call)
+        blocks = blocks_of(hidden)
+        size = blocks * lanes
+        at = projected_at(call, d, first + r, s)
+        for block in range(blocks):
+            w_at, j = (d * blocks + block) * hidden * width, r * size + block * lanes
+            w, wx = k.packed(call, 2), k.workspace(call)
+            step_one(states, now + r * size, size, w, w_at, hidden, wx, at + block * width,
+                     states, j, size, states, later + j)  # fmt: skip
+
+    def run(call, phase, begin, end, scratch):
+        if phase == 0:
+            for unit in range(begin, end):
+                project(call, unit, scratch, 4)
+            return k.OK
+        size = blocks_of(hidden_of(call)) * lanes
+        for unit in range(begin, end):
+            d, first = unit // groups_of(call), (unit % groups_of(call)) * ROWS
+            count = min(batch_of(call) - first, ROWS)
+            # Scratch: cells, states, and the states after the step, ROWS rows each.
+            now, later = ROWS * size, 2 * ROWS * size
+            for r in range(count):
+                load_state(call, 6, d, first + r, scratch, r * size)
+                load_state(call, 5, d, first + r, scratch, now + r * size)
+                clear_rest(call, d, first + r)
+            shortest = shortest_of(call, first, count)
+            for s in range(longest_of(call, first, count)):
+                if count == ROWS and s < shortest:
+                    together(call, scratch, d, first, s, now, later)
+                else:
+                    for r in range(count):
+                        if s < length_of(call, first + r):
+                            alone(call, scratch, d, first, r, s, now, later)
+                for r in range(count):
+                    emit_step(call, d, first + r, s, scratch, now + r * size, later + r * size)
+                now, later = later, now
+            for r in range(count):
+                store_state(call, 1, d, first + r, scratch, now + r * size)
+                store_state(call, 2, d, first + r, scratch, r * size)
+        return k.OK
+
+    return parts(
+        run=run,
+        units=units,
+        scratch=scratch,
+        workspace=p.workspace,
+        work=p.work,
+        supports=supports,
+        pack_size=p.pack_size,
+        pack=p.pack,
+        phases=2,
+    )
