@@ -25,6 +25,7 @@ OpList random_ops();
 OpList rearrange_ops();
 OpList reduce_ops();
 OpList resize_ops();
+OpList rnn_internal_ops();
 OpList rnn_ops();
 OpList sequence_ops();
 OpList signal_ops();

@@ -27,6 +27,7 @@ constexpr Family kFamilies[] = {
     conv_pool_ops,
     control_flow_ops,
     rnn_ops,
+    rnn_internal_ops,
     sequence_ops,
     string_ops,
     ml_ops,

@@ -170,4 +170,16 @@ OpList rnn_ops() {
   };
 }
 
+// The same, with activations by number: three codes and three pairs of parameters per direction.
+OpList rnn_internal_ops() {
+  OpList made = rnn_ops();
+  for (OpDef& def : made) {
+    def.domain = "tiercel";
+    def.types[0].types = "float";
+    def.attributes.push_back({"activation_codes", AttrDef::Ints});
+    def.attributes.push_back({"activation_params", AttrDef::Floats});
+  }
+  return made;
+}
+
 }  // namespace tiercel
