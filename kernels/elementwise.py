@@ -1,4 +1,4 @@
-"""Elementwise operators over SIMD values: one line each; tiles for every dtype are compiled from it."""
+"""Elementwise operators over SIMD values: one line each; tiles for every dtype come from it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _sign(x: Any) -> Any:
 
 
 def _divide(x: Any, y: Any) -> Any:
-    """Quotient towards zero. Whole numbers over zero are zero, the least over -1 wraps: no traps."""
+    """Quotient towards zero. Whole numbers over zero are zero; the least over -1 wraps."""
     if x.is_float:
         return x / y
     by_zero = y.compare("==", 0)
