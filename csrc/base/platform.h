@@ -7,6 +7,9 @@ namespace tiercel {
 #if defined(__x86_64__)
 inline constexpr std::string_view kIsas[] = {"bf16", "vnni", "v4", "v3"};
 
+// What a spinning thread executes.
+inline void cpu_relax() { __builtin_ia32_pause(); }
+
 inline bool cpu_has_isa(std::string_view isa) {
   __builtin_cpu_init();
   const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
@@ -22,6 +25,8 @@ inline bool cpu_has_isa(std::string_view isa) {
 }
 #elif defined(__aarch64__)
 inline constexpr std::string_view kIsas[] = {"neon"};
+
+inline void cpu_relax() { asm volatile("yield"); }
 
 inline bool cpu_has_isa(std::string_view isa) { return isa == "neon"; }
 #else

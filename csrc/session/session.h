@@ -12,6 +12,7 @@
 #include "base/tensor.h"
 #include "ir/graph.h"
 #include "passes/pass.h"
+#include "runtime/run.h"
 
 namespace tiercel {
 
@@ -27,20 +28,6 @@ struct SessionOptions {
   std::vector<std::string> disabled_passes;
   bool verify = false;
   std::vector<std::pair<std::string, std::vector<std::pair<std::string, std::string>>>> providers;  // in order; empty: all available
-};
-
-struct RunOptions {
-  std::optional<std::chrono::steady_clock::time_point> deadline;  // Error(Timeout) when passed
-  const std::atomic<bool>* terminate = nullptr;                   // Error(Fail) when set
-};
-
-// Where an output goes. The executor asks once per wanted tensor output, as soon as dims are known.
-class OutputSink {
- public:
-  virtual ~OutputSink() = default;
-  // Memory for output `index` of at least dtype_bytes(dtype, count(dims)), or nullptr: the executor allocates, and hands the Value to `set`.
-  virtual void* allocate(int index, DType dtype, std::span<const int64_t> dims) = 0;
-  virtual void set(int index, Value value) = 0;  // called for outputs not allocated by the sink
 };
 
 struct IoInfo {

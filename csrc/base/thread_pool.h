@@ -1,0 +1,16 @@
+// The process-wide thread pool: one set of workers for all sessions, sized by what the process may use.
+#pragma once
+#include <cstdint>
+
+namespace tiercel {
+
+// Threads that this process may use: its processor affinity and its cgroup's cpu.max. At least 1.
+[[nodiscard]] int usable_threads();
+
+// Computes `body(context, begin, end, worker)` over [0, units) in pieces of `grain` units on at
+// most `width` threads, the caller's among them; `worker` is in [0, width). Returns when all is
+// done. The body must not throw.
+using ParallelBody = void (*)(void* context, int64_t begin, int64_t end, int worker);
+void parallel_for(int width, int64_t units, int64_t grain, ParallelBody body, void* context);
+
+}  // namespace tiercel

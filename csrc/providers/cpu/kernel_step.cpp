@@ -1,0 +1,362 @@
+// Steps that run compiled kernels: choice of the row, packed weights, epilogues, threads.
+#include "providers/cpu/kernel_step.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+
+#include "base/thread_pool.h"
+#include "ops/op_def.h"
+#include "providers/cpu/packed_weights.h"
+#include "providers/cpu/pointwise.h"
+#include "runtime/executor.h"
+#include "runtime/kernel_table.h"
+
+namespace tiercel {
+namespace {
+
+constexpr int64_t kThreadNs = 8000;  // work that is worth one more thread
+constexpr size_t kMany = 16;         // operands that fit without an allocation
+
+// Pointers to the tensors of a call.
+class Operands {
+ public:
+  Operands(RunContext& context, const std::vector<ValueId>& ids, size_t count) {
+    TclTensor** to = few_.data();
+    if (count > kMany) {
+      many_.resize(count);
+      to = many_.data();
+    }
+    for (size_t i = 0; i < count; ++i) to[i] = context.tensor(ids[i]);
+  }
+  [[nodiscard]] TclTensor* const* data() const {
+    return many_.empty() ? few_.data() : many_.data();
+  }
+
+ private:
+  std::array<TclTensor*, kMany> few_;
+  std::vector<TclTensor*> many_;
+};
+
+struct KernelState {
+  std::vector<KernelMatch> matches;  // one when shapes were known
+  size_t n_inputs = 0;               // of the node; captures of the epilogue follow
+  std::vector<std::vector<void*>> packed;  // per match, per input
+  std::vector<std::shared_ptr<const Buffer>> packed_owners;
+  std::shared_ptr<const PointwiseProgram> epilogue;
+};
+
+int64_t moved_bytes(const TclCall& call) {
+  int64_t bytes = 0;
+  const auto add = [&](const TclTensor* t) {
+    if (t->rank >= 0) bytes += dtype_bytes(static_cast<DType>(t->dtype), t->size);
+  };
+  for (int64_t i = 0; i < call.n_in; ++i) add(call.in[i]);
+  for (int64_t i = 0; i < call.n_out; ++i) add(call.out[i]);
+  return bytes;
+}
+
+struct PhaseWork {
+  const TclKernel* kernel;
+  TclCall* call;
+  int64_t phase;
+  std::byte* scratch;
+  int64_t scratch_bytes;
+  std::atomic<int32_t> error{0};
+
+  static void body(void* context, int64_t begin, int64_t end, int worker) {
+    auto& work = *static_cast<PhaseWork*>(context);
+    if (work.error.load(std::memory_order_relaxed) != TCL_OK) return;
+    const int32_t code = work.kernel->run(work.call, work.phase, begin, end,
+                                          work.scratch + worker * work.scratch_bytes);
+    if (code != TCL_OK) work.error.store(code, std::memory_order_relaxed);
+  }
+};
+
+[[noreturn]] void report(const Node& node, const TclCall& call, int32_t code) {
+  static constexpr const char* texts[] = {"",
+                                          "an index is out of range",
+                                          "division by zero",
+                                          "shapes do not fit together",
+                                          "a value is not valid",
+                                          "the case is not supported",
+                                          "the result is too large",
+                                          "the run was cancelled"};
+  const bool known = code > 0 && code < static_cast<int32_t>(std::size(texts));
+  std::string shapes;
+  for (int64_t i = 0; i < call.n_in; ++i) {
+    const TclTensor& t = *call.in[i];
+    if (t.rank < 0) continue;
+    shapes += concat(shapes.empty() ? "" : ", ",
+                     dims_text({t.dims, static_cast<size_t>(t.rank)}));
+  }
+  const bool bad_input = code == TCL_INDEX_OUT_OF_RANGE || code == TCL_INVALID_VALUE;
+  throw_error(bad_input ? ErrorKind::InvalidArgument : ErrorKind::RuntimeException, where(node),
+              ": ", known ? texts[code] : "kernel error", " (element ", call.error_index,
+              "; inputs ", shapes, ")");
+}
+
+void run_phases(const TclKernel& kernel, TclCall& call, const Node& node, RunContext& context) {
+  const int64_t work_ns = kernel.work != nullptr ? kernel.work(&call) : moved_bytes(call) / 8;
+  const int64_t worth = std::max<int64_t>(1, work_ns / kThreadNs);
+  const int width = static_cast<int>(std::min<int64_t>(context.environment().threads, worth));
+  PhaseWork work{&kernel, &call, 0, nullptr, 0};
+  if (kernel.scratch != nullptr) {
+    work.scratch_bytes = (kernel.scratch(&call) + 63) / 64 * 64;
+    work.scratch = context.scratch(work.scratch_bytes * width);
+  }
+  for (int64_t phase = 0; phase < kernel.n_phases; ++phase) {
+    const int64_t units = kernel.units != nullptr ? kernel.units(&call, phase) : 1;
+    if (units <= 0) continue;
+    work.phase = phase;
+    parallel_for(width, units, std::max<int64_t>(1, units / (int64_t{8} * width)), PhaseWork::body,
+                 &work);
+    if (const int32_t code = work.error.load(); code != TCL_OK) report(node, call, code);
+  }
+}
+
+const char* reason_text(const TclKernel& kernel, int32_t code) {
+  for (int32_t i = 0; kernel.reasons != nullptr && kernel.reasons[i] != nullptr; ++i) {
+    if (i == code) return kernel.reasons[i];
+  }
+  return "the kernel does not support this call";
+}
+
+// The first match that supports the call; throws the reasons of all.
+size_t choose(const KernelState& state, TclCall& call, const Node& node) {
+  std::string reasons;
+  for (size_t i = 0; i < state.matches.size(); ++i) {
+    const KernelMatch& match = state.matches[i];
+    call.attr = match.attributes->values.data();
+    const int32_t code = match.kernel->supports != nullptr ? match.kernel->supports(&call) : 0;
+    if (code == 0) return i;
+    reasons += concat(reasons.empty() ? "" : "; ", match.kernel->variant, ": ",
+                      reason_text(*match.kernel, code));
+  }
+  throw_error(ErrorKind::NotImplemented, where(node), ": no kernel supports it: ", reasons);
+}
+
+void run_kernel(const Step& step, RunContext& context) {
+  static const TclEpilogue no_epilogue{nullptr, nullptr};
+  const auto& state = *static_cast<const KernelState*>(step.state.get());
+  const Operands in(context, step.inputs, step.inputs.size());
+  const Operands out(context, step.outputs, step.outputs.size());
+  TclCall call{};
+  call.in = in.data();
+  call.out = out.data();
+  call.n_in = static_cast<int64_t>(state.n_inputs);
+  call.n_out = static_cast<int64_t>(step.outputs.size());
+  call.epilogue = &no_epilogue;
+  call.error_index = -1;
+  size_t chosen = 0;
+  if (state.matches.size() > 1) {
+    chosen = choose(state, call, context.node(step));
+  }
+  const KernelMatch& match = state.matches[chosen];
+  call.attr = match.attributes->values.data();
+  call.packed = state.packed[chosen].data();
+  PointwiseEpilogue bound;
+  TclEpilogue epilogue{};
+  if (state.epilogue) {
+    bound.bind(*state.epilogue, context.tensor(step.outputs[0]), in.data() + state.n_inputs);
+    epilogue = bound.kernel_epilogue();
+    call.epilogue = &epilogue;
+  }
+  if (match.kernel->workspace != nullptr) {
+    call.workspace = context.workspace(match.kernel->workspace(&call));
+  }
+  run_phases(*match.kernel, call, context.node(step), context);
+}
+
+// Tensors of a node as they are known when it is compiled: constants have data, others only dims.
+class StaticCall {
+ public:
+  StaticCall(const Graph& graph, const Node& node) {
+    for (ValueId id : node.inputs) add(graph, id);
+    for (ValueId id : node.outputs) add(graph, id);
+    for (size_t i = 0; i < tensors_.size(); ++i) {
+      if (tensors_[i].rank >= 0) tensors_[i].dims = dims_[i].data();
+      pointers_.push_back(&tensors_[i]);
+    }
+    packed_.assign(node.inputs.size(), nullptr);
+    call.in = pointers_.data();
+    call.out = pointers_.data() + node.inputs.size();
+    call.n_in = static_cast<int64_t>(node.inputs.size());
+    call.n_out = static_cast<int64_t>(node.outputs.size());
+    call.packed = packed_.data();
+    call.epilogue = &none_;
+  }
+  bool known = true;  // every shape is
+  TclCall call{};
+
+ private:
+  void add(const Graph& graph, ValueId id) {
+    tensors_.push_back({nullptr, nullptr, -1, 0, 0});
+    dims_.emplace_back();
+    if (id == kNone) return;
+    const Type& type = graph.value(id).type;
+    const Tensor* constant = graph.constant(id);
+    std::optional<Dims> dims =
+        type.is_tensor() && type.shape ? concrete(*type.shape) : std::nullopt;
+    if (constant != nullptr) dims = constant->dims();
+    if (!dims) {
+      known = false;
+      return;
+    }
+    dims_.back() = *dims;
+    dims_.back().reserve(1);
+    TclTensor& t = tensors_.back();
+    t.data = constant != nullptr ? constant->raw() : &placeholder_;
+    t.rank = static_cast<int64_t>(dims->size());
+    t.dtype = static_cast<int64_t>(type.dtype);
+    t.size = element_count(*dims);
+  }
+  std::vector<TclTensor> tensors_;
+  std::vector<Dims> dims_;
+  std::vector<TclTensor*> pointers_;
+  std::vector<void*> packed_;
+  TclEpilogue none_{nullptr, nullptr};
+  int64_t placeholder_ = 0;
+};
+
+void pack_constants(const Graph& graph, const Node& node, StaticCall& call, KernelState& state) {
+  for (const KernelMatch& match : state.matches) {
+    std::vector<void*> packed(std::max<size_t>(node.inputs.size(), 1), nullptr);
+    call.call.attr = match.attributes->values.data();
+    for (size_t i = 0; i < node.inputs.size() && match.kernel->pack != nullptr; ++i) {
+      const Tensor* constant = node.inputs[i] == kNone ? nullptr : graph.constant(node.inputs[i]);
+      if (constant == nullptr) continue;
+      auto buffer = pack_input(*match.kernel, call.call, static_cast<int64_t>(i), *constant);
+      if (!buffer) continue;
+      packed[i] = buffer->data();
+      state.packed_owners.push_back(std::move(buffer));
+    }
+    state.packed.push_back(std::move(packed));
+  }
+}
+
+void add_epilogue(const Graph& graph, const Node& node, KernelState& state, Step& step) {
+  state.epilogue = compile_epilogue(graph, node);
+  if (!state.epilogue) return;
+  const auto* body = node.attributes.get<std::shared_ptr<Graph>>("epilogue");
+  for (const Capture& capture : (*body)->captures) step.inputs.push_back(capture.outer);
+}
+
+}  // namespace
+
+std::optional<std::string> kernel_refuses(const Graph& graph, const Node& node) {
+  std::string reason;
+  const std::vector<KernelMatch> matches = find_kernels(graph, node, reason);
+  if (matches.empty()) return reason;
+  StaticCall call(graph, node);
+  if (!call.known) return std::nullopt;
+  KernelState state{.matches = matches};
+  try {
+    static_cast<void>(choose(state, call.call, node));
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return std::nullopt;
+}
+
+Step compile_kernel(const Graph& graph, const Node& node) {
+  std::string reason;
+  auto state = std::make_shared<KernelState>();
+  state->matches = find_kernels(graph, node, reason);
+  state->n_inputs = node.inputs.size();
+  StaticCall call(graph, node);
+  if (call.known) {
+    const KernelMatch match = state->matches[choose(*state, call.call, node)];
+    state->matches = {match};
+  }
+  // Packing needs the dims of the other inputs too; without them kernels read plain weights.
+  if (call.known) {
+    pack_constants(graph, node, call, *state);
+  } else {
+    state->packed.assign(state->matches.size(),
+                         std::vector<void*>(std::max<size_t>(node.inputs.size(), 1), nullptr));
+  }
+  Step step{.run = run_kernel, .inputs = node.inputs, .outputs = node.outputs};
+  add_epilogue(graph, node, *state, step);
+  const TclKernel& first = *state->matches.front().kernel;
+  if (state->matches.size() == 1 && (first.flags & TCL_INPLACE) != 0) step.inplace = 0;
+  step.kernel = concat(first.variant, " ", first.isa, " ", first.types);
+  step.state = std::move(state);
+  return step;
+}
+
+namespace {
+
+struct PointwiseState {
+  std::shared_ptr<const PointwiseProgram> program;
+};
+
+struct PointwiseWork {
+  const PointwiseProgram* program;
+  const PointwiseWalk* walk;
+  TclTensor* const* in;
+  TclTensor* const* out;
+
+  static void body(void* context, int64_t begin, int64_t end, int) {
+    const auto& work = *static_cast<const PointwiseWork*>(context);
+    work.program->run(*work.walk, work.in, work.out, begin, end);
+  }
+};
+
+void run_pointwise(const Step& step, RunContext& context) {
+  const auto& program = *static_cast<const PointwiseState*>(step.state.get())->program;
+  const Operands in(context, step.inputs, step.inputs.size());
+  const Operands out(context, step.outputs, step.outputs.size());
+  PointwiseWalk walk;
+  program.walk(in.data(), out.data(), walk);
+  PointwiseWork work{&program, &walk, in.data(), out.data()};
+  const int64_t worth = std::max<int64_t>(1, program.work(walk) / kThreadNs);
+  const int width = static_cast<int>(std::min<int64_t>(context.environment().threads, worth));
+  const int64_t units = PointwiseProgram::units(walk);
+  parallel_for(width, units, std::max<int64_t>(1, units / (int64_t{4} * width)),
+               PointwiseWork::body, &work);
+}
+
+// The input whose bytes the only output may take: read as the output is walked, and for the last
+// time no later than the instruction that first writes the output.
+int inplace_operand(const PointwiseProgram& program, const Graph& graph, const Node& node) {
+  if (program.n_outputs != 1) return -1;
+  const Type& out = graph.value(node.outputs[0]).type;
+  if (!out.shape || !concrete(*out.shape)) return -1;
+  const int16_t written = program.output_register[0];
+  size_t first_write = program.instructions.size();
+  for (size_t i = program.instructions.size(); i-- > 0;) {
+    if (program.instructions[i].out == written) first_write = i;
+  }
+  for (size_t input = 0; input < node.inputs.size(); ++input) {
+    const ValueId id = node.inputs[input];
+    if (id == kNone || input >= program.input_register.size()) continue;
+    const Type& in = graph.value(id).type;
+    if (!in.shape || !concrete(*in.shape) || *concrete(*in.shape) != *concrete(*out.shape) ||
+        dtype_bits(in.dtype) != dtype_bits(out.dtype)) {
+      continue;
+    }
+    const int16_t read = program.input_register[input];
+    bool safe = true;
+    for (size_t i = first_write + 1; i < program.instructions.size(); ++i) {
+      const auto& operands = program.instructions[i].in;
+      safe = safe && std::find(operands.begin(), operands.end(), read) == operands.end();
+    }
+    if (safe) return static_cast<int>(input);
+  }
+  return -1;
+}
+
+}  // namespace
+
+Step compile_pointwise_step(const Graph& graph, const Node& node) {
+  auto state = std::make_shared<PointwiseState>();
+  state->program = compile_pointwise(graph, node);
+  Step step{.run = run_pointwise, .inputs = node.inputs, .outputs = node.outputs};
+  step.inplace = inplace_operand(*state->program, graph, node);
+  step.kernel = concat("pointwise program of ", state->program->instructions.size());
+  step.state = std::move(state);
+  return step;
+}
+
+}  // namespace tiercel

@@ -1,0 +1,318 @@
+// Runs plans: the values of one run, and the loop over its steps.
+#include "runtime/executor.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "ops/op_def.h"
+
+namespace tiercel {
+namespace {
+
+alignas(64) std::byte empty_bytes[64];  // where tensors without elements point
+
+std::shared_ptr<Buffer> new_buffer(int64_t bytes) { return Buffer::allocate(std::max<int64_t>(bytes, 1)); }
+
+int64_t tensor_bytes(const TclTensor& tensor) {
+  return dtype_bytes(static_cast<DType>(tensor.dtype), tensor.size);
+}
+
+std::string shapes_json(const std::vector<ValueId>& ids, const Graph& graph, RunContext& context) {
+  std::string out = "[";
+  for (ValueId id : ids) {
+    if (id == kNone || !graph.value(id).type.is_tensor()) continue;
+    const TclTensor& t = *context.tensor(id);
+    if (out.size() > 1) out += ",";
+    out += concat("{", json_text(dtype_name(static_cast<DType>(t.dtype))), ":[");
+    for (int64_t axis = 0; axis < t.rank; ++axis) {
+      out += concat(axis == 0 ? "" : ",", t.dims[axis]);
+    }
+    out += "]}";
+  }
+  return out + "]";
+}
+
+}  // namespace
+
+void RunOptions::check() const {
+  if (terminate != nullptr && terminate->load(std::memory_order_relaxed)) {
+    throw_error(ErrorKind::Fail, "the run was terminated: RunOptions.terminate is set");
+  }
+  if (deadline && std::chrono::steady_clock::now() > *deadline) {
+    throw_error(ErrorKind::Timeout, "the run took longer than its timeout");
+  }
+}
+
+RunContext::RunContext(std::shared_ptr<const Plan> plan)
+    : plan_(std::move(plan)),
+      tensors_(plan_->places.size(), TclTensor{nullptr, nullptr, -1, 0, 0}),
+      dims_(plan_->places.size()),
+      values_(plan_->places.size()) {
+  arena_ = new_buffer(plan_->arena_bytes);
+  for (size_t i = 0; i < tensors_.size(); ++i) {
+    const ValueInfo& info = plan_->graph.values[i];
+    const Place& place = plan_->places[i];
+    if (!info.type.is_tensor() && !info.constant) continue;
+    std::optional<Dims> dims;
+    if (info.constant && place.root == static_cast<ValueId>(i)) {
+      dims = info.constant->dims();
+    } else if (info.type.shape) {
+      dims = concrete(*info.type.shape);
+    }
+    tensors_[i].dtype = static_cast<int64_t>(info.constant ? info.constant->dtype() : info.type.dtype);
+    if (!dims) continue;
+    dims_[i] = *dims;
+    dims_[i].reserve(1);
+    tensors_[i].dims = dims_[i].data();
+    tensors_[i].rank = static_cast<int64_t>(dims->size());
+    tensors_[i].size = element_count(*dims);
+    if (place.kind == Place::Kind::Constant) {
+      void* data = plan_->graph.value(place.root).constant->raw();
+      tensors_[i].data = data != nullptr ? data : empty_bytes;
+    }
+    if (place.kind == Place::Kind::Arena) tensors_[i].data = arena_->data() + place.offset;
+  }
+}
+
+void* RunContext::reserve(std::shared_ptr<Buffer>& buffer, int64_t bytes) {
+  if (!buffer || buffer->bytes() < bytes) {
+    buffer.reset();
+    buffer = new_buffer(bytes);
+  }
+  return buffer->data();
+}
+
+void RunContext::set_bytes(ValueId root, void* data) {
+  if (data == nullptr) data = empty_bytes;
+  tensors_[static_cast<size_t>(root)].data = data;
+  for (ValueId alias : plan_->aliases[static_cast<size_t>(root)]) {
+    tensors_[static_cast<size_t>(alias)].data = data;
+  }
+}
+
+void RunContext::set_tensor(ValueId id, const Tensor& tensor) {
+  const auto at = static_cast<size_t>(id);
+  TclTensor& view = tensors_[at];
+  dims_[at].assign(tensor.dims().begin(), tensor.dims().end());
+  dims_[at].reserve(1);
+  view.dims = dims_[at].data();
+  view.rank = tensor.rank();
+  view.size = tensor.size();
+  view.dtype = static_cast<int64_t>(tensor.dtype());
+  set_bytes(id, tensor.raw());
+}
+
+void RunContext::set_value(ValueId id, Value value) {
+  if (id == kNone) return;
+  if (const Tensor* tensor = value.tensor()) {
+    const Type& type = plan_->graph.value(id).type;
+    const std::optional<Dims> known =
+        type.is_tensor() && type.shape ? concrete(*type.shape) : std::nullopt;
+    if (known && *known != tensor->dims()) {
+      throw_error(ErrorKind::RuntimeException, "value \"", plan_->graph.value(id).name,
+                  "\": expected shape ", dims_text(*known), ", got ", dims_text(tensor->dims()));
+    }
+    set_tensor(id, *tensor);
+  }
+  values_[static_cast<size_t>(id)] = std::move(value);
+}
+
+Value RunContext::value(ValueId id) const {
+  if (id == kNone) return {};
+  const auto at = static_cast<size_t>(id);
+  const Place& place = plan_->places[at];
+  if (place.root != id) {
+    const Value owner = value(place.root);
+    const Tensor* tensor = owner.tensor();
+    return tensor != nullptr ? Value(tensor->reshaped(dims_[at])) : owner;
+  }
+  if (place.kind == Place::Kind::Constant) return *plan_->graph.value(id).constant;
+  if (place.kind == Place::Kind::Input) return feeds_[static_cast<size_t>(place.index)];
+  if (place.kind == Place::Kind::Held) return values_[at];
+  const TclTensor& view = tensors_[at];
+  if (view.data == nullptr) return {};
+  const int64_t bytes = tensor_bytes(view);
+  return Tensor(static_cast<DType>(view.dtype), dims_[at], Buffer::wrap(view.data, bytes, {}),
+                view.data);
+}
+
+void RunContext::allocate(ValueId id, DType dtype, Dims dims) {
+  Tensor tensor(dtype, std::move(dims));
+  set_tensor(id, tensor);
+  values_[static_cast<size_t>(id)] = std::move(tensor);
+}
+
+void RunContext::bind(std::span<const Value> feeds, std::span<const int> wanted, OutputSink& sink) {
+  feeds_ = feeds;
+  for (size_t i = 0; i < plan_->inputs.size(); ++i) {
+    const ValueId id = plan_->inputs[i];
+    if (const Tensor* tensor = feeds[i].tensor()) set_tensor(id, *tensor);
+  }
+  output_buffers_.assign(plan_->outputs.size(), nullptr);
+  output_done_.assign(plan_->outputs.size(), false);
+  for (size_t i = 0; i < plan_->outputs.size(); ++i) {
+    if (plan_->output_values[i].empty()) continue;
+    const TclTensor& view = *tensor(plan_->outputs[i]);
+    void* data = nullptr;
+    if (std::find(wanted.begin(), wanted.end(), static_cast<int>(i)) != wanted.end()) {
+      data = sink.allocate(static_cast<int>(i), static_cast<DType>(view.dtype),
+                           {view.dims, static_cast<size_t>(view.rank)});
+      output_done_[i] = data != nullptr;
+    }
+    if (data == nullptr) {
+      output_buffers_[i] = new_buffer(tensor_bytes(view));
+      data = output_buffers_[i]->data();
+    }
+    for (ValueId id : plan_->output_values[i]) tensors_[static_cast<size_t>(id)].data = data;
+  }
+}
+
+const Node& RunContext::infer(const Step& step) {
+  if (!live_) live_ = std::make_unique<Graph>(clone(plan_->graph));
+  Node& node = live_->node(step.node);
+  for (size_t i = 0; i < node.inputs.size(); ++i) {
+    const ValueId in = node.inputs[i];
+    if (in == kNone || !plan_->graph.value(in).type.is_tensor()) continue;
+    const TclTensor& view = *tensor(in);
+    if (view.rank < 0) continue;
+    ValueInfo& info = live_->value(in);
+    const auto dtype = static_cast<DType>(view.dtype);
+    info.type = Type::tensor(dtype, to_shape({view.dims, static_cast<size_t>(view.rank)}));
+    const auto& needed = node.def->value_inputs;
+    if (plan_->graph.constant(in) != nullptr) continue;
+    info.constant.reset();
+    info.known.reset();
+    if (std::find(needed.begin(), needed.end(), static_cast<int>(i)) != needed.end()) {
+      info.constant = *value(in).tensor();
+      if (live_->is_overridable(in)) info.known = std::nullopt;
+    }
+  }
+  for (ValueId out : node.outputs) {
+    if (out == kNone) continue;
+    live_->value(out).type = plan_->graph.value(out).type;
+    live_->value(out).known.reset();
+  }
+  infer_node(*live_, node, true);
+  return node;
+}
+
+void RunContext::prepare_dynamic(const Step& step) {
+  const Node& live = infer(step);
+  for (ValueId out : live.outputs) {
+    if (out == kNone) continue;
+    const Type& type = live_->value(out).type;
+    const std::optional<Dims> dims =
+        type.is_tensor() && type.shape ? concrete(*type.shape) : std::nullopt;
+    if (!dims) {
+      throw_error(ErrorKind::NotImplemented, where(live), ": the shape of output \"",
+                  live_->value(out).name, "\" cannot be found at run: ", type.text());
+    }
+    allocate(out, type.dtype, *dims);
+  }
+}
+
+// A kernel with data-dependent output wrote the true dims over the upper bounds.
+void RunContext::finish_dynamic(const Step& step) {
+  for (ValueId out : step.outputs) {
+    if (out == kNone) continue;
+    const auto at = static_cast<size_t>(out);
+    const Tensor& bound = *values_[at].tensor();
+    if (dims_[at] == bound.dims()) continue;
+    if (element_count(dims_[at]) > bound.size()) {
+      throw_error(ErrorKind::Fail, where(node(step)), ": the kernel gives shape ",
+                  dims_text(dims_[at]), ", more than ", dims_text(bound.dims()));
+    }
+    const Tensor trimmed(bound.dtype(), dims_[at], bound.buffer(), bound.raw());
+    set_tensor(out, trimmed);
+    values_[at] = trimmed;
+  }
+}
+
+void RunContext::run_step(size_t index) {
+  const Step& step = plan_->steps[index];
+  if (plan_->dynamic[index]) {
+    prepare_dynamic(step);
+    step.run(step, *this);
+    finish_dynamic(step);
+    return;
+  }
+  for (ValueId out : plan_->held[index]) {
+    const Type& type = plan_->graph.value(out).type;
+    allocate(out, type.dtype, *concrete(*type.shape));
+  }
+  step.run(step, *this);
+}
+
+void RunContext::give_outputs(std::span<const int> wanted, OutputSink& sink) {
+  for (int index : wanted) {
+    const auto i = static_cast<size_t>(index);
+    if (output_done_[i]) continue;
+    const ValueId id = plan_->outputs[i];
+    const Place& place = plan_->places[static_cast<size_t>(id)];
+    const TclTensor& view = *tensor(id);
+    if (output_buffers_[i]) {
+      void* data = output_buffers_[i]->data();
+      sink.set(index, Tensor(static_cast<DType>(view.dtype), dims_[static_cast<size_t>(id)],
+                             std::move(output_buffers_[i]), data));
+      continue;
+    }
+    const bool own = place.kind == Place::Kind::Held && place.root == id &&
+                     plan_->aliases[static_cast<size_t>(id)].empty() &&
+                     std::count(plan_->outputs.begin(), plan_->outputs.end(), id) == 1;
+    if (own) {
+      sink.set(index, std::move(values_[static_cast<size_t>(id)]));
+      continue;
+    }
+    Value shared = value(id);
+    const Tensor* from = shared.tensor();
+    if (from == nullptr || from->dtype() == DType::String) {
+      sink.set(index, std::move(shared));
+      continue;
+    }
+    void* data = sink.allocate(index, from->dtype(), from->dims());
+    Tensor copy;
+    if (data == nullptr) {
+      copy = Tensor(from->dtype(), from->dims());
+      data = copy.raw();
+    }
+    if (from->bytes() != 0) std::memcpy(data, from->raw(), static_cast<size_t>(from->bytes()));
+    if (copy.valid()) sink.set(index, std::move(copy));
+  }
+}
+
+void RunContext::clear() {
+  for (ValueId id : plan_->held_values) values_[static_cast<size_t>(id)] = {};
+  output_buffers_.clear();
+  feeds_ = {};
+}
+
+void RunContext::run(std::span<const Value> feeds, std::span<const int> wanted,
+                     const RunEnvironment& environment, OutputSink& sink) {
+  environment_ = &environment;
+  bind(feeds, wanted, sink);
+  const RunOptions* options = environment.options;
+  const bool checks = options != nullptr && (options->terminate || options->deadline);
+  for (size_t i = 0; i < plan_->steps.size(); ++i) {
+    if (checks) options->check();
+    if (environment.profiler == nullptr) {
+      run_step(i);
+      continue;
+    }
+    const int64_t start = environment.profiler->now_us();
+    run_step(i);
+    const Step& step = plan_->steps[i];
+    const Node& n = node(step);
+    environment.profiler->add({"Node", n.name + "_kernel_time", start,
+                               environment.profiler->now_us() - start,
+                               {{"op_name", json_text(n.op_type)},
+                                {"provider", json_text(n.provider)},
+                                {"kernel", json_text(step.kernel)},
+                                {"node_index", json_text(std::to_string(step.node))},
+                                {"input_type_shape", shapes_json(n.inputs, plan_->graph, *this)},
+                                {"output_type_shape", shapes_json(n.outputs, plan_->graph, *this)}}});
+  }
+  give_outputs(wanted, sink);
+  clear();
+}
+
+}  // namespace tiercel

@@ -1,0 +1,78 @@
+// Runs plans: the values of one run, and the loop over its steps.
+#pragma once
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "runtime/plan.h"
+#include "runtime/profile.h"
+#include "runtime/run.h"
+#include "tiercel/kernel.h"
+
+namespace tiercel {
+
+// What all runs of a session share.
+struct RunEnvironment {
+  int threads = 1;
+  const RunOptions* options = nullptr;
+  Profiler* profiler = nullptr;  // nullptr: off
+};
+
+// The values of one run of one plan. Used again by later runs, by one thread at a time.
+class RunContext {
+ public:
+  explicit RunContext(std::shared_ptr<const Plan> plan);
+
+  // Computes the outputs in `wanted` into `sink`; `feeds` has one Value per plan input.
+  void run(std::span<const Value> feeds, std::span<const int> wanted,
+           const RunEnvironment& environment, OutputSink& sink);
+
+  [[nodiscard]] const Plan& plan() const { return *plan_; }
+  [[nodiscard]] const Graph& graph() const { return plan_->graph; }
+  [[nodiscard]] const Node& node(const Step& step) const { return plan_->graph.node(step.node); }
+  [[nodiscard]] const RunEnvironment& environment() const { return *environment_; }
+
+  // The tensor as kernels see it; kNone gives the absent tensor.
+  [[nodiscard]] TclTensor* tensor(ValueId id) {
+    return id == kNone ? &absent_ : &tensors_[static_cast<size_t>(id)];
+  }
+  // The value as host operators and bodies see it.
+  [[nodiscard]] Value value(ValueId id) const;
+  void set_value(ValueId id, Value value);
+  // Infers the outputs of a step from what its inputs are in this run; gives the node.
+  const Node& infer(const Step& step);
+  [[nodiscard]] const Type& live_type(ValueId id) const { return live_->value(id).type; }
+
+  // Memory for one step, 64-byte aligned; valid until the next call.
+  [[nodiscard]] void* workspace(int64_t bytes) { return reserve(workspace_, bytes); }
+  [[nodiscard]] std::byte* scratch(int64_t bytes) {
+    return static_cast<std::byte*>(reserve(scratch_, bytes));
+  }
+
+ private:
+  static void* reserve(std::shared_ptr<Buffer>& buffer, int64_t bytes);
+  void bind(std::span<const Value> feeds, std::span<const int> wanted, OutputSink& sink);
+  void run_step(size_t index);
+  void prepare_dynamic(const Step& step);
+  void finish_dynamic(const Step& step);
+  void allocate(ValueId id, DType dtype, Dims dims);
+  void set_tensor(ValueId id, const Tensor& tensor);
+  void set_bytes(ValueId root, void* data);
+  void give_outputs(std::span<const int> wanted, OutputSink& sink);
+  void clear();
+
+  std::shared_ptr<const Plan> plan_;
+  const RunEnvironment* environment_ = nullptr;
+  std::vector<TclTensor> tensors_;
+  std::vector<Dims> dims_;
+  std::vector<Value> values_;
+  std::span<const Value> feeds_;
+  std::shared_ptr<Buffer> arena_, workspace_, scratch_;
+  std::vector<std::shared_ptr<Buffer>> output_buffers_;  // of outputs that the sink left to us
+  std::vector<bool> output_done_;
+  std::unique_ptr<Graph> live_;  // for inference at run
+  TclTensor absent_{nullptr, nullptr, -1, 0, 0};
+};
+
+}  // namespace tiercel

@@ -1,0 +1,279 @@
+// Makes plans: specialises the graph, compiles its nodes and gives every value its place.
+#include "runtime/plan.h"
+
+#include <algorithm>
+
+#include "ops/op_def.h"
+#include "runtime/memory_plan.h"
+
+namespace tiercel {
+namespace {
+
+bool is_dense(const Type& type) { return type.is_tensor() && type.dtype != DType::String; }
+
+std::optional<Dims> known_dims(const Type& type) {
+  if (!type.is_tensor() || !type.shape) return std::nullopt;
+  return concrete(*type.shape);
+}
+
+// Compiles nodes to steps and finds where values live.
+class Planner {
+ public:
+  Planner(Plan& plan, const CompileOptions& options) : plan_(plan), options_(options) {}
+
+  void run() {
+    plan_.places.resize(plan_.graph.values.size());
+    for (size_t i = 0; i < plan_.places.size(); ++i) {
+      plan_.places[i].root = static_cast<ValueId>(i);
+      if (plan_.graph.values[i].constant) plan_.places[i].kind = Place::Kind::Constant;
+    }
+    for (size_t i = 0; i < plan_.inputs.size(); ++i) {
+      place(plan_.inputs[i]) = {Place::Kind::Input, plan_.inputs[i], 0, static_cast<int>(i)};
+    }
+    for (NodeId id : plan_.graph.order) {
+      if (!plan_.graph.node(id).removed) add_node(id);
+    }
+    find_lifetimes();
+    place_outputs();
+    share_in_place();
+    place_in_arena();
+    collect();
+  }
+
+ private:
+  Place& place(ValueId id) { return plan_.places[static_cast<size_t>(id)]; }
+  ValueId root(ValueId id) const { return plan_.places[static_cast<size_t>(id)].root; }
+  const Type& type(ValueId id) const { return plan_.graph.value(id).type; }
+
+  Step compile(const Node& node) const {
+    if (node.def->has(kControlFlow)) return compile_control_flow(plan_.graph, node, options_);
+    if (node.def->has(kAlias)) return compile_alias(node);
+    for (const auto& provider : options_.providers) {
+      if (provider->name() == node.provider) return provider->compile(plan_.graph, node);
+    }
+    throw_error(ErrorKind::EPFail, where(node), ": provider ", node.provider, " is not here");
+  }
+
+  // Output 0 is input 0 under other dims, both known: nothing to do at run.
+  bool is_static_alias(const Node& node) const {
+    if (!node.def->has(kAlias) || node.inputs.empty() || node.inputs[0] == kNone) return false;
+    for (size_t i = 1; i < node.outputs.size(); ++i) {
+      if (node.outputs[i] != kNone) return false;
+    }
+    const Type& from = type(node.inputs[0]);
+    const Type& to = type(node.outputs[0]);
+    return is_dense(from) && known_dims(from) && known_dims(to) &&
+           element_count(*known_dims(from)) == element_count(*known_dims(to)) &&
+           place(node.inputs[0]).kind != Place::Kind::None;
+  }
+  const Place& place(ValueId id) const { return plan_.places[static_cast<size_t>(id)]; }
+
+  void add_node(NodeId id) {
+    const Node& node = plan_.graph.node(id);
+    if (is_static_alias(node)) {
+      place(node.outputs[0]) = place(node.inputs[0]);
+      return;
+    }
+    Step step = compile(node);
+    step.node = id;
+    bool dynamic = false;
+    for (ValueId out : step.outputs) {
+      if (out == kNone || step.takes_values) continue;
+      dynamic = dynamic || !known_dims(type(out));
+    }
+    const auto number = static_cast<int>(plan_.steps.size());
+    for (ValueId out : step.outputs) {
+      if (out == kNone) continue;
+      const bool held = dynamic || step.takes_values || !is_dense(type(out));
+      place(out).kind = held ? Place::Kind::Held : Place::Kind::Arena;
+      first_[root_slot(out)] = number;
+    }
+    plan_.dynamic.push_back(dynamic);
+    plan_.steps.push_back(std::move(step));
+  }
+
+  size_t root_slot(ValueId id) {
+    first_.resize(plan_.places.size(), 0);
+    return static_cast<size_t>(root(id));
+  }
+
+  // Last step that reads each value's bytes; values that a step keeps as Values leave the arena.
+  void find_lifetimes() {
+    first_.resize(plan_.places.size(), 0);
+    last_.assign(plan_.places.size(), -1);
+    for (size_t s = 0; s < plan_.steps.size(); ++s) {
+      const Step& step = plan_.steps[s];
+      for (ValueId in : step.inputs) {
+        if (in == kNone) continue;
+        touch(in, static_cast<int>(s));
+        Place& from = place(root(in));
+        if (step.takes_values && from.kind == Place::Kind::Arena) from.kind = Place::Kind::Held;
+      }
+      for (ValueId out : step.outputs) {
+        if (out != kNone) touch(out, static_cast<int>(s));
+      }
+    }
+    const auto end = static_cast<int>(plan_.steps.size());
+    for (ValueId out : plan_.outputs) touch(out, end);
+  }
+
+  void touch(ValueId id, int step) {
+    int& last = last_[static_cast<size_t>(root(id))];
+    last = std::max(last, step);
+  }
+
+  // An output that a step computes gets the caller's memory, unless two outputs share its bytes.
+  void place_outputs() {
+    plan_.output_values.resize(plan_.outputs.size());
+    for (size_t i = 0; i < plan_.outputs.size(); ++i) {
+      Place& owner = place(root(plan_.outputs[i]));
+      if (owner.kind != Place::Kind::Arena) continue;
+      owner.kind = Place::Kind::Output;
+      owner.index = static_cast<int>(i);
+    }
+  }
+
+  int64_t bytes(ValueId id) const {
+    return dtype_bytes(type(id).dtype, element_count(*known_dims(type(id))));
+  }
+
+  // Output 0 takes the bytes of an input that nobody reads afterwards.
+  void share_in_place() {
+    for (size_t s = 0; s < plan_.steps.size(); ++s) {
+      const Step& step = plan_.steps[s];
+      if (step.inplace < 0 || plan_.dynamic[s] || step.outputs.empty()) continue;
+      const ValueId in = step.inputs[static_cast<size_t>(step.inplace)];
+      const ValueId out = step.outputs[0];
+      if (in == kNone || out == kNone || place(out).kind != Place::Kind::Arena) continue;
+      const ValueId from = root(in);
+      if (place(from).kind != Place::Kind::Arena || last_[static_cast<size_t>(from)] > int(s)) {
+        continue;
+      }
+      const auto same = [&](ValueId other) { return other != kNone && root(other) == from; };
+      if (std::count_if(step.inputs.begin(), step.inputs.end(), same) != 1) continue;
+      if (bytes(from) != bytes(out)) continue;
+      merge(out, from);
+    }
+  }
+
+  void merge(ValueId out, ValueId from) {
+    const ValueId old = root(out);
+    last_[static_cast<size_t>(from)] =
+        std::max(last_[static_cast<size_t>(from)], last_[static_cast<size_t>(old)]);
+    for (Place& other : plan_.places) {
+      if (other.root == old) other.root = from;
+    }
+  }
+
+  void place_in_arena() {
+    std::vector<MemoryBlock> blocks;
+    std::vector<ValueId> owners;
+    for (size_t i = 0; i < plan_.places.size(); ++i) {
+      const auto id = static_cast<ValueId>(i);
+      if (root(id) != id || place(id).kind != Place::Kind::Arena) continue;
+      blocks.push_back({bytes(id), first_[i], std::max(last_[i], first_[i])});
+      owners.push_back(id);
+    }
+    const MemoryPlan memory = plan_memory(blocks);
+    for (size_t i = 0; i < owners.size(); ++i) place(owners[i]).offset = memory.offsets[i];
+    plan_.arena_bytes = memory.bytes;
+    plan_.lower_bound = memory.lower_bound;
+  }
+
+  // Aliases take over what their root was given in the end.
+  void collect() {
+    plan_.aliases.resize(plan_.places.size());
+    for (size_t i = 0; i < plan_.places.size(); ++i) {
+      const auto id = static_cast<ValueId>(i);
+      if (root(id) != id) {
+        plan_.aliases[static_cast<size_t>(root(id))].push_back(id);
+        const ValueId owner = root(id);
+        plan_.places[i] = place(owner);
+        plan_.places[i].root = owner;
+      }
+      if (place(id).kind == Place::Kind::Arena) plan_.arena_values.push_back(id);
+      if (place(id).kind == Place::Kind::Held) plan_.held_values.push_back(id);
+      if (place(id).kind == Place::Kind::Output) {
+        plan_.output_values[static_cast<size_t>(place(id).index)].push_back(id);
+      }
+    }
+    plan_.held.resize(plan_.steps.size());
+    for (size_t s = 0; s < plan_.steps.size(); ++s) {
+      const Step& step = plan_.steps[s];
+      if (plan_.dynamic[s] || step.takes_values) continue;
+      for (ValueId out : step.outputs) {
+        if (out != kNone && place(out).kind == Place::Kind::Held) plan_.held[s].push_back(out);
+      }
+    }
+  }
+
+  Plan& plan_;
+  const CompileOptions& options_;
+  std::vector<int> first_, last_;
+};
+
+void assign_node(Graph& graph, Node& node, const CompileOptions& options) {
+  if (!node.def) {
+    throw_error(ErrorKind::NotImplemented, where(node), ": the operator ",
+                node.domain.empty() ? "" : node.domain + ".", node.op_type, " is not known");
+  }
+  if (node.def->has(kControlFlow)) {
+    node.provider = std::string(options.providers.back()->name());
+    node.reason = "runs its body";
+    for (const auto& body : subgraphs(node)) assign(*body, options);
+    return;
+  }
+  if (node.def->has(kAlias)) {
+    node.provider = std::string(options.providers.back()->name());
+    node.reason = "its output has the bytes of its input";
+    return;
+  }
+  std::string refusals;
+  for (const auto& provider : options.providers) {
+    const std::optional<std::string> refusal = provider->refuses(graph, node);
+    if (!refusal) {
+      node.provider = std::string(provider->name());
+      node.reason = refusals;
+      return;
+    }
+    refusals += concat(refusals.empty() ? "" : "; ", std::string(provider->name()), ": ", *refusal);
+  }
+  throw_error(ErrorKind::NotImplemented, where(node), ": no provider runs it: ", refusals);
+}
+
+}  // namespace
+
+std::vector<ValueId> run_inputs(const Graph& graph) {
+  std::vector<ValueId> ids = graph.inputs;
+  ids.insert(ids.end(), graph.overridable.begin(), graph.overridable.end());
+  for (const Capture& capture : graph.captures) ids.push_back(capture.inner);
+  return ids;
+}
+
+void assign(Graph& graph, const CompileOptions& options) {
+  for (NodeId id : graph.order) {
+    Node& node = graph.node(id);
+    if (!node.removed) assign_node(graph, node, options);
+  }
+}
+
+std::shared_ptr<const Plan> make_plan(const Graph& graph, std::span<const Type> types,
+                                      const CompileOptions& options) {
+  auto plan = std::make_shared<Plan>();
+  plan->graph = clone(graph);
+  if (!types.empty()) {
+    const std::vector<ValueId> inputs = run_inputs(plan->graph);
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      if (types[i].is_tensor()) plan->graph.value(inputs[i]).type = types[i];
+    }
+    PassContext passes = options.passes;
+    run_passes(specialise_passes(), plan->graph, passes);
+    assign(plan->graph, options);
+  }
+  plan->inputs = run_inputs(plan->graph);
+  plan->outputs = plan->graph.outputs;
+  Planner(*plan, options).run();
+  return plan;
+}
+
+}  // namespace tiercel

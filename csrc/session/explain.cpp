@@ -1,0 +1,68 @@
+// Text for people on what was made of a model.
+#include "session/explain.h"
+
+#include <algorithm>
+
+namespace tiercel {
+namespace {
+
+std::string padded(std::string text, size_t width) {
+  if (text.size() < width) text.append(width - text.size(), ' ');
+  return text;
+}
+
+std::string value_text(const Graph& graph, ValueId id) {
+  const Type& type = graph.value(id).type;
+  return concat(type.text(), type.shape ? shape_text(*type.shape) : "");
+}
+
+std::string nodes_text(const Graph& graph) {
+  std::string out;
+  for (NodeId id : graph.order) {
+    const Node& node = graph.node(id);
+    if (node.removed) continue;
+    out += concat("  ", padded(concat(node.op_type, " \"", node.name, "\""), 48), " ",
+                  node.provider, node.reason.empty() ? "" : " (" + node.reason + ")", "\n");
+  }
+  return out;
+}
+
+std::string steps_text(const Plan& plan) {
+  std::string out;
+  for (size_t i = 0; i < plan.steps.size(); ++i) {
+    const Step& step = plan.steps[i];
+    const Node& node = plan.graph.node(step.node);
+    std::string line = concat("  ", padded(std::to_string(i), 5),
+                              padded(concat(node.op_type, " \"", node.name, "\""), 44), " ",
+                              node.provider, ", ", step.kernel);
+    if (plan.dynamic[i]) line += ", shapes found at run";
+    if (!node.reason.empty()) line += ", " + node.reason;
+    for (ValueId out_id : step.outputs) {
+      if (out_id != kNone) line += concat(" -> ", value_text(plan.graph, out_id));
+    }
+    out += line + "\n";
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string explain_session(const Model& model, std::span<const PassReport> passes,
+                            const Plan* plan, int threads) {
+  std::string out = concat("model ", model.path.empty() ? "(from memory)" : model.path, ", IR ",
+                           model.ir_version, ", ", threads, " threads\n\npasses\n");
+  for (const PassReport& pass : passes) {
+    out += concat("  ", padded(pass.name, 24), pass.changed ? " changed " : "         ",
+                  static_cast<int64_t>(pass.microseconds), " us, ", pass.nodes_before, " to ",
+                  pass.nodes_after, " nodes\n");
+  }
+  if (plan == nullptr) {
+    return out + "\nnodes (no plan yet: input shapes are not known before the first run)\n" +
+           nodes_text(model.graph);
+  }
+  out += concat("\nplan: ", plan->steps.size(), " steps, arena ", plan->arena_bytes,
+                " bytes, lower bound ", plan->lower_bound, " bytes\n");
+  return out + steps_text(*plan);
+}
+
+}  // namespace tiercel

@@ -1,0 +1,220 @@
+// A loaded model, ready to run: read, upgrade, optimise, assign, compile, plan.
+#include "session/session.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "base/thread_pool.h"
+#include "ir/onnx_reader.h"
+#include "ops/upgrade.h"
+#include "passes/passes.h"
+#include "runtime/profile.h"
+#include "runtime/program.h"
+#include "session/explain.h"
+
+namespace tiercel {
+namespace {
+
+std::vector<IoInfo> ports(const Graph& graph, const std::vector<ValueId>& ids) {
+  std::vector<IoInfo> out;
+  for (ValueId id : ids) out.push_back({graph.value(id).name, graph.value(id).type});
+  return out;
+}
+
+void override_dims(Graph& graph, const SessionOptions& options) {
+  for (ValueId id : graph.inputs) {
+    auto& shape = graph.value(id).type.shape;
+    if (!shape) continue;
+    for (Dim& dim : *shape) {
+      for (const auto& [name, size] : options.dim_overrides) {
+        if (dim.symbolic() && dim.name() == name) dim = Dim(size);
+      }
+    }
+  }
+}
+
+void replace_initializers(Graph& graph, const SessionOptions& options) {
+  for (const auto& [name, tensor] : options.initializers) {
+    const auto found = std::find_if(graph.values.begin(), graph.values.end(), [&](const auto& v) {
+      return v.name == name && v.constant.has_value();
+    });
+    if (found == graph.values.end()) {
+      throw_error(ErrorKind::InvalidArgument, "the model has no initializer \"", name, "\"");
+    }
+    const Tensor& old = *found->constant;
+    if (old.dtype() != tensor.dtype() || old.dims() != tensor.dims()) {
+      throw_error(ErrorKind::InvalidArgument, "initializer \"", name, "\": expected tensor(",
+                  dtype_name(old.dtype()), ") of shape ", dims_text(old.dims()), ", got tensor(",
+                  dtype_name(tensor.dtype()), ") of shape ", dims_text(tensor.dims()));
+    }
+    found->constant = tensor;
+  }
+}
+
+std::vector<std::shared_ptr<Provider>> make_providers(const SessionOptions& options) {
+  std::vector<std::shared_ptr<Provider>> out;
+  for (const auto& [name, entries] : options.providers) out.push_back(make_provider(name, entries));
+  if (out.empty()) {
+    for (const std::string& name : available_providers()) out.push_back(make_provider(name, {}));
+  }
+  return out;
+}
+
+CompileOptions make_compile_options(const SessionOptions& options) {
+  CompileOptions out;
+  out.providers = make_providers(options);
+  out.passes.level = options.level;
+  out.passes.disabled = options.disabled_passes;
+  out.passes.verify = options.verify;
+  CompileOptions plain{out.providers, {}};
+  out.passes.evaluate = [plain](const Graph& graph, const Node& node) {
+    return evaluate_node(graph, node, plain);
+  };
+  return out;
+}
+
+std::string kind_text(const Value& value) {
+  if (const Tensor* tensor = value.tensor()) {
+    return concat("tensor(", dtype_name(tensor->dtype()), ")");
+  }
+  if (value.sequence() != nullptr) return "a sequence";
+  if (value.map() != nullptr) return "a map";
+  return value.sparse() != nullptr ? "a sparse tensor" : "nothing";
+}
+
+bool extents_fit(const Shape& shape, const Dims& dims) {
+  if (shape.size() != dims.size()) return false;
+  for (size_t i = 0; i < dims.size(); ++i) {
+    if (shape[i].known() && shape[i].value() >= 0 && shape[i].value() != dims[i]) return false;
+  }
+  return true;
+}
+
+void check_feed(const IoInfo& info, const Value& value, bool required) {
+  const Type* type = &info.type;
+  if (type->kind == Type::Kind::Optional) {
+    if (value.empty() || !type->element) return;
+    type = type->element.get();
+  }
+  if (value.empty()) {
+    if (!required) return;
+    throw_error(ErrorKind::InvalidArgument, "Missing Input: ", info.name);
+  }
+  const Tensor* tensor = value.tensor();
+  const bool sequence_fits = type->kind == Type::Kind::Sequence && value.sequence() != nullptr;
+  const bool map_fits = type->kind == Type::Kind::Map && value.map() != nullptr;
+  const bool sparse_fits = type->kind == Type::Kind::SparseTensor && value.sparse() != nullptr;
+  if (sequence_fits || map_fits || sparse_fits || type->kind == Type::Kind::Unknown) return;
+  if (tensor == nullptr || !type->is_tensor() || tensor->dtype() != type->dtype) {
+    throw_error(ErrorKind::InvalidArgument, "Unexpected input data type for input \"", info.name,
+                "\". Actual: (", kind_text(value), ") , expected: (", type->text(), ")");
+  }
+  if (type->shape && !extents_fit(*type->shape, tensor->dims())) {
+    const bool rank = type->shape->size() != tensor->dims().size();
+    throw_error(ErrorKind::InvalidArgument, rank ? "Invalid rank" : "Got invalid dimensions",
+                " for input: ", info.name, " Got: ", dims_text(tensor->dims()),
+                " Expected: ", shape_text(*type->shape), " Please fix either the inputs or the model.");
+  }
+}
+
+class LoadedSession final : public Session {
+ public:
+  LoadedSession(Model model, const SessionOptions& options)
+      : options_(options), model_(std::move(model)) {
+    if (options.profiling) profiler_ = std::make_unique<Profiler>(options.profile_prefix);
+    if (!options.optimized_model_path.empty()) {
+      throw_error(ErrorKind::NotImplemented,
+                  "optimized_model_filepath: writing models is not available");
+    }
+    threads_ = options.intra_op_threads > 0 ? options.intra_op_threads : usable_threads();
+    override_dims(model_.graph, options);
+    replace_initializers(model_.graph, options);
+    upgrade(model_);
+    inputs_ = ports(model_.graph, model_.graph.inputs);
+    overridable_ = ports(model_.graph, model_.graph.overridable);
+    outputs_ = ports(model_.graph, model_.graph.outputs);
+    CompileOptions compile = make_compile_options(options);
+    reports_ = run_passes(generic_passes(), model_.graph, compile.passes);
+    assign(model_.graph, compile);
+    const auto later = run_passes(provider_passes(), model_.graph, compile.passes);
+    reports_.insert(reports_.end(), later.begin(), later.end());
+    assign(model_.graph, compile);
+    for (const auto& provider : compile.providers) {
+      provider_names_.emplace_back(provider->name());
+    }
+    program_ = std::make_unique<Program>(model_.graph, compile);
+    program_->prepare();
+    if (profiler_) {
+      profiler_->add({"Session", "session_initialization", 0, profiler_->now_us(), {}});
+    }
+  }
+
+  [[nodiscard]] const std::vector<IoInfo>& inputs() const override { return inputs_; }
+  [[nodiscard]] const std::vector<IoInfo>& outputs() const override { return outputs_; }
+  [[nodiscard]] const std::vector<IoInfo>& overridable_initializers() const override {
+    return overridable_;
+  }
+  [[nodiscard]] const Model& model() const override { return model_; }
+  [[nodiscard]] std::vector<std::string> providers() const override { return provider_names_; }
+
+  void run(std::span<const Value> feeds, std::span<const int> wanted, const RunOptions& options,
+           OutputSink& sink) override {
+    const size_t expected = inputs_.size() + overridable_.size();
+    if (feeds.size() != expected) {
+      throw_error(ErrorKind::InvalidArgument, "expected ", expected, " feeds, got ", feeds.size());
+    }
+    for (size_t i = 0; i < inputs_.size(); ++i) check_feed(inputs_[i], feeds[i], true);
+    for (size_t i = 0; i < overridable_.size(); ++i) {
+      check_feed(overridable_[i], feeds[inputs_.size() + i], false);
+    }
+    const RunEnvironment environment{threads_, &options, profiler_.get()};
+    const int64_t start = profiler_ ? profiler_->now_us() : 0;
+    program_->run(feeds, wanted, environment, sink);
+    if (profiler_) {
+      profiler_->add({"Session", "model_run", start, profiler_->now_us() - start, {}});
+    }
+  }
+
+  [[nodiscard]] std::string explain() const override {
+    return explain_session(model_, reports_, program_->last_plan().get(), threads_);
+  }
+  std::string end_profiling() override { return profiler_ ? profiler_->write() : ""; }
+  [[nodiscard]] int64_t profiling_start_ns() const override {
+    return profiler_ ? profiler_->start_ns() : 0;
+  }
+  [[nodiscard]] MemoryReport memory() const override {
+    MemoryReport report{0, 0, 0};
+    for (const ValueInfo& value : model_.graph.values) {
+      if (value.constant) report.weights_bytes += value.constant->bytes();
+    }
+    if (const auto plan = program_->last_plan()) {
+      report.arena_bytes = plan->arena_bytes;
+      report.lower_bound_bytes = plan->lower_bound;
+    }
+    return report;
+  }
+
+ private:
+  SessionOptions options_;
+  Model model_;
+  std::vector<IoInfo> inputs_, outputs_, overridable_;
+  std::vector<PassReport> reports_;
+  std::vector<std::string> provider_names_;
+  std::unique_ptr<Profiler> profiler_;
+  std::unique_ptr<Program> program_;
+  int threads_ = 1;
+};
+
+}  // namespace
+
+std::shared_ptr<Session> Session::load(const std::string& path, const SessionOptions& options) {
+  return std::make_shared<LoadedSession>(read_model(path), options);
+}
+
+std::shared_ptr<Session> Session::load(std::span<const std::byte> bytes,
+                                       std::shared_ptr<void> owner, const std::string& base,
+                                       const SessionOptions& options) {
+  return std::make_shared<LoadedSession>(read_model(bytes, std::move(owner), base), options);
+}
+
+}  // namespace tiercel
