@@ -1,10 +1,11 @@
-"""MatMul and Gemm: blocks of rows and columns, B in panels that are packed once when it is constant."""
+"""MatMul and Gemm: blocks of rows and columns; B in panels, packed once when it is constant."""
 
 from __future__ import annotations
 
-from _lang import inline, kernel, namespace, parts
 from numba import int64
 from panels import DEPTH, panels
+
+from _lang import inline, kernel, namespace, parts
 
 FLOATING = "float double float16 bfloat16"
 WHOLE = "int32 int64 uint32 uint64"

@@ -1,0 +1,387 @@
+"""Normalisations: over the last axes, over channels, over groups, and dropout."""
+
+from __future__ import annotations
+
+from numba import int64
+
+from _lang import FLOATS, inline, kernel, namespace, parts
+
+
+def moments(k, t="T"):
+    """Inline functions over `n` elements: `mean_of` and `spread_of` (mean squared distance)."""
+    v, lanes = k.vector(t), k.lanes(t)
+    get, cast = k.load(t), k.cast(t)
+
+    @inline
+    def mean_of(x, n):
+        whole = n // (2 * lanes) * (2 * lanes)
+        a, b = v.zero(), v.zero()
+        for i in range(0, whole, 2 * lanes):
+            a = a + v.load(x, i)
+            b = b + v.load(x, i + lanes)
+        total = v.sum(a + b)
+        for i in range(whole, n):
+            total += get(x, i)
+        return total / cast(n)
+
+    @inline
+    def spread_of(x, n, mean):
+        whole = n // (2 * lanes) * (2 * lanes)
+        a, b, m = v.zero(), v.zero(), v.set(mean)
+        for i in range(0, whole, 2 * lanes):
+            p, q = v.load(x, i) - m, v.load(x, i + lanes) - m
+            a = v.fma(p, p, a)
+            b = v.fma(q, q, b)
+        total = v.sum(a + b)
+        for i in range(whole, n):
+            d = get(x, i) - mean
+            total += d * d
+        return total / cast(n)
+
+    return namespace("moments", mean_of=mean_of, spread_of=spread_of)
+
+
+def layer_builder(centred, weight):
+    """y = (x - mean) / sqrt(spread + epsilon) * scale + bias over the axes from `axis` on.
+
+    `weight`: the type parameter of scale, bias and y.
+    """
+
+    def build(k):
+        v, lanes, cast = k.vector("T"), k.lanes("T"), k.cast("T")
+        get, put = k.load("T"), k.store(weight)
+        w, of_weight = k.vector(weight, lanes), k.load(weight)
+        stash = k.store("float" if k.dtype("T").name != "double" else "double")
+        m = moments(k)
+        size, out_size = k.dtype("T").bits // 8, k.dtype(weight).bits // 8
+
+        @inline
+        def row_size(call):
+            axis = k.attr_int(call, 0)
+            axis = axis + k.input_rank(call, 0) if axis < 0 else axis
+            n = int64(1)
+            for a in range(axis, k.input_rank(call, 0)):
+                n *= k.input_dim(call, 0, a)
+            return n
+
+        @inline
+        def normalise(call, x, y, n, mean, factor):
+            """Weights of the whole row, or of its repeated end."""
+            scale, bias = k.input(call, 1), k.input(call, 1)
+            has_bias = k.has_input(call, 2)
+            if has_bias:
+                bias = k.input(call, 2)
+            period = min(k.input_size(call, 1), n)
+            biases = k.input_size(call, 2) if has_bias else period
+            if period == n and biases == n:
+                whole = n // lanes * lanes
+                low, f = v.set(mean), v.set(factor)
+                for i in range(0, whole, lanes):
+                    z = (v.load(x, i) - low) * f * w.load(scale, i)
+                    if has_bias:
+                        z = z + w.load(bias, i)
+                    w.store(y, i, z)
+                start = whole
+            else:
+                start = int64(0)
+            for i in range(start, n):
+                z = (get(x, i) - mean) * factor * of_weight(scale, i % period)
+                if has_bias:
+                    z = z + of_weight(bias, i % biases)
+                put(y, i, z)
+
+        def run(call, phase, begin, end, scratch):
+            n = row_size(call)
+            epsilon = cast(k.attr_float(call, 1))
+            for unit in range(begin, end):
+                x = k.offset(k.input(call, 0), unit * n * size)
+                y = k.offset(k.output(call, 0), unit * n * out_size)
+                mean = m.mean_of(x, n) if centred else cast(0)
+                factor = cast(1) / k.math.sqrt(m.spread_of(x, n, mean) + epsilon)
+                normalise(call, x, y, n, mean, factor)
+                if k.n_outputs(call) > 1 and k.output_rank(call, 1) >= 0:
+                    stash(k.output(call, 1), unit, mean)
+                if k.n_outputs(call) > 2 and k.output_rank(call, 2) >= 0:
+                    stash(k.output(call, 2), unit, factor)
+            return k.OK
+
+        def units(call, phase):
+            n = row_size(call)
+            return k.output_size(call, 0) // n if n > 0 else 0
+
+        def supports(call):
+            n = row_size(call)
+            odd = n > 0 and (n % max(k.input_size(call, 1), 1) != 0)
+            return 1 if odd else 0
+
+        def work(call):
+            return k.output_size(call, 0) // 2
+
+        return parts(run=run, units=units, supports=supports, work=work)
+
+    return build
+
+
+def one_width(k):
+    return k.dtype("T").compute == k.dtype("V").compute
+
+
+ODD = ("scale has not one element for each of the normalised axes",)
+kernel(
+    "LayerNormalization",
+    types={"T": FLOATS},
+    attributes=("axis", "epsilon", "stash_type"),
+    reasons=ODD,
+)(layer_builder(True, "T"))
+kernel(
+    "RMSNormalization",
+    types={"T": FLOATS, "V": FLOATS},
+    where=one_width,
+    attributes=("axis", "epsilon", "stash_type"),
+    reasons=ODD,
+)(layer_builder(False, "V"))
+
+
+def plane_size(k):
+    @inline
+    def plane(call):
+        """Elements of one channel."""
+        n = int64(1)
+        for axis in range(2, k.input_rank(call, 0)):
+            n *= k.input_dim(call, 0, axis)
+        return n
+
+    return plane
+
+
+@kernel(
+    "BatchNormalization",
+    types={"T": FLOATS, "T1": FLOATS, "T2": FLOATS},
+    where=lambda k: k.dtype("T1") == k.dtype("T2"),
+    attributes=("epsilon", "momentum", "training_mode"),
+)
+def batch_norm(k):
+    """A unit is one channel; in training its statistics come from the batch."""
+    get, put, cast = k.load("T"), k.store("T"), k.cast("T2")
+    weight, statistic, keep = k.load("T1"), k.load("T2"), k.store("T2")
+    plane, to = plane_size(k), k.cast("T")
+
+    @inline
+    def of_batch(call, c, n, channels, mean, squared):
+        """Mean of x, or of (x - mean)², over all batches of channel c."""
+        batches = k.input_size(call, 0) // max(n * channels, 1)
+        total = cast(0)
+        for b in range(batches):
+            for i in range(n):
+                d = cast(get(k.input(call, 0), (b * channels + c) * n + i)) - mean
+                total += d * d if squared else d
+        return total / cast(max(batches * n, 1))
+
+    def run(call, phase, begin, end, scratch):
+        n = plane(call)
+        channels = k.input_dim(call, 0, 1) if k.input_rank(call, 0) > 1 else 1
+        batches = k.input_size(call, 0) // max(n * channels, 1)
+        momentum = cast(k.attr_float(call, 1))
+        for c in range(begin, end):
+            mean, spread = statistic(k.input(call, 3), c), statistic(k.input(call, 4), c)
+            if k.attr_int(call, 2) != 0:
+                was, had = mean, spread
+                mean = of_batch(call, c, n, channels, cast(0), False)
+                spread = of_batch(call, c, n, channels, mean, True)
+                if k.n_outputs(call) > 1 and k.output_rank(call, 1) >= 0:
+                    keep(k.output(call, 1), c, was * momentum + mean * (cast(1) - momentum))
+                if k.n_outputs(call) > 2 and k.output_rank(call, 2) >= 0:
+                    keep(k.output(call, 2), c, had * momentum + spread * (cast(1) - momentum))
+            factor = weight(k.input(call, 1), c) / k.math.sqrt(spread + cast(k.attr_float(call, 0)))
+            shift = weight(k.input(call, 2), c) - mean * factor
+            for b in range(batches):
+                at = (b * channels + c) * n
+                for i in range(n):
+                    put(
+                        k.output(call, 0),
+                        at + i,
+                        to(get(k.input(call, 0), at + i) * factor + shift),
+                    )
+        return k.OK
+
+    def units(call, phase):
+        return k.input_dim(call, 0, 1) if k.input_rank(call, 0) > 1 else 1
+
+    def work(call):
+        return k.output_size(call, 0)
+
+    return parts(run=run, units=units, work=work)
+
+
+def group_builder(grouped):
+    """InstanceNormalization is GroupNormalization with one channel per group."""
+
+    def build(k):
+        m, plane = moments(k), plane_size(k)
+        get, put, cast = k.load("T"), k.store("T"), k.cast("T")
+        size = k.dtype("T").bits // 8
+
+        def run(call, phase, begin, end, scratch):
+            n, channels = plane(call), k.input_dim(call, 0, 1)
+            groups = k.attr_int(call, 1) if grouped else channels
+            per = channels // groups
+            epsilon = cast(k.attr_float(call, 0))
+            for unit in range(begin, end):
+                at = unit * per * n
+                x = k.offset(k.input(call, 0), at * size)
+                mean = m.mean_of(x, per * n)
+                factor = cast(1) / k.math.sqrt(m.spread_of(x, per * n, mean) + epsilon)
+                for c in range(per):
+                    channel = unit % groups * per + c
+                    scale = get(k.input(call, 1), channel) * factor
+                    shift = get(k.input(call, 2), channel) - mean * scale
+                    for i in range(n):
+                        put(k.output(call, 0), at + c * n + i, get(x, c * n + i) * scale + shift)
+            return k.OK
+
+        def units(call, phase):
+            groups = k.attr_int(call, 1) if grouped else k.input_dim(call, 0, 1)
+            return k.input_dim(call, 0, 0) * groups
+
+        def work(call):
+            return k.output_size(call, 0)
+
+        return parts(run=run, units=units, work=work)
+
+    return build
+
+
+kernel("InstanceNormalization", types={"T": FLOATS}, attributes=("epsilon",))(group_builder(False))
+kernel(
+    "GroupNormalization",
+    types={"T": FLOATS},
+    attributes=("epsilon", "num_groups", "stash_type"),
+)(group_builder(True))
+
+
+@kernel("LRN", types={"T": FLOATS}, attributes=("alpha", "beta", "bias", "size"))
+def lrn(k):
+    """Each element over a power of the squares in a window of channels."""
+    get, put, cast = k.load("T"), k.store("T"), k.cast("T")
+    plane = plane_size(k)
+
+    def run(call, phase, begin, end, scratch):
+        n, channels, size = plane(call), k.input_dim(call, 0, 1), k.attr_int(call, 3)
+        alpha, beta = cast(k.attr_float(call, 0)) / cast(size), cast(k.attr_float(call, 1))
+        bias, x = cast(k.attr_float(call, 2)), k.input(call, 0)
+        for unit in range(begin, end):
+            c, batch = unit % channels, unit // channels * channels
+            first, last = max(c - (size - 1) // 2, 0), min(c + size // 2, channels - 1)
+            for i in range(n):
+                squares = cast(0)
+                for other in range(first, last + 1):
+                    z = get(x, (batch + other) * n + i)
+                    squares += z * z
+                power = k.math.exp(-beta * k.math.log(bias + alpha * squares))
+                put(k.output(call, 0), unit * n + i, get(x, unit * n + i) * power)
+        return k.OK
+
+    def units(call, phase):
+        return k.input_dim(call, 0, 0) * k.input_dim(call, 0, 1)
+
+    def work(call):
+        return k.output_size(call, 0) * 10
+
+    return parts(run=run, units=units, work=work)
+
+
+@kernel("LpNormalization", types={"T": FLOATS}, attributes=("axis", "p"))
+def lp_normalization(k):
+    """A unit is one line along the axis; a line of norm 0 stays."""
+    get, put, cast = k.load("T"), k.store("T"), k.cast("T")
+
+    def run(call, phase, begin, end, scratch):
+        axis = k.attr_int(call, 0)
+        axis = axis + k.input_rank(call, 0) if axis < 0 else axis
+        n, inner = k.input_dim(call, 0, axis), int64(1)
+        for a in range(axis + 1, k.input_rank(call, 0)):
+            inner *= k.input_dim(call, 0, a)
+        x = k.input(call, 0)
+        for unit in range(begin, end):
+            at = unit // inner * n * inner + unit % inner
+            total = cast(0)
+            for i in range(n):
+                z = get(x, at + i * inner)
+                total += k.math.abs(z) if k.attr_int(call, 1) == 1 else z * z
+            if k.attr_int(call, 1) != 1:
+                total = k.math.sqrt(total)
+            total = cast(1) if total == cast(0) else total
+            for i in range(n):
+                put(k.output(call, 0), at + i * inner, get(x, at + i * inner) / total)
+        return k.OK
+
+    def units(call, phase):
+        axis = k.attr_int(call, 0)
+        n = k.input_dim(call, 0, axis + k.input_rank(call, 0) if axis < 0 else axis)
+        return k.input_size(call, 0) // n if n > 0 else 0
+
+    return parts(run=run, units=units)
+
+
+@kernel("MeanVarianceNormalization", types={"T": FLOATS}, attributes=("axes",))
+def mean_variance(k):
+    """(x - mean) / (deviation + 1e-9) over the axes, [0, 2, 3] unless they are given."""
+    get, put, cast = k.load("T"), k.store("T"), k.cast("T")
+
+    @inline
+    def reduced(call, axis):
+        n = k.attr_n(call, 0)
+        if n <= 0:
+            return axis != 1
+        found = False
+        for j in range(n):
+            a = k.attr_ints(call, 0, j)
+            a = a + k.input_rank(call, 0) if a < 0 else a
+            found = found or a == axis
+        return found
+
+    @inline
+    def kept(call):
+        n = int64(1)
+        for axis in range(k.input_rank(call, 0)):
+            if not reduced(call, axis):
+                n *= k.input_dim(call, 0, axis)
+        return n
+
+    @inline
+    def place(call, unit, i):
+        """Flat index of element i of group `unit`."""
+        at, stride = int64(0), int64(1)
+        for back in range(k.input_rank(call, 0)):
+            axis = k.input_rank(call, 0) - 1 - back
+            extent = k.input_dim(call, 0, axis)
+            if reduced(call, axis):
+                at += i % extent * stride
+                i = i // extent
+            else:
+                at += unit % extent * stride
+                unit = unit // extent
+            stride *= extent
+        return at
+
+    def run(call, phase, begin, end, scratch):
+        x = k.input(call, 0)
+        n = k.input_size(call, 0) // max(kept(call), 1)
+        for unit in range(begin, end):
+            mean, spread = cast(0), cast(0)
+            for i in range(n):
+                mean += get(x, place(call, unit, i))
+            mean = mean / cast(n)
+            for i in range(n):
+                d = get(x, place(call, unit, i)) - mean
+                spread += d * d
+            deviation = k.math.sqrt(spread / cast(n)) + cast(1e-9)
+            for i in range(n):
+                at = place(call, unit, i)
+                put(k.output(call, 0), at, (get(x, at) - mean) / deviation)
+        return k.OK
+
+    def units(call, phase):
+        return kept(call)
+
+    return parts(run=run, units=units)
