@@ -50,8 +50,11 @@ def product(name, rows, gates, arguments, start, finish, scope):
     return inline(scope[name])
 
 
-def panels(k, gates):
-    """Packing, projection of inputs, and where states and outputs lie, for a cell of `gates`."""
+def panels(k, gates, hidden_axis=2):
+    """Packing, projection of inputs, and where states and outputs lie, for a cell of `gates`.
+
+    `hidden_axis`: the axis of R whose extent is the number of hidden units.
+    """
     v, lanes = k.vector("float"), k.lanes("float")
     ld, st, ld32 = k.load("float"), k.store("float"), k.load("int32")
     width = gates * lanes  # columns of a panel
@@ -62,7 +65,7 @@ def panels(k, gates):
 
     @inline
     def hidden_of(call):
-        return k.input_dim(call, 2, 2)
+        return k.input_dim(call, 2, hidden_axis)
 
     @inline
     def batch_first(call):
@@ -278,4 +281,5 @@ def panels(k, gates):
     def groups_of(call):
         return (batch_of(call) + ROWS - 1) // ROWS
 
-    return SimpleNamespace(**{n: x for n, x in locals().items() if n not in ("k", "gates")})
+    hidden = {"k", "gates", "hidden_axis"}
+    return SimpleNamespace(**{n: x for n, x in locals().items() if n not in hidden})
