@@ -26,6 +26,7 @@ struct Expansion {
 [[nodiscard]] std::span<const Expansion> transformer_expansions();
 [[nodiscard]] std::span<const Expansion> sequence_expansions();
 [[nodiscard]] std::span<const Expansion> recurrent_expansions();
+[[nodiscard]] std::span<const Expansion> signal_expansions();
 
 // Makes the nodes of one expansion, inferring their types one by one.
 class Expander {

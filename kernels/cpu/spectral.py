@@ -210,11 +210,11 @@ def mel_weight_matrix(k):
         k.fill(y, 0, k.output_size(call, 0) * 4)
         for m in range(mels):
             low, centre, high = bin_of(call, m), bin_of(call, m + 1), bin_of(call, m + 2)
-            if low < 0 or high > bins:
+            if low < 0 or centre >= bins or high > bins:
                 return k.INVALID_VALUE
             if low == centre:
-                st(y, min(centre, bins - 1) * mels + m, narrow(1))
-            for i in range(low, centre):
+                st(y, centre * mels + m, narrow(1))
+            for i in range(low, centre + 1 if centre > low else low):
                 st(y, i * mels + m, narrow(wide(i - low) / wide(centre - low)))
             for i in range(centre, high):
                 st(y, i * mels + m, narrow(wide(high - i) / wide(high - centre)))

@@ -86,5 +86,6 @@ inline void give(HostCall& call, size_t output, Value value) {
 [[nodiscard]] std::span<const HostOp> host_ml_ops();
 [[nodiscard]] std::span<const HostOp> host_encoder_ops();
 [[nodiscard]] std::span<const HostOp> host_svm_ops();
+[[nodiscard]] std::span<const HostOp> host_random_ops();
 
 }  // namespace tiercel
