@@ -76,7 +76,7 @@ def units_of_output(k):
 
 
 def reduce_builder(first, take, last):
-    """A unit is one output element: `first(k)`, `take(k)(total, x)` for each x, `last(k)(total, n)`."""
+    """A unit is one output: `first(k)`, `take(k)(total, x)` for each x, `last(k)(total, n)`."""
 
     def build(k):
         r = reduction(k)
