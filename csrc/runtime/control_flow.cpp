@@ -270,7 +270,8 @@ void run_alias(const Step& step, RunContext& context) {
          concat("cannot give a tensor of shape ", dims_text(tensor->dims()), " the shape ",
                 type.shape ? shape_text(*type.shape) : "?"));
   }
-  context.set_value(step.outputs[0], tensor->reshaped(*dims));
+  const DType dtype = type.dtype == DType::Undefined ? tensor->dtype() : type.dtype;
+  context.set_value(step.outputs[0], Tensor(dtype, *dims, tensor->buffer(), tensor->raw()));
 }
 
 }  // namespace

@@ -124,7 +124,9 @@ Value RunContext::value(ValueId id) const {
   if (place.root != id) {
     const Value owner = value(place.root);
     const Tensor* tensor = owner.tensor();
-    return tensor != nullptr ? Value(tensor->reshaped(dims_[at])) : owner;
+    if (tensor == nullptr) return owner;
+    const auto dtype = static_cast<DType>(tensors_[at].dtype);  // BitCast changes it
+    return Tensor(dtype, dims_[at], tensor->buffer(), tensor->raw());
   }
   if (place.kind == Place::Kind::Constant) return *plan_->graph.value(id).constant;
   if (place.kind == Place::Kind::Input) return feeds_[static_cast<size_t>(place.index)];
