@@ -170,7 +170,10 @@ void RunContext::bind(std::span<const Value> feeds, std::span<const int> wanted,
 }
 
 const Node& RunContext::infer(const Step& step) {
-  if (!live_) live_ = std::make_unique<Graph>(clone(plan_->graph));
+  if (!live_) {
+    live_ = std::make_unique<Graph>(clone(plan_->graph));
+    live_->overridable.clear();  // in this run every value is what it is
+  }
   Node& node = live_->node(step.node);
   for (size_t i = 0; i < node.inputs.size(); ++i) {
     const ValueId in = node.inputs[i];
@@ -186,7 +189,6 @@ const Node& RunContext::infer(const Step& step) {
     info.known.reset();
     if (std::find(needed.begin(), needed.end(), static_cast<int>(i)) != needed.end()) {
       info.constant = *value(in).tensor();
-      if (live_->is_overridable(in)) info.known = std::nullopt;
     }
   }
   for (ValueId out : node.outputs) {

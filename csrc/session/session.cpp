@@ -127,6 +127,8 @@ class LoadedSession final : public Session {
                   "optimized_model_filepath: writing models is not available");
     }
     threads_ = options.intra_op_threads > 0 ? options.intra_op_threads : usable_threads();
+    // Before IR 4 every initializer had to be listed as an input, and none could be replaced.
+    if (model_.ir_version < 4) model_.graph.overridable.clear();
     override_dims(model_.graph, options);
     replace_initializers(model_.graph, options);
     upgrade(model_);

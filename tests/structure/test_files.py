@@ -76,14 +76,18 @@ def python_functions(tree: ast.AST) -> list[tuple[str, int]]:
 
 
 def cpp_functions(text: str) -> list[tuple[str, int]]:
-    """Line and length of every function at namespace level, by clang-format's own layout."""
+    """Line and length of every function at namespace level, by clang-format's own layout.
+
+    A function that is one table, ``OpList name() { return {…}; }``, is data and may be longer.
+    """
     found = []
     start = None
-    for number, line in enumerate(text.splitlines(), 1):
+    lines = text.splitlines()
+    for number, line in enumerate(lines, 1):
         if start is None and re.match(r"[A-Za-z_\[].*[(]", line) and not line.endswith(";"):
             start = number
         elif start is not None and line.startswith("}"):
-            if line.rstrip() == "}":
+            if line.rstrip() == "}" and not lines[start].strip().startswith("return {"):
                 found.append((f"line {start}", number - start + 1))
             start = None
     return found
