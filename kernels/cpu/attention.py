@@ -22,7 +22,7 @@ BOOL = 9
 
 
 def heads(k):
-    """Inline functions over the call: extents, and where a row of a head begins and the next follows."""
+    """Inline functions over the call: extents, and where a row of a head begins."""
 
     @inline
     def three(call):
