@@ -70,18 +70,30 @@ def compile_kernel(index: int, isas: list[str], cache: pathlib.Path, shared: str
     from _lang.isas import BASELINE
 
     row = TABLE.kernels[index]
+    # Earlier rows of the same name: their symbols must differ.
+    names = [(r.op, r.domain, r.variant) for r in TABLE.kernels[: index + 1]]
+    twins = names.count(names[-1]) - 1
     made = []
     for bound in row.instantiations(isas[0]):
         for isa in row.isas_here(isas):
             name = f"tcl_{row.op}_{row.variant}_{'_'.join(bound.values())}_{isa}".lower()
-            prefix = re.sub(r"\W", "_", name)
+            prefix = re.sub(r"\W", "_", name) + (f"_{twins}" if twins else "")
             k = Kernel(bound, isa, prefix)
             parts = row.build(k)
             functions = {n: f"{prefix}_{n}" for n in parts.functions}
             portable = not k.__dict__["_uses_isa"] and row.isas is None
             if portable and isa != BASELINE:
                 continue
-            key = key_of(row.file, shared, row.op, row.domain, row.variant, bound, isa)
+            key = key_of(
+                row.file,
+                shared,
+                row.op,
+                row.domain,
+                row.variant,
+                bound,
+                isa,
+                *[twins] * (twins > 0),
+            )
             target = cache / f"{key}.o"
             if not target.exists():
                 try:

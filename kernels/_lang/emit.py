@@ -62,6 +62,14 @@ define {result} @{symbol}({parameters}) {{
     )
 
 
+def intrinsic_of(sig: Any, lower_call: Callable[..., Any]) -> Any:
+    """A numba intrinsic of fixed signature; numba reads the number of arguments off its maker."""
+    names = ", ".join(f"a{i}" for i in range(len(sig.args)))
+    scope: dict[str, Any] = {"made": (sig, lower_call)}
+    exec(f"def maker(typing, {names}):\n    return made", scope)
+    return intrinsic(scope["maker"])
+
+
 def caller(symbol: str, sig: Any) -> Any:
     """An intrinsic that calls the C function `symbol`."""
 
@@ -70,17 +78,7 @@ def caller(symbol: str, sig: Any) -> Any:
         shape = ir.FunctionType(ctx.get_value_type(sig.return_type), kinds)
         return b.call(declared(b, symbol, shape), args)
 
-    makers = {
-        1: lambda t, a: (sig, lower_call),
-        2: lambda t, a, c: (sig, lower_call),
-        3: lambda t, a, c, d: (sig, lower_call),
-        4: lambda t, a, c, d, e: (sig, lower_call),
-        5: lambda t, a, c, d, e, f: (sig, lower_call),
-        6: lambda t, a, c, d, e, f, g: (sig, lower_call),
-        7: lambda t, a, c, d, e, f, g, h: (sig, lower_call),
-        8: lambda t, a, c, d, e, f, g, h, i: (sig, lower_call),
-    }
-    return intrinsic(makers[len(sig.args)])
+    return intrinsic_of(sig, lower_call)
 
 
 @cache

@@ -1,0 +1,214 @@
+"""Conv of float32 images and lines as matrix products: the window's inputs in panels, times W."""
+
+from register_block import block_product, panel_width
+from windows import WINDOW, window
+
+from _lang import inline, kernel, parts
+
+ATTRIBUTES = (*WINDOW, "group")
+GROUP = len(WINDOW)
+TILE_BYTES = 384 << 10  # of packed inputs: what stays in the second-level cache
+MOST_PANELS = 8
+REASONS = (
+    "it has one or two spatial axes only",
+    "too few output channels per group for a matrix product",
+)
+
+
+@kernel(
+    "Conv",
+    types={"T": "float"},
+    attributes=ATTRIBUTES,
+    variant="gemm",
+    order=-1,
+    epilogue=True,
+    reasons=REASONS,
+)
+def conv(k):
+    """A unit is a tile of output pixels of one group of one image, and a block of its channels.
+
+    Scratch memory holds panels [depth][width] of the inputs under each window element; consecutive
+    blocks of one tile find them there.
+    """
+    block = block_product(k)
+    width, lanes = panel_width(k), k.lanes("T")
+    v = k.vector("T")
+    get, put = k.load("T"), k.store("T")
+    w = window(k, 1)
+
+    @inline
+    def depth_of(call):
+        n = k.input_dim(call, 1, 1)
+        for a in range(2, k.input_rank(call, 1)):
+            n *= k.input_dim(call, 1, a)
+        return n
+
+    @inline
+    def pixels_of(call):
+        n = 1
+        for a in range(2, k.output_rank(call, 0)):
+            n *= k.output_dim(call, 0, a)
+        return n
+
+    @inline
+    def panels_of(call):
+        """Panels of one tile."""
+        fit = TILE_BYTES // max(depth_of(call) * width * 4, 1)
+        need = (pixels_of(call) + width - 1) // width
+        return max(min(min(fit, MOST_PANELS), need), 1)
+
+    @inline
+    def tiles_of(call):
+        tile = panels_of(call) * width
+        return (pixels_of(call) + tile - 1) // tile
+
+    @inline
+    def blocks_of(call):
+        """Blocks of output channels per tile: several when there are few tiles to share out."""
+        group = k.attr_int(call, GROUP)
+        channels = k.output_dim(call, 0, 1) // group
+        tiles = tiles_of(call) * group * k.output_dim(call, 0, 0)
+        out = 1
+        if tiles < 16:
+            out = min(max(channels // 48, 1), 16 // tiles)
+        return out
+
+    @inline
+    def is_pointwise(call):
+        """One window element, everywhere inside, without gaps: the image is one line."""
+        out = True
+        for i in range(k.input_rank(call, 0) - 2):
+            out = out and k.input_dim(call, 1, i + 2) == 1 and w.stride(call, i) == 1
+            out = out and w.before(call, i) == 0 and w.after(call, i) == 0
+        return out
+
+    @inline
+    def segment(x, base, to, at, first, count, step, shift, extent):
+        """Columns [first, first + count) of one output row under one window element."""
+        low = max(first, w.first_column(shift, step))
+        high = min(first + count, max((extent - 1 - shift) // step + 1, 0))
+        if step == 1:
+            i = low
+            while i < high:
+                n = min(high - i, lanes)
+                v.store_n(to, at + i - first, v.load_n(x, base + i + shift, n), n)
+                i += lanes
+        else:
+            for i in range(low, high):
+                put(to, at + i - first, get(x, base + i * step + shift))
+
+    @k.outline("int64(call, pointer, int64, int64, pointer)")
+    def pack(call, x, start, count, to):
+        """One panel: pixels [start, start + count) of the channels that begin at `x`."""
+        last = k.input_rank(call, 0) - 1
+        columns, extent = k.output_dim(call, 0, last), k.input_dim(call, 0, last)
+        rows_in, taps_y = 1, 1
+        step_y, spread_y, pad_y = 1, 1, 0
+        if last == 3:
+            rows_in, taps_y = k.input_dim(call, 0, 2), k.input_dim(call, 1, 2)
+            step_y, spread_y, pad_y = w.stride(call, 0), w.dilation(call, 0), w.before(call, 0)
+        taps_x = k.input_dim(call, 1, last)
+        step_x, spread_x = w.stride(call, last - 2), w.dilation(call, last - 2)
+        pad_x = w.before(call, last - 2)
+        if is_pointwise(call):
+            columns, extent, rows_in = rows_in * extent, rows_in * extent, 1
+        image = rows_in * extent
+        first_row, first_column = start // columns, start % columns
+        at = 0
+        for c in range(k.input_dim(call, 1, 1)):
+            for ty in range(taps_y):
+                for tx in range(taps_x):
+                    v.store(to, at, v.zero())
+                    v.store(to, at + lanes, v.zero())
+                    row, column, done = first_row, first_column, 0
+                    while done < count:
+                        n = min(columns - column, count - done)
+                        y = row * step_y + ty * spread_y - pad_y
+                        if y >= 0 and y < rows_in:
+                            base = c * image + y * extent
+                            shift = tx * spread_x - pad_x
+                            segment(x, base, to, at + done, column, n, step_x, shift, extent)
+                        done += n
+                        row += 1
+                        column = 0
+                    at += width
+        return 0
+
+    @inline
+    def fill_bias(call, y, channel, rows, start, count):
+        pixels = pixels_of(call)
+        for r in range(rows):
+            b = v.set(get(k.input(call, 2), channel + r))
+            at = r * pixels + start
+            i = 0
+            while i < count:
+                v.store_n(y, at + i, b, min(count - i, lanes))
+                i += lanes
+
+    def run(call, phase, begin, end, scratch):
+        group = k.attr_int(call, GROUP)
+        channels = k.output_dim(call, 0, 1) // group
+        depth, pixels = depth_of(call), pixels_of(call)
+        tile, tiles, blocks = panels_of(call) * width, tiles_of(call), blocks_of(call)
+        block_rows = (channels + blocks - 1) // blocks
+        image_in = k.input_dim(call, 1, 1)
+        for a in range(2, k.input_rank(call, 0)):
+            image_in *= k.input_dim(call, 0, a)
+        packed = -1
+        for unit in range(begin, end):
+            place = unit // blocks
+            start = place % tiles * tile
+            count = min(pixels - start, tile)
+            part = place // tiles  # batch · group + which group
+            if place != packed:
+                x = k.offset(k.input(call, 0), part * image_in * 4)
+                for p in range(0, count, width):
+                    pack(
+                        call, x, start + p, min(count - p, width), k.offset(scratch, p * depth * 4)
+                    )
+                packed = place
+            first = unit % blocks * block_rows
+            rows = min(channels - first, block_rows)
+            if rows > 0:
+                channel = part % group * channels + first
+                plane = part // group * channels * group + channel
+                y = k.offset(k.output(call, 0), plane * pixels * 4)
+                fresh = 1
+                if k.has_input(call, 2):
+                    fill_bias(call, y, channel, rows, start, count)
+                    fresh = 0
+                weight = k.offset(k.input(call, 1), channel * depth * 4)
+                c = k.offset(y, start * 4)
+                panel = depth * width
+                block(rows, count, depth, weight, depth, 1, scratch, width, panel, c, pixels, fresh)
+                for r in range(rows):
+                    at = (plane + r) * pixels + start
+                    k.epilogue(call, k.offset(k.output(call, 0), at * 4), at, count)
+        return k.OK
+
+    def units(call, phase):
+        n = 0
+        if k.output_size(call, 0) > 0:
+            n = (
+                k.output_dim(call, 0, 0)
+                * k.attr_int(call, GROUP)
+                * tiles_of(call)
+                * blocks_of(call)
+            )
+        return n
+
+    def scratch(call):
+        return panels_of(call) * depth_of(call) * width * 4 + 64
+
+    def work(call):
+        return 2 * k.output_size(call, 0) * depth_of(call) // 120 + 100
+
+    def supports(call):
+        why = 0
+        if k.input_rank(call, 0) > 4:
+            why = 1
+        elif k.output_dim(call, 0, 1) // k.attr_int(call, GROUP) < 4:
+            why = 2
+        return why
+
+    return parts(run=run, units=units, scratch=scratch, work=work, supports=supports)
