@@ -71,7 +71,7 @@ def compile_kernel(index: int, isas: list[str], cache: pathlib.Path, shared: str
 
     row = TABLE.kernels[index]
     # Earlier rows of the same name: their symbols must differ.
-    names = [(r.op, r.domain, r.variant) for r in TABLE.kernels[: index + 1]]
+    names = [(r.op, r.variant) for r in TABLE.kernels[: index + 1]]
     twins = names.count(names[-1]) - 1
     made = []
     for bound in row.instantiations(isas[0]):
