@@ -4,7 +4,9 @@
 #include <pybind11/stl.h>
 
 #include "bindings/numpy_values.h"
+#include "ir/onnx_reader.h"
 #include "ops/op_def.h"
+#include "ops/upgrade.h"
 #include "providers/cpu/host_op.h"
 #include "runtime/provider.h"
 #include "tiercel/kernel.h"
@@ -27,9 +29,9 @@ const char* kind_name(Param::Kind kind) {
 }
 
 const char* kind_name(AttrDef::Kind kind) {
-  constexpr const char* names[] = {"int",           "float",  "string", "tensor", "graph",
-                                   "sparse_tensor", "type",   "ints",   "floats", "strings",
-                                   "tensors",       "graphs", "types"};
+  constexpr const char* names[] = {"int",           "float",      "string", "tensor", "graph",
+                                   "sparse_tensor", "type_proto", "ints",   "floats", "strings",
+                                   "tensors",       "graphs",     "types"};
   return names[kind];
 }
 
@@ -56,7 +58,8 @@ py::object attribute_object(const std::optional<Attribute>& attribute) {
 py::list param_list(const std::vector<Param>& params) {
   py::list out;
   for (const Param& param : params) {
-    out.append(py::make_tuple(param.name, param.type, kind_name(param.kind)));
+    out.append(py::make_tuple(param.name, param.type, kind_name(param.kind), param.homogeneous,
+                              param.min_arity));
   }
   return out;
 }
@@ -103,6 +106,30 @@ py::list op_defs() {
   return out;
 }
 
+py::object dim_object(const Dim& dim) {
+  if (dim.known()) return py::int_(dim.value());
+  return dim.symbolic() ? py::object(py::str(dim.name())) : py::none();
+}
+
+// What the shape functions say of the outputs of a model that is only read and upgraded.
+py::list infer_outputs(const py::bytes& model) {
+  const std::string_view bytes = model;
+  Model read = read_model(std::as_bytes(std::span(bytes)), nullptr, "");
+  upgrade(read);
+  py::list out;
+  for (ValueId id : read.graph.outputs) {
+    const ValueInfo& value = read.graph.value(id);
+    py::object shape = py::none();
+    if (value.type.shape) {
+      py::list dims;
+      for (const Dim& dim : *value.type.shape) dims.append(dim_object(dim));
+      shape = std::move(dims);
+    }
+    out.append(py::make_tuple(value.name, value.type.text(), shape));
+  }
+  return out;
+}
+
 py::dict row(const char* kind, const char* domain, const char* op, const char* variant,
              const char* isa, const char* types) {
   py::dict out;
@@ -139,6 +166,8 @@ py::list kernel_table() {
 
 void bind_introspection(py::module_& module) {
   module.def("op_defs", &op_defs, "Every operator that the runtime knows, as a list of dicts.");
+  module.def("infer_outputs", &infer_outputs, py::arg("model"),
+             "Name, type and shape of each output as far as the model says without being run.");
   module.def("kernel_table", &kernel_table, "Every kernel row, as a list of dicts.");
   module.def("available_providers", &available_providers,
              "Names of the execution providers compiled into the library.");

@@ -20,6 +20,7 @@ OpList matmul_ops();
 OpList ml_internal_ops();
 OpList ml_ops();
 OpList norm_ops();
+OpList optimizer_ops();
 OpList quantize_ops();
 OpList random_ops();
 OpList rearrange_ops();

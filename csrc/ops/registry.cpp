@@ -19,6 +19,7 @@ constexpr Family kFamilies[] = {
     matmul_ops,
     quantize_ops,
     attention_ops,
+    optimizer_ops,
     rearrange_ops,
     resize_ops,
     gather_scatter_ops,
