@@ -9,6 +9,7 @@ ATTRIBUTES = (*WINDOW, "group")
 GROUP = len(WINDOW)
 TILE_BYTES = 384 << 10  # of packed inputs: what stays in the second-level cache
 MOST_PANELS = 8
+DEPTH = 256  # of one block of a panel, which then stays in the first-level cache
 REASONS = (
     "it has one or two spatial axes only",
     "too few output channels per group for a matrix product",
@@ -82,24 +83,30 @@ def conv(k):
             out = out and w.before(call, i) == 0 and w.after(call, i) == 0
         return out
 
-    @inline
-    def segment(x, base, to, at, first, count, step, shift, extent):
-        """Columns [first, first + count) of one output row under one window element."""
-        low = max(first, w.first_column(shift, step))
-        high = min(first + count, max((extent - 1 - shift) // step + 1, 0))
-        if step == 1:
-            i = low
-            while i < high:
-                n = min(high - i, lanes)
-                v.store_n(to, at + i - first, v.load_n(x, base + i + shift, n), n)
-                i += lanes
-        else:
-            for i in range(low, high):
-                put(to, at + i - first, get(x, base + i * step + shift))
+    @k.outline("int64(pointer, pointer, int64, int64, int64, int64, int64)")
+    def strip(x, to, channels, image, to_step, n, step):
+        """The same n columns of every channel; without an input (image 0) zeros."""
+        for c in range(channels):
+            source, target = c * image, c * to_step
+            if image == 0:
+                i = 0
+                while i < n:
+                    v.store_n(to, target + i, v.zero(), n - i)
+                    i += lanes
+            elif step > 1:
+                for i in range(n):
+                    put(to, target + i, get(x, source + i * step))
+            elif n > lanes:
+                v.store(to, target, v.load(x, source))
+                v.store_n(to, target + lanes, v.load_n(x, source + lanes, n - lanes), n - lanes)
+            else:
+                v.store_n(to, target, v.load_n(x, source, n), n)
+        return 0
 
     @k.outline("int64(call, pointer, int64, int64, pointer)")
     def pack(call, x, start, count, to):
-        """One panel: pixels [start, start + count) of the channels that begin at `x`."""
+        """One panel: pixels [start, start + count) of the channels that begin at `x`. Each row of
+        the output that the panel touches, under each window element, is one strip."""
         last = k.input_rank(call, 0) - 1
         columns, extent = k.output_dim(call, 0, last), k.input_dim(call, 0, last)
         rows_in, taps_y = 1, 1
@@ -112,26 +119,28 @@ def conv(k):
         pad_x = w.before(call, last - 2)
         if is_pointwise(call):
             columns, extent, rows_in = rows_in * extent, rows_in * extent, 1
-        image = rows_in * extent
-        first_row, first_column = start // columns, start % columns
-        at = 0
-        for c in range(k.input_dim(call, 1, 1)):
-            for ty in range(taps_y):
-                for tx in range(taps_x):
-                    v.store(to, at, v.zero())
-                    v.store(to, at + lanes, v.zero())
-                    row, column, done = first_row, first_column, 0
-                    while done < count:
-                        n = min(columns - column, count - done)
-                        y = row * step_y + ty * spread_y - pad_y
-                        if y >= 0 and y < rows_in:
-                            base = c * image + y * extent
-                            shift = tx * spread_x - pad_x
-                            segment(x, base, to, at + done, column, n, step_x, shift, extent)
-                        done += n
-                        row += 1
-                        column = 0
-                    at += width
+        image, channels = rows_in * extent, k.input_dim(call, 1, 1)
+        to_step = taps_y * taps_x * width
+        row, column, done = start // columns, start % columns, 0
+        while done < count:
+            n = min(columns - column, count - done)
+            for tap in range(taps_y * taps_x):
+                y = row * step_y + tap // taps_x * spread_y - pad_y
+                shift = tap % taps_x * spread_x - pad_x
+                low = max(column, w.first_column(shift, step_x))
+                high = min(column + n, max((extent - 1 - shift) // step_x + 1, 0))
+                if y < 0 or y >= rows_in:
+                    high = low
+                target = k.offset(to, (tap * width + done) * 4)
+                if low > column or high < column + n:
+                    strip(x, target, channels, 0, to_step, n, 1)
+                if high > low:
+                    source = k.offset(x, (y * extent + low * step_x + shift) * 4)
+                    target = k.offset(target, (low - column) * 4)
+                    strip(source, target, channels, image, to_step, high - low, step_x)
+            done += n
+            row += 1
+            column = 0
         return 0
 
     @inline
@@ -179,8 +188,12 @@ def conv(k):
                     fresh = 0
                 weight = k.offset(k.input(call, 1), channel * depth * 4)
                 c = k.offset(y, start * 4)
-                panel = depth * width
-                block(rows, count, depth, weight, depth, 1, scratch, width, panel, c, pixels, fresh)
+                for d in range(0, depth, DEPTH):
+                    a, b = k.offset(weight, d * 4), k.offset(scratch, d * width * 4)
+                    n = min(depth - d, DEPTH)
+                    if d > 0:
+                        fresh = 0
+                    block(rows, count, n, a, depth, 1, b, width, depth * width, c, pixels, fresh)
                 for r in range(rows):
                     at = (plane + r) * pixels + start
                     k.epilogue(call, k.offset(k.output(call, 0), at * 4), at, count)
