@@ -1,4 +1,4 @@
-// Owned bytes.
+// Allocates, wraps and releases owned bytes.
 #include "base/buffer.h"
 
 #include <cstdlib>

@@ -1,4 +1,5 @@
-// Owned bytes: aligned heap memory, a caller's memory with a release function, or a slice of another buffer.
+// Owned bytes: aligned heap memory, a caller's memory with a release function, or a slice of
+// another buffer.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -9,7 +10,8 @@ namespace tiercel {
 
 class Buffer {
  public:
-  // 64-byte aligned, uninitialised; throws Error(RuntimeException) naming the size when memory is short.
+  // 64-byte aligned, uninitialised; throws Error(RuntimeException) naming the size when memory is
+  // short.
   static std::shared_ptr<Buffer> allocate(int64_t bytes);
   // Borrows `data`; `release` runs when the last owner goes.
   static std::shared_ptr<Buffer> wrap(void* data, int64_t bytes, std::function<void()> release);

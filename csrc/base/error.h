@@ -1,4 +1,5 @@
-// The one error type: a kind (which decides the Python exception) and a message that says where, what, expected, got, what to do.
+// The one error type: a kind (which decides the Python exception) and a message that says where,
+// what, expected, got, what to do.
 #pragma once
 #include <stdexcept>
 #include <string>

@@ -1,4 +1,5 @@
-// Shapes: `Shape` is a list of Dim (load time), `Dims` a list of integers (run time); checked products and broadcasting.
+// Shapes: `Shape` is a list of Dim (load time), `Dims` a list of integers (run time); checked
+// products and broadcasting.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -23,8 +24,9 @@ using Dims = std::vector<int64_t>;
 [[nodiscard]] Shape to_shape(std::span<const int64_t> dims);
 // Product of all extents (empty: 1).
 [[nodiscard]] Dim product(std::span<const Dim> dims);
-// ONNX multidirectional broadcasting. Known extents that clash throw Error(InvalidGraph); symbol with 1 gives symbol,
-// symbol with integer > 1 gives the integer, two different symbols give unknown.
+// ONNX multidirectional broadcasting. Known extents that clash throw Error(InvalidGraph); symbol
+// with 1 gives symbol, symbol with integer > 1 gives the integer, two different symbols give
+// unknown.
 [[nodiscard]] Shape broadcast(const Shape& a, const Shape& b);
 [[nodiscard]] Dims broadcast(std::span<const int64_t> a, std::span<const int64_t> b);
 // axis in [-rank, rank) to [0, rank); throws Error(InvalidGraph) otherwise.

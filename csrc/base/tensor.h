@@ -1,4 +1,5 @@
-// A dense row-major tensor with shared ownership of its bytes, and the other ONNX values: sequence, optional, map, sparse tensor.
+// A dense row-major tensor with shared ownership of its bytes, and the other ONNX values: sequence,
+// optional, map, sparse tensor.
 #pragma once
 #include <memory>
 #include <span>
@@ -18,7 +19,8 @@ class Tensor {
   Tensor() = default;
   // Uninitialised (String: empty strings).
   Tensor(DType dtype, Dims dims);
-  // Over existing bytes; `data` must stay inside `buffer` and, for String, point at constructed std::string objects.
+  // Over existing bytes; `data` must stay inside `buffer` and, for String, point at constructed
+  // std::string objects.
   Tensor(DType dtype, Dims dims, std::shared_ptr<Buffer> buffer, void* data);
 
   template <class T>
@@ -27,14 +29,20 @@ class Tensor {
     std::copy(values.begin(), values.end(), t.data<T>());
     return t;
   }
-  static Tensor scalar_i64(int64_t value) { return of<int64_t>(DType::Int64, {}, std::span(&value, 1)); }
-  static Tensor vector_i64(std::span<const int64_t> v) { return of<int64_t>(DType::Int64, {static_cast<int64_t>(v.size())}, v); }
+  static Tensor scalar_i64(int64_t value) {
+    return of<int64_t>(DType::Int64, {}, std::span(&value, 1));
+  }
+  static Tensor vector_i64(std::span<const int64_t> v) {
+    return of<int64_t>(DType::Int64, {static_cast<int64_t>(v.size())}, v);
+  }
 
   [[nodiscard]] DType dtype() const { return dtype_; }
   [[nodiscard]] const Dims& dims() const { return dims_; }
   [[nodiscard]] int64_t rank() const { return static_cast<int64_t>(dims_.size()); }
-  [[nodiscard]] int64_t size() const { return size_; }                       // elements
-  [[nodiscard]] int64_t bytes() const { return dtype_bytes(dtype_, size_); }  // String: of the std::string objects
+  [[nodiscard]] int64_t size() const { return size_; }  // elements
+  [[nodiscard]] int64_t bytes() const {
+    return dtype_bytes(dtype_, size_);
+  }  // String: of the std::string objects
   [[nodiscard]] void* raw() const { return data_; }
   [[nodiscard]] const std::shared_ptr<Buffer>& buffer() const { return buffer_; }
   [[nodiscard]] bool valid() const { return dtype_ != DType::Undefined; }
@@ -69,7 +77,8 @@ struct SparseTensor {
 };
 
 // A run-time value; std::monostate is the empty optional (and the absent input).
-struct Value : std::variant<std::monostate, Tensor, std::shared_ptr<Sequence>, std::shared_ptr<Map>, std::shared_ptr<SparseTensor>> {
+struct Value : std::variant<std::monostate, Tensor, std::shared_ptr<Sequence>, std::shared_ptr<Map>,
+                            std::shared_ptr<SparseTensor>> {
   using variant::variant;
   [[nodiscard]] bool empty() const { return std::holds_alternative<std::monostate>(*this); }
   [[nodiscard]] const Tensor* tensor() const { return std::get_if<Tensor>(this); }

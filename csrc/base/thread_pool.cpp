@@ -27,8 +27,8 @@ struct Job {
   int64_t grain;
   int width;
   std::atomic<int64_t> next{0};
-  std::atomic<int> joined{1};   // the caller is worker 0
-  std::atomic<int> active{0};   // workers inside, without the caller
+  std::atomic<int> joined{1};  // the caller is worker 0
+  std::atomic<int> active{0};  // workers inside, without the caller
 
   void work(int worker) {
     for (;;) {
@@ -124,7 +124,8 @@ class Pool {
 
 std::atomic<Pool*> current{nullptr};
 
-// Threads do not survive a fork: the child begins with a pool of its own; the old one is left alone.
+// Threads do not survive a fork: the child begins with a pool of its own; the old one is left
+// alone.
 void forget_pool() { current.store(nullptr); }
 
 // Never destroyed: detached workers use it until the process ends.

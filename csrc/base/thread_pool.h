@@ -1,4 +1,5 @@
-// The process-wide thread pool: one set of workers for all sessions, sized by what the process may use.
+// The process-wide thread pool: one set of workers for all sessions, sized by what the process may
+// use.
 #pragma once
 #include <cstdint>
 

@@ -13,8 +13,9 @@ namespace tiercel {
 
 struct Graph;
 
-using Attribute = std::variant<int64_t, double, std::string, Tensor, std::shared_ptr<SparseTensor>, Type, std::shared_ptr<Graph>,
-                               std::vector<int64_t>, std::vector<double>, std::vector<std::string>, std::vector<Tensor>,
+using Attribute = std::variant<int64_t, double, std::string, Tensor, std::shared_ptr<SparseTensor>,
+                               Type, std::shared_ptr<Graph>, std::vector<int64_t>,
+                               std::vector<double>, std::vector<std::string>, std::vector<Tensor>,
                                std::vector<Type>, std::vector<std::shared_ptr<Graph>>>;
 
 class Attributes {

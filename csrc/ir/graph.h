@@ -1,4 +1,5 @@
-// The graph: values and nodes by index, in topological order, copyable as a plain value. Everything after the reader works on it.
+// The graph: values and nodes by index, in topological order, copyable as a plain value. Everything
+// after the reader works on it.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -25,25 +26,28 @@ inline constexpr int32_t kNone = -1;
 struct ValueInfo {
   std::string name;
   Type type;
-  std::optional<Tensor> constant;             // initialiser or folded constant
-  std::shared_ptr<SparseTensor> sparse;       // sparse initialiser that must stay sparse (an operator takes it so)
-  std::optional<std::vector<Dim>> known;      // propagated elements of a small integer tensor (rank 0 or 1), possibly symbolic
-  NodeId producer = kNone;                    // kNone: graph input, constant or capture
+  std::optional<Tensor> constant;  // initialiser or folded constant
+  std::shared_ptr<SparseTensor>
+      sparse;  // sparse initialiser that must stay sparse (an operator takes it so)
+  std::optional<std::vector<Dim>>
+      known;  // propagated elements of a small integer tensor (rank 0 or 1), possibly symbolic
+  NodeId producer = kNone;  // kNone: graph input, constant or capture
   int32_t producer_output = 0;
 };
 
 struct Node {
   std::string name;
-  std::string domain;   // "" is ai.onnx
+  std::string domain;  // "" is ai.onnx
   std::string op_type;
-  int version = 0;      // opset version of the domain when read; after upgrade, the meaning is def->since
+  int version =
+      0;  // opset version of the domain when read; after upgrade, the meaning is def->since
   const OpDef* def = nullptr;
   std::vector<ValueId> inputs;   // kNone: absent optional input
   std::vector<ValueId> outputs;  // kNone: output not wanted
   Attributes attributes;
   bool removed = false;
-  std::string provider;   // set by the partitioner
-  std::string reason;     // why that provider, and who refused
+  std::string provider;  // set by the partitioner
+  std::string reason;    // why that provider, and who refused
 };
 
 // A subgraph's view of a value of the enclosing graph: `inner` stands for `outer`.
@@ -56,9 +60,10 @@ struct Graph {
   std::string name;
   std::string doc;
   std::vector<ValueInfo> values;
-  std::vector<Node> nodes;        // by id; removed ones stay as holes until compact()
-  std::vector<NodeId> order;      // topological
-  std::vector<ValueId> inputs;    // graph inputs proper (an initialiser of the same name is in `overridable`)
+  std::vector<Node> nodes;    // by id; removed ones stay as holes until compact()
+  std::vector<NodeId> order;  // topological
+  std::vector<ValueId>
+      inputs;  // graph inputs proper (an initialiser of the same name is in `overridable`)
   std::vector<ValueId> overridable;  // inputs with a default: constants that a run may replace
   std::vector<ValueId> outputs;
   std::vector<Capture> captures;  // of a subgraph
@@ -73,9 +78,11 @@ struct Graph {
   // Appends (or inserts before `before`) a node whose outputs are set as produced by it.
   NodeId add_node(Node node, NodeId before = kNone);
   void remove_node(NodeId id);  // its outputs lose their producer
-  // Every consumer of `from` (nodes, captures of their subgraphs, graph outputs) takes `to` instead.
+  // Every consumer of `from` (nodes, captures of their subgraphs, graph outputs) takes `to`
+  // instead.
   void replace_uses(ValueId from, ValueId to);
-  // Nodes that consume each value; captures of subgraphs count. Index = ValueId. Graph outputs are not in it.
+  // Nodes that consume each value; captures of subgraphs count. Index = ValueId. Graph outputs are
+  // not in it.
   [[nodiscard]] std::vector<std::vector<NodeId>> consumers() const;
   [[nodiscard]] bool is_output(ValueId id) const;
   [[nodiscard]] bool is_overridable(ValueId id) const;
@@ -101,7 +108,7 @@ struct Model {
   std::map<std::string, int64_t> opset_imports;  // "" is ai.onnx
   std::vector<std::pair<std::string, std::string>> metadata;
   Graph graph;
-  std::string path;      // "" for a model from memory
+  std::string path;                  // "" for a model from memory
   std::shared_ptr<void> keep_alive;  // the mapping that constants point into
 };
 

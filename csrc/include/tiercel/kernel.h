@@ -1,4 +1,5 @@
-/* The kernel ABI: what a compiled kernel receives and what the kernel table says of it. Plain C, no allocation, no Python. */
+/* The kernel ABI: what a compiled kernel receives and what the kernel table says of it. Plain C, no
+ * allocation, no Python. */
 #ifndef TIERCEL_KERNEL_H
 #define TIERCEL_KERNEL_H
 #include <stdint.h>
@@ -9,7 +10,8 @@ extern "C" {
 #define TCL_KERNEL_ABI 1
 
 /* A dense row-major tensor. An absent optional input has data == NULL and rank == -1.
-   Outputs of data-dependent shape are allocated at their upper bound; the kernel then writes the true dims. */
+   Outputs of data-dependent shape are allocated at their upper bound; the kernel then writes the
+   true dims. */
 typedef struct TclTensor {
   void* data;
   int64_t* dims;
@@ -18,8 +20,9 @@ typedef struct TclTensor {
   int64_t size;  /* number of elements */
 } TclTensor;
 
-/* One attribute of a node, in the order in which the kernel names them. n == -1: absent and without default.
-   int: i. float: f. ints / floats: the lists with n entries. string with a `name:a|b|c` choice: i is its index. */
+/* One attribute of a node, in the order in which the kernel names them. n == -1: absent and without
+   default. int: i. float: f. ints / floats: the lists with n entries. string with a `name:a|b|c`
+   choice: i is its index. */
 typedef struct TclAttr {
   int64_t n;
   int64_t i;
@@ -28,9 +31,9 @@ typedef struct TclAttr {
   const double* floats;
 } TclAttr;
 
-/* A pointwise program that a kernel applies to finished runs of its output while they are still in cache.
-   `apply(context, data, start, count)`: `data` points at output element `start` of the dense output;
-   `count` elements follow. Elements are computed in place. NULL apply: nothing to do. */
+/* A pointwise program that a kernel applies to finished runs of its output while they are still in
+   cache. `apply(context, data, start, count)`: `data` points at output element `start` of the dense
+   output; `count` elements follow. Elements are computed in place. NULL apply: nothing to do. */
 typedef struct TclEpilogue {
   void (*apply)(const void* context, void* data, int64_t start, int64_t count);
   const void* context;
@@ -42,10 +45,12 @@ typedef struct TclCall {
   int64_t n_in;
   int64_t n_out;
   const TclAttr* attr;
-  void* const* packed;  /* per input: what the kernel's `pack` made of a constant input, or NULL */
-  void* workspace;      /* `workspace(call)` bytes, 64-byte aligned, shared by all threads of this call */
+  void* const* packed; /* per input: what the kernel's `pack` made of a constant input, or NULL */
+  void*
+      workspace; /* `workspace(call)` bytes, 64-byte aligned, shared by all threads of this call */
   const TclEpilogue* epilogue; /* never NULL */
-  int64_t error_index;  /* kernels may store the offending flat index here before they return an error code */
+  int64_t error_index; /* kernels may store the offending flat index here before they return an
+                          error code */
 } TclCall;
 
 /* What a kernel returns: 0, or one of these. */
@@ -60,24 +65,31 @@ enum {
   TCL_CANCELLED = 7
 };
 
-/* Computes units [begin, end) of phase `phase`. Work is cut by shape into units; a unit's result depends on nothing
-   but the call, so that any number of threads gives the same bits. Phases are separated by a barrier.
-   `scratch`: `scratch(call)` bytes for this thread alone, 64-byte aligned. */
-typedef int32_t (*TclRunFn)(TclCall* call, int64_t phase, int64_t begin, int64_t end, void* scratch);
-typedef int64_t (*TclUnitsFn)(TclCall* call, int64_t phase); /* how many units phase `phase` has (0: skip it) */
-typedef int64_t (*TclSizeFn)(TclCall* call);                 /* bytes, or nanoseconds of work on one thread */
-typedef int32_t (*TclSupportsFn)(TclCall* call);             /* 0: this call can be run; else index of `reasons` */
-typedef int64_t (*TclPackSizeFn)(TclCall* call, int64_t input); /* bytes of packed form of constant `input`; 0: none */
+/* Computes units [begin, end) of phase `phase`. Work is cut by shape into units; a unit's result
+   depends on nothing but the call, so that any number of threads gives the same bits. Phases are
+   separated by a barrier. `scratch`: `scratch(call)` bytes for this thread alone, 64-byte aligned.
+ */
+typedef int32_t (*TclRunFn)(TclCall* call, int64_t phase, int64_t begin, int64_t end,
+                            void* scratch);
+typedef int64_t (*TclUnitsFn)(TclCall* call,
+                              int64_t phase); /* how many units phase `phase` has (0: skip it) */
+typedef int64_t (*TclSizeFn)(TclCall* call);  /* bytes, or nanoseconds of work on one thread */
+typedef int32_t (*TclSupportsFn)(
+    TclCall* call); /* 0: this call can be run; else index of `reasons` */
+typedef int64_t (*TclPackSizeFn)(
+    TclCall* call, int64_t input); /* bytes of packed form of constant `input`; 0: none */
 typedef int32_t (*TclPackFn)(TclCall* call, int64_t input, void* packed);
 
 /* One row of the kernel table: a variant of an operator for some types on some instruction set.
-   Rows of one operator are tried in table order; the first whose types match and whose `supports` returns 0 is taken. */
+   Rows of one operator are tried in table order; the first whose types match and whose `supports`
+   returns 0 is taken. */
 typedef struct TclKernel {
-  const char* domain;      /* "" is ai.onnx */
+  const char* domain; /* "" is ai.onnx */
   const char* op;
-  const char* variant;     /* "generic", or what makes it special */
-  const char* isa;         /* "v3", "v4", "vnni", "bf16", "neon" */
-  const char* types;       /* "T=float;Tind=int64": type-parameter names of the OpDef; b8 b16 b32 b64 b128 stand for any type of that width */
+  const char* variant; /* "generic", or what makes it special */
+  const char* isa;     /* "v3", "v4", "vnni", "bf16", "neon" */
+  const char* types; /* "T=float;Tind=int64": type-parameter names of the OpDef; b8 b16 b32 b64 b128
+                        stand for any type of that width */
   const char* const* attributes; /* NULL-terminated: "axis", "mode:nearest|linear|cubic" */
   const char* const* reasons;    /* NULL-terminated: texts for `supports` > 0; index 0 unused */
   int64_t n_phases;
@@ -89,23 +101,24 @@ typedef struct TclKernel {
   TclSupportsFn supports;  /* NULL: always */
   TclPackSizeFn pack_size; /* NULL: packs nothing */
   TclPackFn pack;
-  int64_t flags;           /* TCL_INPLACE | TCL_EPILOGUE ... */
+  int64_t flags; /* TCL_INPLACE | TCL_EPILOGUE ... */
 } TclKernel;
 
 enum {
-  TCL_INPLACE = 1,   /* output 0 may share its bytes with input 0 when their sizes agree */
-  TCL_EPILOGUE = 2   /* the kernel calls call->epilogue on every finished run of output 0 */
+  TCL_INPLACE = 1, /* output 0 may share its bytes with input 0 when their sizes agree */
+  TCL_EPILOGUE = 2 /* the kernel calls call->epilogue on every finished run of output 0 */
 };
 
-/* One row of the tile table: an elementwise operation over n contiguous elements. Unused operands are NULL.
-   A pointwise program is a list of these over tiles that stay in the L1 cache.
-   `params`: the operator's numeric attributes in the order of `attributes`. out may equal any operand. */
-typedef void (*TclTileFn)(void* out, const void* a, const void* b, const void* c, int64_t n, const double* params);
+/* One row of the tile table: an elementwise operation over n contiguous elements. Unused operands
+   are NULL. A pointwise program is a list of these over tiles that stay in the L1 cache. `params`:
+   the operator's numeric attributes in the order of `attributes`. out may equal any operand. */
+typedef void (*TclTileFn)(void* out, const void* a, const void* b, const void* c, int64_t n,
+                          const double* params);
 typedef struct TclTile {
   const char* domain;
   const char* op;
   const char* isa;
-  const char* types;       /* "float,float->float": operand dtypes, result dtype */
+  const char* types;             /* "float,float->float": operand dtypes, result dtype */
   const char* const* attributes; /* NULL-terminated, as in TclKernel, numeric or choices */
   TclTileFn run;
 } TclTile;
