@@ -7,15 +7,17 @@ namespace tiercel::passes {
 bool infer(Graph& graph, PassContext& context);  // types, shapes and known elements
 bool expand(Graph& graph,
             PassContext& context);  // operators made of others become the nodes that they mean
-bool fold(Graph& graph, PassContext& context);   // constant folding
-bool cse(Graph& graph, PassContext& context);    // equal nodes and equal small constants become one
-bool dce(Graph& graph, PassContext& context);    // nodes and values that nothing uses
+bool fold(Graph& graph, PassContext& context);  // constant folding
+bool cse(Graph& graph, PassContext& context);   // equal nodes and equal small constants become one
+bool dce(Graph& graph, PassContext& context);   // nodes and values that nothing uses
 bool simplify(Graph& graph,
               PassContext& context);  // nodes that do nothing, chains that one node does
 bool fuse_batch_norm(Graph& graph,
                      PassContext& context);  // into Conv, ConvTranspose, Gemm, or Mul and Add
 bool fuse_patterns(Graph& graph,
-                   PassContext& context);        // rules: Gelu, LayerNormalization, Attention …
+                   PassContext& context);  // rules: Gelu, LayerNormalization, Attention …
+// Quantising and dequantising at once becomes rounding, elementwise.
+bool fuse_quantize(Graph& graph, PassContext& context);
 bool lower(Graph& graph, PassContext& context);  // Pow by multiplying
 bool fuse_pointwise(Graph& graph,
                     PassContext& context);  // elementwise DAGs as one node or as epilogue

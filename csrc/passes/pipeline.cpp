@@ -22,6 +22,7 @@ constexpr Pass kGeneric[] = {
     {"simplify-again", Basic, simplify},
     {"cse-again", Basic, cse},
     {"dce-again", Basic, dce},
+    {"fuse-quantize", Extended, fuse_quantize},
     {"fuse-patterns", Extended, fuse_patterns},
     {"simplify-fused", Extended, simplify},
     {"dce-fused", Extended, dce},

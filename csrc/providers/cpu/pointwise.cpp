@@ -279,38 +279,66 @@ class TileRun {
     return at;
   }
 
+  // Copies the operand into a tile, element by output element.
   std::byte* expand(size_t input, int64_t start, int64_t n, int64_t bits) {
-    const auto* base = static_cast<const std::byte*>(inputs_[input]);
+    switch (bits) {
+      case 8:
+        expand_as<uint8_t>(input, start, n);
+        break;
+      case 16:
+        expand_as<uint16_t>(input, start, n);
+        break;
+      case 32:
+        expand_as<uint32_t>(input, start, n);
+        break;
+      default:
+        expand_as<uint64_t>(input, start, n);
+    }
+    return expansion_[input];
+  }
+
+  template <class T>
+  void expand_as(size_t input, int64_t start, int64_t n) {
     const auto& strides = walk_.strides[input];
-    std::byte* out = expansion_[input];
     const auto last = static_cast<size_t>(walk_.rank - 1);
+    const int64_t row = walk_.dims[last];
+    const int64_t step = strides[last];
+    const auto* from = static_cast<const T*>(inputs_[input]);
+    T* out = reinterpret_cast<T*>(expansion_[input]);
     std::array<int64_t, kPointwiseRank> index;
-    int64_t at = 0;
     for (int64_t d = walk_.rank - 1, flat = start; d >= 0; --d) {
       const auto axis = static_cast<size_t>(d);
       index[axis] = flat % walk_.dims[axis];
       flat /= walk_.dims[axis];
-      at += index[axis] * strides[axis];
+      from += index[axis] * strides[axis];
     }
     while (n > 0) {
-      const int64_t run = std::min(n, walk_.dims[last] - index[last]);
-      const std::byte* from = base + bytes_at(at, bits);
-      if (strides[last] == 0) {
-        splat(out, from, run, bits);
-      } else {
-        std::memcpy(out, from, static_cast<size_t>(bytes_at(run, bits)));
+      // Whole rows up to the end of the next outer dim go at once: rows may be very short.
+      int64_t rows = 0;
+      if (index[last] == 0 && last > 0) {
+        rows = std::min(n / row, walk_.dims[last - 1] - index[last - 1]);
       }
-      out += bytes_at(run, bits);
-      n -= run;
-      index[last] += run;
-      at += run * strides[last];
-      for (size_t axis = last; axis > 0 && index[axis] == walk_.dims[axis]; --axis) {
-        at += strides[axis - 1] - index[axis] * strides[axis];
+      const int64_t outer = last > 0 ? strides[last - 1] : 0;
+      for (int64_t r = 0; r < rows; ++r, from += outer) {
+        for (int64_t i = 0; i < row; ++i) *out++ = from[i * step];
+      }
+      n -= rows * row;
+      if (rows > 0) {
+        index[last - 1] += rows;
+      } else {
+        const int64_t run = std::min(n, row - index[last]);
+        for (int64_t i = 0; i < run; ++i) *out++ = from[i * step];
+        from += run * step;
+        n -= run;
+        index[last] += run;
+      }
+      for (size_t axis = last; axis > 0; --axis) {
+        if (index[axis] < walk_.dims[axis]) continue;
+        from += strides[axis - 1] - index[axis] * strides[axis];
         index[axis] = 0;
         ++index[axis - 1];
       }
     }
-    return expansion_[input];
   }
 
   const PointwiseProgram& program_;
