@@ -1,0 +1,46 @@
+// Dropout as nothing, or as a draw of the elements that stay.
+#include <array>
+
+#include "passes/expand.h"
+
+namespace tiercel {
+namespace {
+
+ValueId all_true(Expander& e, ValueId like) {
+  Attributes value;
+  value.set("value", Tensor::of<bool>(DType::Bool, {1}, std::array{true}));
+  return e.op("ConstantOfShape", {e.op("Shape", {like})}, std::move(value));
+}
+
+// Each element stays with probability 1 - ratio, and is then divided by it.
+std::vector<ValueId> drawn(Expander& e, ValueId training) {
+  const ValueId x = e.input(0);
+  const ValueId one = e.number(DType::Float, 1);
+  const ValueId ratio = e.has(1) ? e.cast(e.input(1), DType::Float) : e.number(DType::Float, 0.5);
+  const ValueId kept = e.op("Where", {training, e.op("Sub", {one, ratio}), one});
+  Attributes draw;
+  draw.set("dtype", static_cast<int64_t>(DType::Bool));
+  if (const auto* seed = e.node().attributes.get<int64_t>("seed")) {
+    draw.set("seed", static_cast<double>(*seed));
+  }
+  const ValueId chances = e.op("Expand", {kept, e.op("Shape", {x})});
+  const ValueId mask = e.op("Bernoulli", {chances}, std::move(draw));
+  const ValueId scaled = e.op("Div", {x, e.cast(kept, e.dtype(x))});
+  return {e.op("Where", {mask, scaled, e.number(e.dtype(x), 0)}), mask};
+}
+
+bool dropout(Graph& graph, NodeId id) {
+  Expander e(graph, id);
+  const bool trains = e.has(2) && scalar(graph, e.input(2)).value_or(1) != 0;
+  if (trains) return e.finish(drawn(e, e.input(2)));
+  const ValueId mask = e.wants(1) ? all_true(e, e.input(0)) : kNone;
+  return e.finish({e.op("Identity", {e.input(0)}), mask});
+}
+
+constexpr Expansion kExpansions[] = {{"", "Dropout", dropout}};
+
+}  // namespace
+
+std::span<const Expansion> norm_expansions() { return kExpansions; }
+
+}  // namespace tiercel
