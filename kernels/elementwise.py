@@ -66,22 +66,22 @@ def _divide(x: Any, y: Any) -> Any:
 
 def _modulo(v: Any, x: Any, y: Any, fmod: Any) -> Any:
     """fmod: the sign of x, as in C; else the sign of y, as in Python."""
-    if x.is_float:
-        return v.fmod(x, y)
-    rest = x - _divide(x, y) * y
+    rest = v.fmod(x, y) if x.is_float else x - _divide(x, y) * y
     if not x.is_signed:
         return rest
-    other = (rest ^ y).compare("<", 0) & rest.compare("!=", 0) & fmod.compare("==", 0)
+    differ = rest.compare("<", 0) ^ y.compare("<", 0)
+    other = differ & rest.compare("!=", 0) & fmod.compare("==", 0)
     return other.select(rest + y, rest)
 
 
 def _shift(x: Any, y: Any, direction: Any) -> Any:
-    """Bits beyond the width are gone: zero."""
-    bits = {"uint8": 8, "uint16": 16, "uint32": 32, "uint64": 64}[x.element]
-    inside = y.compare("<", bits)
+    """Bits beyond the width are gone: zero, or the sign for a negative number to the right."""
+    bits = int(x.element.lstrip("uint"))
+    inside = y.compare("<", bits) & y.compare(">=", 0) if x.is_signed else y.compare("<", bits)
     by = inside.select(y, y.const(0))
-    shifted = direction.compare("==", 0).select(x << by, x >> by)
-    return inside.select(shifted, x.const(0))
+    gone = x.compare("<", 0).select(x.const(-1), x.const(0)) if x.is_signed else x.const(0)
+    left = inside.select(x << by, x.const(0))
+    return direction.compare("==", 0).select(left, inside.select(x >> by, gone))
 
 
 def _power(v: Any, x: Any, y: Any) -> Any:
@@ -183,7 +183,7 @@ tile("Min", NUMBER, lambda v, x, y: v.min(x, y))
 tile("Mod", NUMBER, _modulo, attributes=("fmod",))
 tile("PRelu", f"{REAL} int32 int64 uint32 uint64", lambda v, x, s: _negative(x, x * s, x))
 tile(
-    *("BitShift", UNSIGNED, lambda v, x, y, d: _shift(x, y, d)),
+    *("BitShift", WHOLE, lambda v, x, y, d: _shift(x, y, d)),
     attributes=("direction:LEFT|RIGHT",),
 )
 for _name, _build in (
