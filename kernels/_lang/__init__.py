@@ -1,6 +1,7 @@
 """The kernel language: vector types, access to the call, and declarations (kernels/README.md)."""
 
 from _lang.decorators import inline, kernel, namespace, parts, tile
+from _lang.dot import dot
 from _lang.dtypes import BYTES, FLOATS, INTEGERS, NUMBERS
 
 __all__ = [
@@ -8,6 +9,7 @@ __all__ = [
     "FLOATS",
     "INTEGERS",
     "NUMBERS",
+    "dot",
     "inline",
     "kernel",
     "namespace",

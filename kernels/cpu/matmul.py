@@ -11,8 +11,10 @@ FLOATING = "float double float16 bfloat16"
 WHOLE = "int32 int64 uint32 uint64"
 
 
-def shapes(k):
-    """Inline functions over a MatMul call: extents of the matrices and where batches begin."""
+def shapes(k, right=1):
+    """Inline functions over a product of inputs 0 and `right`: extents of the matrices and where
+    batches begin.
+    """
 
     @inline
     def rows(call):
@@ -22,13 +24,13 @@ def shapes(k):
     @inline
     def depth(call):
         """From B, which is all that packing sees."""
-        rank = k.input_rank(call, 1)
-        return k.input_dim(call, 1, rank - 2 if rank > 1 else 0)
+        rank = k.input_rank(call, right)
+        return k.input_dim(call, right, rank - 2 if rank > 1 else 0)
 
     @inline
     def columns(call):
-        rank = k.input_rank(call, 1)
-        return k.input_dim(call, 1, rank - 1) if rank > 1 else 1
+        rank = k.input_rank(call, right)
+        return k.input_dim(call, right, rank - 1) if rank > 1 else 1
 
     @inline
     def matrices(call, i):
@@ -46,8 +48,8 @@ def shapes(k):
     @inline
     def source(call, i, batch):
         """The matrix of operand i that batch `batch` of the output reads."""
-        other = 1 - i
-        rank = max(k.input_rank(call, 0), k.input_rank(call, 1)) - 2
+        other = right - i
+        rank = max(k.input_rank(call, 0), k.input_rank(call, right)) - 2
         at, stride, rest = int64(0), int64(1), batch
         for back in range(rank):
             own = k.input_rank(call, i) - 3 - back
