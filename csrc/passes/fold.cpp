@@ -25,26 +25,43 @@ bool inputs_constant(const Graph& graph, const Node& node) {
                      [&](ValueId in) { return in == kNone || graph.constant(in) != nullptr; });
 }
 
-// A small constant may stand for a huge result (ConstantOfShape, Expand, Range): what costs memory
-// stays a node.
-bool may_blow_up(const Graph& graph, const Node& node, int64_t limit) {
-  constexpr int64_t kSmall = 1 << 20;
-  constexpr int64_t kGrowth = 4;
-  int64_t in_bytes = 0;
-  for (ValueId in : node.inputs) {
-    if (in != kNone) in_bytes += graph.constant(in)->bytes();
-  }
-  int64_t out_bytes = 0;
+// Bytes that the node's outputs will take, as far as shapes are known; nullopt: not only tensors.
+std::optional<int64_t> output_bytes(const Graph& graph, const Node& node) {
+  int64_t bytes = 0;
   for (ValueId out : node.outputs) {
     if (out == kNone) continue;
     const Type& type = graph.value(out).type;
-    if (!type.is_tensor()) return true;
-    if (!type.shape) continue;
-    const std::optional<Dims> dims = concrete(*type.shape);
-    if (dims) out_bytes += dtype_bytes(type.dtype, element_count(*dims));
+    if (!type.is_tensor()) return std::nullopt;
+    const std::optional<Dims> dims = type.shape ? concrete(*type.shape) : std::nullopt;
+    if (dims) bytes += dtype_bytes(type.dtype, element_count(*dims));
   }
-  return out_bytes > limit || out_bytes > std::max(kSmall, kGrowth * in_bytes);
+  return bytes;
 }
+
+// A small constant may stand for a huge result (ConstantOfShape, Expand, Range). What weights of
+// such a model need is spent once; beyond it, what costs memory stays a node.
+class GrowthBudget {
+ public:
+  explicit GrowthBudget(int64_t each) : each_(each) {}
+
+  bool allows(const Graph& graph, const Node& node) {
+    constexpr int64_t kSmall = 1 << 16;
+    const std::optional<int64_t> out = output_bytes(graph, node);
+    if (!out || *out > each_) return false;
+    int64_t in = 0;
+    for (ValueId id : node.inputs) {
+      if (id != kNone) in += graph.constant(id)->bytes();
+    }
+    if (*out <= std::max(kSmall, 4 * in)) return true;
+    if (*out > left_) return false;
+    left_ -= *out;
+    return true;
+  }
+
+ private:
+  int64_t each_;
+  int64_t left_ = int64_t{512} << 20;  // bytes, of all constants that outgrow what they are made of
+};
 
 void make_constant(Graph& graph, ValueId id, Tensor tensor) {
   ValueInfo& value = graph.value(id);
@@ -52,10 +69,10 @@ void make_constant(Graph& graph, ValueId id, Tensor tensor) {
   value.constant = std::move(tensor);
 }
 
-bool fold_node(Graph& graph, NodeId id, PassContext& context) {
+bool fold_node(Graph& graph, NodeId id, PassContext& context, GrowthBudget& budget) {
   const Node& node = graph.node(id);
   if (!context.evaluate || !inputs_constant(graph, node)) return false;
-  if (may_blow_up(graph, node, context.fold_limit)) return false;
+  if (!budget.allows(graph, node)) return false;
   std::optional<std::vector<Tensor>> results = context.evaluate(graph, node);
   if (!results || results->size() != node.outputs.size()) return false;
   const std::vector<ValueId> outputs = node.outputs;
@@ -91,7 +108,7 @@ bool fold_known(Graph& graph, NodeId id) {
   return true;
 }
 
-bool fold_graph(Graph& graph, PassContext& context) {
+bool fold_graph(Graph& graph, PassContext& context, GrowthBudget& budget) {
   bool changed = false;
   const std::vector<NodeId> order = graph.order;
   for (NodeId id : order) {
@@ -100,18 +117,21 @@ bool fold_graph(Graph& graph, PassContext& context) {
     if (node.def->has(kControlFlow)) {
       pass_constants_inward(graph, node);
       for (const std::shared_ptr<Graph>& body : subgraphs(node)) {
-        changed = fold_graph(*body, context) || changed;
+        changed = fold_graph(*body, context, budget) || changed;
       }
       continue;
     }
     if (node.def->has(kNondeterministic)) continue;
-    changed = fold_known(graph, id) || fold_node(graph, id, context) || changed;
+    changed = fold_known(graph, id) || fold_node(graph, id, context, budget) || changed;
   }
   return changed;
 }
 
 }  // namespace
 
-bool fold(Graph& graph, PassContext& context) { return fold_graph(graph, context); }
+bool fold(Graph& graph, PassContext& context) {
+  GrowthBudget budget(context.fold_limit);
+  return fold_graph(graph, context, budget);
+}
 
 }  // namespace tiercel::passes
