@@ -44,6 +44,15 @@ OpList internal_ops() {
        .attributes = {{"body", AttrDef::Graph, true}},
        .shape = infer_pointwise,
        .facts = kElementwise},
+      // The same tensor in another provider's memory.
+      {.domain = "tiercel",
+       .name = "Copy",
+       .inputs = {{"here", "T"}},
+       .outputs = {{"there", "T"}},
+       .types = {{"T",
+                  "float16 bfloat16 float double int8 int16 int32 int64 uint8 uint16 uint32 "
+                  "uint64 bool float8e4m3fn float8e4m3fnuz float8e5m2 float8e5m2fnuz"}},
+       .shape = same_as_first},
   };
 }
 

@@ -9,13 +9,15 @@ namespace tiercel {
 
 namespace {
 
+std::string unknown_text(const Node& node) {
+  return concat(where(node), ": operator ", node.op_type, " of domain \"",
+                node.domain.empty() ? "ai.onnx" : node.domain, "\", version ", node.version,
+                ", is not known to this runtime");
+}
+
 void bind(Node& node) {
   node.def = find_op(node.domain, node.op_type);
-  if (!node.def) {
-    throw_error(ErrorKind::NotImplemented, where(node), ": operator ", node.op_type,
-                " of domain \"", node.domain.empty() ? "ai.onnx" : node.domain, "\", version ",
-                node.version, ", is not known to this runtime");
-  }
+  if (!node.def) throw_error(ErrorKind::NotImplemented, unknown_text(node));
 }
 
 void check_arity(const Node& node) {
@@ -65,20 +67,41 @@ void seed_captures(Graph& graph, const Node& node) {
   }
 }
 
+// All nodes from `first` on whose operators are not known, one a line. Nodes behind an unknown one
+// have no types, so that their own rewrites may fail: names alone count here.
+[[noreturn]] void throw_unknown(Graph& graph, const std::vector<NodeId>& order, size_t first) {
+  std::string text;
+  for (size_t i = first; i < order.size(); ++i) {
+    const NodeId id = order[i];
+    try {
+      if (i > first) apply_upgrade(graph, id, [](Graph& g, NodeId made) { bind(g.node(made)); });
+    } catch (const Error&) {
+      continue;
+    }
+    const Node& node = graph.node(id);
+    if (node.removed || find_op(node.domain, node.op_type) != nullptr) continue;
+    text += concat(text.empty() ? "" : "\n", unknown_text(node));
+  }
+  throw_error(ErrorKind::NotImplemented, text);
+}
+
 void upgrade_graph(Graph& graph, bool top) {
   const std::vector<NodeId> order = graph.order;
-  for (NodeId id : order) {
+  for (size_t i = 0; i < order.size(); ++i) {
+    const NodeId id = order[i];
     apply_upgrade(graph, id, [](Graph& g, NodeId made) {
       bind(g.node(made));
       infer_node(g, g.node(made));
     });
-    if (graph.node(id).removed) continue;
-    bind(graph.node(id));
-    check_arity(graph.node(id));
-    seed_captures(graph, graph.node(id));
+    Node& node = graph.node(id);
+    if (node.removed) continue;
+    node.def = find_op(node.domain, node.op_type);
+    if (node.def == nullptr) throw_unknown(graph, order, i);
+    check_arity(node);
+    seed_captures(graph, node);
     // The inputs of a body are typed by the node that runs it: inference of that node comes back
     // here.
-    if (top) infer_node(graph, graph.node(id));
+    if (top) infer_node(graph, node);
   }
   graph.sort();
 }

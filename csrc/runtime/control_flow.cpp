@@ -109,8 +109,9 @@ Tensor stack(const std::vector<Tensor>& parts, int64_t axis, bool reverse) {
   for (int64_t k = 0; k < extent; ++k) {
     const Tensor& part = parts[static_cast<size_t>(reverse ? extent - 1 - k : k)];
     if (part.dims() != parts.front().dims()) {
-      throw_error(ErrorKind::InvalidArgument, "scan outputs of different shapes: ",
-                  dims_text(parts.front().dims()), " and ", dims_text(part.dims()));
+      throw_error(ErrorKind::InvalidArgument,
+                  "scan outputs of different shapes: ", dims_text(parts.front().dims()), " and ",
+                  dims_text(part.dims()));
     }
     const int64_t outer = inner == 0 ? 0 : part.size() / inner;
     for (int64_t i = 0; i < outer; ++i) {
@@ -176,8 +177,8 @@ void run_loop(const Step& step, RunContext& context) {
   }
   for (size_t i = 0; i < state.size(); ++i) context.set_value(step.outputs[i], state[i]);
   for (size_t i = 0; i < scans; ++i) {
-    Tensor stacked = slices[i].empty() ? no_slices(body, i + 1 + state.size(), 0)
-                                       : stack(slices[i], 0, false);
+    Tensor stacked =
+        slices[i].empty() ? no_slices(body, i + 1 + state.size(), 0) : stack(slices[i], 0, false);
     context.set_value(step.outputs[state.size() + i], std::move(stacked));
   }
 }
@@ -222,7 +223,8 @@ void run_scan(const Step& step, RunContext& context) {
     const int64_t axis = list_entry(node, "scan_output_axes", i);
     const bool backward = list_entry(node, "scan_output_directions", i) != 0;
     if (slices[i].empty()) {
-      context.set_value(step.outputs[states + i], no_slices(body, states + i, std::max(axis, int64_t{0})));
+      context.set_value(step.outputs[states + i],
+                        no_slices(body, states + i, std::max(axis, int64_t{0})));
       continue;
     }
     const int64_t at = normalize_axis(axis, slices[i][0].rank() + 1);

@@ -11,10 +11,18 @@ namespace {
 
 alignas(64) std::byte empty_bytes[64];  // where tensors without elements point
 
-std::shared_ptr<Buffer> new_buffer(int64_t bytes) { return Buffer::allocate(std::max<int64_t>(bytes, 1)); }
+std::shared_ptr<Buffer> new_buffer(int64_t bytes) {
+  return Buffer::allocate(std::max<int64_t>(bytes, 1));
+}
 
 int64_t tensor_bytes(const TclTensor& tensor) {
   return dtype_bytes(static_cast<DType>(tensor.dtype), tensor.size);
+}
+
+// Whether somebody else (a feed, a constant, another value) has the bytes of a tensor too.
+bool shares_bytes(const Value& value) {
+  const Tensor* tensor = value.tensor();
+  return tensor != nullptr && tensor->dtype() != DType::String && tensor->buffer().use_count() > 1;
 }
 
 std::string shapes_json(const std::vector<ValueId>& ids, const Graph& graph, RunContext& context) {
@@ -59,7 +67,8 @@ RunContext::RunContext(std::shared_ptr<const Plan> plan)
     } else if (info.type.shape) {
       dims = concrete(*info.type.shape);
     }
-    tensors_[i].dtype = static_cast<int64_t>(info.constant ? info.constant->dtype() : info.type.dtype);
+    tensors_[i].dtype =
+        static_cast<int64_t>(info.constant ? info.constant->dtype() : info.type.dtype);
     if (!dims) continue;
     dims_[i] = *dims;
     dims_[i].reserve(1);
@@ -188,7 +197,8 @@ const Node& RunContext::infer(const Step& step) {
     info.constant.reset();
     info.known.reset();
     if (std::find(needed.begin(), needed.end(), static_cast<int>(i)) != needed.end()) {
-      info.constant = *value(in).tensor();
+      const Value held = value(in);
+      if (held.tensor() != nullptr) info.constant = *held.tensor();
     }
   }
   for (ValueId out : node.outputs) {
@@ -263,7 +273,7 @@ void RunContext::give_outputs(std::span<const int> wanted, OutputSink& sink) {
     const bool own = place.kind == Place::Kind::Held && place.root == id &&
                      plan_->aliases[static_cast<size_t>(id)].empty() &&
                      std::count(plan_->outputs.begin(), plan_->outputs.end(), id) == 1;
-    if (own) {
+    if (own && !shares_bytes(values_[static_cast<size_t>(id)])) {
       sink.set(index, std::move(values_[static_cast<size_t>(id)]));
       continue;
     }
@@ -306,14 +316,17 @@ void RunContext::run(std::span<const Value> feeds, std::span<const int> wanted,
     run_step(i);
     const Step& step = plan_->steps[i];
     const Node& n = node(step);
-    environment.profiler->add({"Node", n.name + "_kernel_time", start,
-                               environment.profiler->now_us() - start,
-                               {{"op_name", json_text(n.op_type)},
-                                {"provider", json_text(n.provider)},
-                                {"kernel", json_text(step.kernel)},
-                                {"node_index", json_text(std::to_string(step.node))},
-                                {"input_type_shape", shapes_json(n.inputs, plan_->graph, *this)},
-                                {"output_type_shape", shapes_json(n.outputs, plan_->graph, *this)}}});
+    environment.profiler->add(
+        {"Node",
+         n.name + "_kernel_time",
+         start,
+         environment.profiler->now_us() - start,
+         {{"op_name", json_text(n.op_type)},
+          {"provider", json_text(n.provider)},
+          {"kernel", json_text(step.kernel)},
+          {"node_index", json_text(std::to_string(step.node))},
+          {"input_type_shape", shapes_json(n.inputs, plan_->graph, *this)},
+          {"output_type_shape", shapes_json(n.outputs, plan_->graph, *this)}}});
   }
   give_outputs(wanted, sink);
   clear();

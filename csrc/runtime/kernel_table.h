@@ -11,7 +11,8 @@
 
 namespace tiercel {
 
-// A node's attributes in the order in which one kernel row names them, with the lists they point to.
+// A node's attributes in the order in which one kernel row names them, with the lists they point
+// to.
 struct KernelAttributes {
   std::vector<TclAttr> values;
   std::vector<std::vector<int64_t>> ints;

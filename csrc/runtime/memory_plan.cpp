@@ -64,12 +64,10 @@ MemoryPlan plan_memory(std::span<const MemoryBlock> blocks) {
   std::vector<size_t> by_size(blocks.size());
   std::iota(by_size.begin(), by_size.end(), size_t{0});
   std::vector<size_t> by_time = by_size;
-  std::stable_sort(by_size.begin(), by_size.end(), [&](size_t a, size_t b) {
-    return blocks[a].bytes > blocks[b].bytes;
-  });
-  std::stable_sort(by_time.begin(), by_time.end(), [&](size_t a, size_t b) {
-    return blocks[a].first < blocks[b].first;
-  });
+  std::stable_sort(by_size.begin(), by_size.end(),
+                   [&](size_t a, size_t b) { return blocks[a].bytes > blocks[b].bytes; });
+  std::stable_sort(by_time.begin(), by_time.end(),
+                   [&](size_t a, size_t b) { return blocks[a].first < blocks[b].first; });
   MemoryPlan plan = place(blocks, by_size);
   const int64_t bound = largest_live_sum(blocks);
   if (plan.bytes > bound) {

@@ -212,35 +212,6 @@ class Planner {
   std::vector<int> first_, last_;
 };
 
-void assign_node(Graph& graph, Node& node, const CompileOptions& options) {
-  if (!node.def) {
-    throw_error(ErrorKind::NotImplemented, where(node), ": the operator ",
-                node.domain.empty() ? "" : node.domain + ".", node.op_type, " is not known");
-  }
-  if (node.def->has(kControlFlow)) {
-    node.provider = std::string(options.providers.back()->name());
-    node.reason = "runs its body";
-    for (const auto& body : subgraphs(node)) assign(*body, options);
-    return;
-  }
-  if (node.def->has(kAlias)) {
-    node.provider = std::string(options.providers.back()->name());
-    node.reason = "its output has the bytes of its input";
-    return;
-  }
-  std::string refusals;
-  for (const auto& provider : options.providers) {
-    const std::optional<std::string> refusal = provider->refuses(graph, node);
-    if (!refusal) {
-      node.provider = std::string(provider->name());
-      node.reason = refusals;
-      return;
-    }
-    refusals += concat(refusals.empty() ? "" : "; ", std::string(provider->name()), ": ", *refusal);
-  }
-  throw_error(ErrorKind::NotImplemented, where(node), ": no provider runs it: ", refusals);
-}
-
 }  // namespace
 
 std::vector<ValueId> run_inputs(const Graph& graph) {
@@ -248,13 +219,6 @@ std::vector<ValueId> run_inputs(const Graph& graph) {
   ids.insert(ids.end(), graph.overridable.begin(), graph.overridable.end());
   for (const Capture& capture : graph.captures) ids.push_back(capture.inner);
   return ids;
-}
-
-void assign(Graph& graph, const CompileOptions& options) {
-  for (NodeId id : graph.order) {
-    Node& node = graph.node(id);
-    if (!node.removed) assign_node(graph, node, options);
-  }
 }
 
 std::shared_ptr<const Plan> make_plan(const Graph& graph, std::span<const Type> types,
@@ -270,6 +234,7 @@ std::shared_ptr<const Plan> make_plan(const Graph& graph, std::span<const Type> 
     run_passes(specialise_passes(), plan->graph, passes);
     assign(plan->graph, options);
   }
+  insert_copies(plan->graph, options);
   plan->inputs = run_inputs(plan->graph);
   plan->outputs = plan->graph.outputs;
   Planner(*plan, options).run();

@@ -30,28 +30,33 @@ struct Place {
   Kind kind = Kind::None;
   ValueId root = kNone;  // the value whose bytes these are: itself unless it is an alias
   int64_t offset = 0;
-  int index = -1;        // Input, Output: its number
+  int index = -1;  // Input, Output: its number
 };
 
 struct Plan {
   Graph graph;
   std::vector<Step> steps;
-  std::vector<bool> dynamic;      // per step: output shapes are found at run
+  std::vector<bool> dynamic;               // per step: output shapes are found at run
   std::vector<std::vector<ValueId>> held;  // per step: outputs of known shape to allocate before it
-  std::vector<Place> places;      // per value
-  std::vector<ValueId> inputs;    // graph inputs, then overridable ones, then captures
+  std::vector<Place> places;               // per value
+  std::vector<ValueId> inputs;             // graph inputs, then overridable ones, then captures
   std::vector<ValueId> outputs;
   std::vector<ValueId> arena_values;
-  std::vector<std::vector<ValueId>> output_values;  // per output: values in its memory; empty: copied at the end
+  std::vector<std::vector<ValueId>>
+      output_values;  // per output: values in its memory; empty: copied at the end
   std::vector<ValueId> held_values;
   std::vector<std::vector<ValueId>> aliases;  // per value: others that have its bytes
   int64_t arena_bytes = 0;
   int64_t lower_bound = 0;
 };
 
-// Gives every node of the graph and of its subgraphs a provider and the reason. Throws
-// Error(NotImplemented) naming the node that no provider runs, with each one's reason.
+// Gives every node of the graph and of its subgraphs a provider and the reason. Throws one
+// Error(NotImplemented) that names every node that no provider runs, with each provider's reason.
 void assign(Graph& graph, const CompileOptions& options);
+
+// Puts a Copy before every reader of a value that lives in another provider's memory. Graph inputs,
+// constants, captures and outputs live in "cpu".
+void insert_copies(Graph& graph, const CompileOptions& options);
 
 // `types`: one per plan input; empty: shapes as the graph has them.
 [[nodiscard]] std::shared_ptr<const Plan> make_plan(const Graph& graph, std::span<const Type> types,
@@ -68,7 +73,8 @@ void assign(Graph& graph, const CompileOptions& options);
 [[nodiscard]] Step compile_control_flow(const Graph& graph, const Node& node,
                                         const CompileOptions& options);
 
-// The compiled form of a node whose output has the bytes of its input, where shapes are found at run.
+// The compiled form of a node whose output has the bytes of its input, where shapes are found at
+// run.
 [[nodiscard]] Step compile_alias(const Node& node);
 
 }  // namespace tiercel

@@ -1,4 +1,5 @@
-// A graph with its plans: one per set of input shapes, made when first needed; safe for many threads.
+// A graph with its plans: one per set of input shapes, made when first needed; safe for many
+// threads.
 #pragma once
 #include <memory>
 #include <mutex>

@@ -1,4 +1,5 @@
-// An execution provider: says which nodes it can run and compiles them to steps. At most eight functions.
+// An execution provider: says which nodes it can run and compiles them to steps. At most eight
+// functions.
 #pragma once
 #include <memory>
 #include <optional>
@@ -16,14 +17,21 @@ class Provider {
   virtual ~Provider() = default;
   [[nodiscard]] virtual std::string_view name() const = 0;  // "CPUExecutionProvider"
   // nullopt: the provider runs this node; else the reason why not.
-  [[nodiscard]] virtual std::optional<std::string> refuses(const Graph& graph, const Node& node) const = 0;
-  // The node as a step. Shapes are concrete where they can be known before the run; others are resolved at run time.
+  [[nodiscard]] virtual std::optional<std::string> refuses(const Graph& graph,
+                                                           const Node& node) const = 0;
+  // Where its steps read and write. A provider of another memory than "cpu" must compile
+  // tiercel.Copy in both directions: its node's reason says from where to where.
+  [[nodiscard]] virtual std::string_view memory() const { return "cpu"; }
+  // The node as a step. Shapes are concrete where they can be known before the run; others are
+  // resolved at run time.
   [[nodiscard]] virtual Step compile(const Graph& graph, const Node& node) const = 0;
 };
 
-// Providers compiled into the library, by ONNX Runtime's names, most preferred first; the list is csrc/providers/list.cpp.
+// Providers compiled into the library, by ONNX Runtime's names, most preferred first; the list is
+// csrc/providers/list.cpp.
 [[nodiscard]] std::vector<std::string> available_providers();
 // Throws Error(EPFail) that names what is missing when the provider cannot start.
-[[nodiscard]] std::shared_ptr<Provider> make_provider(std::string_view name, const std::vector<std::pair<std::string, std::string>>& options);
+[[nodiscard]] std::shared_ptr<Provider> make_provider(
+    std::string_view name, const std::vector<std::pair<std::string, std::string>>& options);
 
 }  // namespace tiercel

@@ -113,7 +113,8 @@ void check_feed(const IoInfo& info, const Value& value, bool required) {
     const bool rank = type->shape->size() != tensor->dims().size();
     throw_error(ErrorKind::InvalidArgument, rank ? "Invalid rank" : "Got invalid dimensions",
                 " for input: ", info.name, " Got: ", dims_text(tensor->dims()),
-                " Expected: ", shape_text(*type->shape), " Please fix either the inputs or the model.");
+                " Expected: ", shape_text(*type->shape),
+                " Please fix either the inputs or the model.");
   }
 }
 

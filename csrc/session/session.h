@@ -1,4 +1,5 @@
-// A loaded model, ready to run: read, upgrade, optimise, assign, compile, plan. Thread-safe: many threads may run one session.
+// A loaded model, ready to run: read, upgrade, optimise, assign, compile, plan. Thread-safe: many
+// threads may run one session.
 #pragma once
 #include <chrono>
 #include <functional>
@@ -22,12 +23,14 @@ struct SessionOptions {
   bool profiling = false;
   std::string profile_prefix = "onnxruntime_profile_";
   std::string optimized_model_path;
-  std::vector<std::pair<std::string, std::string>> config;             // session config entries
-  std::vector<std::pair<std::string, int64_t>> dim_overrides;          // free dimension overrides by symbol name
-  std::vector<std::pair<std::string, Tensor>> initializers;            // replace initialisers by name
+  std::vector<std::pair<std::string, std::string>> config;  // session config entries
+  std::vector<std::pair<std::string, int64_t>>
+      dim_overrides;  // free dimension overrides by symbol name
+  std::vector<std::pair<std::string, Tensor>> initializers;  // replace initialisers by name
   std::vector<std::string> disabled_passes;
   bool verify = false;
-  std::vector<std::pair<std::string, std::vector<std::pair<std::string, std::string>>>> providers;  // in order; empty: all available
+  std::vector<std::pair<std::string, std::vector<std::pair<std::string, std::string>>>>
+      providers;  // in order; empty: all available
 };
 
 struct IoInfo {
@@ -38,8 +41,10 @@ struct IoInfo {
 class Session {
  public:
   static std::shared_ptr<Session> load(const std::string& path, const SessionOptions& options);
-  // `owner` keeps `bytes` alive; weights are used in place. `base` is the folder of external data ("" = none allowed).
-  static std::shared_ptr<Session> load(std::span<const std::byte> bytes, std::shared_ptr<void> owner, const std::string& base,
+  // `owner` keeps `bytes` alive; weights are used in place. `base` is the folder of external data
+  // ("" = none allowed).
+  static std::shared_ptr<Session> load(std::span<const std::byte> bytes,
+                                       std::shared_ptr<void> owner, const std::string& base,
                                        const SessionOptions& options);
   virtual ~Session() = default;
 
@@ -49,9 +54,10 @@ class Session {
   [[nodiscard]] virtual const Model& model() const = 0;  // metadata; its graph is the optimised one
   [[nodiscard]] virtual std::vector<std::string> providers() const = 0;
 
-  // `feeds`: one Value per input, then one per overridable initialiser; empty Values for absent ones. `wanted`: output indices.
-  // Throws Error naming the input for a wrong type, rank or extent.
-  virtual void run(std::span<const Value> feeds, std::span<const int> wanted, const RunOptions& options, OutputSink& sink) = 0;
+  // `feeds`: one Value per input, then one per overridable initialiser; empty Values for absent
+  // ones. `wanted`: output indices. Throws Error naming the input for a wrong type, rank or extent.
+  virtual void run(std::span<const Value> feeds, std::span<const int> wanted,
+                   const RunOptions& options, OutputSink& sink) = 0;
 
   // Placement of every node with reasons, passes with times, plan and memory: text for people.
   [[nodiscard]] virtual std::string explain() const = 0;

@@ -1,0 +1,154 @@
+// The partitioner: which provider runs each node and why; copies where memories differ.
+#include <map>
+
+#include "ops/op_def.h"
+#include "runtime/kernel_table.h"
+#include "runtime/plan.h"
+
+namespace tiercel {
+namespace {
+
+const Provider& host(const CompileOptions& options) {
+  for (const auto& provider : options.providers) {
+    if (provider->memory() == "cpu") return *provider;
+  }
+  throw_error(ErrorKind::EPFail,
+              "no provider of the session works in host memory: add CPUExecutionProvider");
+}
+
+// One line on a node that nobody runs.
+std::string refused_text(const Graph& graph, const Node& node, const std::string& reasons) {
+  const std::string domain = node.domain.empty() ? "ai.onnx" : node.domain;
+  if (node.def == nullptr) {
+    return concat(where(node), ": the operator ", domain, ".", node.op_type, " is not known");
+  }
+  const std::string types = node_types(graph, node);
+  return concat(where(node), ": no provider runs ", domain, ".", node.op_type, " version ",
+                node.def->since, types.empty() ? "" : " for ", types, ": ", reasons);
+}
+
+void assign_node(Graph& graph, Node& node, const CompileOptions& options,
+                 std::vector<std::string>& refused);
+
+void assign_graph(Graph& graph, const CompileOptions& options, std::vector<std::string>& refused) {
+  for (NodeId id : graph.order) {
+    Node& node = graph.node(id);
+    if (!node.removed) assign_node(graph, node, options, refused);
+  }
+}
+
+void assign_node(Graph& graph, Node& node, const CompileOptions& options,
+                 std::vector<std::string>& refused) {
+  if (node.def == nullptr) {
+    refused.push_back(refused_text(graph, node, ""));
+    return;
+  }
+  if (node.def->has(kControlFlow)) {
+    node.provider = std::string(host(options).name());
+    node.reason = "runs its body";
+    for (const auto& body : subgraphs(node)) assign_graph(*body, options, refused);
+    return;
+  }
+  if (node.def->has(kAlias)) {
+    node.provider = std::string(host(options).name());
+    node.reason = "its output has the bytes of its input";
+    return;
+  }
+  std::string refusals;
+  for (const auto& provider : options.providers) {
+    const std::optional<std::string> refusal = provider->refuses(graph, node);
+    if (!refusal) {
+      node.provider = std::string(provider->name());
+      node.reason = refusals;
+      return;
+    }
+    refusals += concat(refusals.empty() ? "" : "; ", std::string(provider->name()), ": ", *refusal);
+  }
+  refused.push_back(refused_text(graph, node, refusals));
+}
+
+// Inserts the copies of one graph; each value is copied once to each memory that reads it.
+class Copier {
+ public:
+  Copier(Graph& graph, const CompileOptions& options) : graph_(graph), options_(options) {}
+
+  void run() {
+    for (const NodeId id : std::vector<NodeId>(graph_.order)) {
+      if (graph_.node(id).removed) continue;
+      const Provider& reader = provider(graph_.node(id).provider);
+      for (size_t i = 0; i < graph_.node(id).inputs.size(); ++i) {
+        const ValueId there = in_memory(graph_.node(id).inputs[i], reader, id);
+        graph_.node(id).inputs[i] = there;
+      }
+      for (const auto& body : subgraphs(graph_.node(id))) {
+        for (Capture& capture : body->captures) {
+          capture.outer = in_memory(capture.outer, reader, id);
+        }
+      }
+    }
+    for (ValueId& out : graph_.outputs) out = in_memory(out, host(options_), kNone);
+  }
+
+ private:
+  const Provider& provider(const std::string& name) const {
+    for (const auto& candidate : options_.providers) {
+      if (candidate->name() == name) return *candidate;
+    }
+    return host(options_);
+  }
+
+  const Provider& home(ValueId id) const {
+    const NodeId producer = graph_.value(id).producer;
+    return producer == kNone ? host(options_) : provider(graph_.node(producer).provider);
+  }
+
+  ValueId in_memory(ValueId id, const Provider& reader, NodeId before) {
+    if (id == kNone || !graph_.value(id).type.is_tensor()) return id;
+    const Provider& from = home(id);
+    if (from.memory() == reader.memory()) return id;
+    if (from.memory() != "cpu" && reader.memory() != "cpu") {
+      return copy(copy(id, from, host(options_), before), host(options_), reader, before);
+    }
+    return copy(id, from, reader, before);
+  }
+
+  ValueId copy(ValueId id, const Provider& from, const Provider& to, NodeId before) {
+    const auto known = copies_.find({id, to.memory()});
+    if (known != copies_.end()) return known->second;
+    const Provider& runs = from.memory() == "cpu" ? to : from;
+    const std::string name = concat(graph_.value(id).name, " in ", std::string(to.memory()));
+    const ValueId there = graph_.add_value(name, graph_.value(id).type);
+    Node node{
+        .name = name, .domain = "tiercel", .op_type = "Copy", .def = find_op("tiercel", "Copy")};
+    node.inputs = {id};
+    node.outputs = {there};
+    node.provider = std::string(runs.name());
+    node.reason = concat("from ", std::string(from.memory()), " to ", std::string(to.memory()));
+    graph_.add_node(std::move(node), before);
+    copies_[{id, to.memory()}] = there;
+    return there;
+  }
+
+  Graph& graph_;
+  const CompileOptions& options_;
+  std::map<std::pair<ValueId, std::string_view>, ValueId> copies_;
+};
+
+}  // namespace
+
+void assign(Graph& graph, const CompileOptions& options) {
+  std::vector<std::string> refused;
+  assign_graph(graph, options, refused);
+  if (refused.empty()) return;
+  std::string text = refused.front();
+  for (size_t i = 1; i < refused.size(); ++i) text += "\n" + refused[i];
+  throw_error(ErrorKind::NotImplemented, text);
+}
+
+void insert_copies(Graph& graph, const CompileOptions& options) {
+  bool several = false;
+  for (const auto& provider : options.providers) several = several || provider->memory() != "cpu";
+  if (several) Copier(graph, options).run();
+}
+
+}  // namespace tiercel

@@ -1,0 +1,121 @@
+// Drives parts of the core that Python does not reach: the memory planner, and two providers at
+// once.
+#include <cstring>
+#include <iostream>
+#include <memory>
+#include <numeric>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "ops/op_def.h"
+#include "providers/cpu/provider.h"
+#include "runtime/executor.h"
+#include "runtime/memory_plan.h"
+#include "runtime/program.h"
+
+namespace tiercel {
+namespace {
+
+// Each line "bytes first last bytes first last ..." is answered by "bytes bound verdict".
+int plan_lines() {
+  for (std::string line; std::getline(std::cin, line);) {
+    std::istringstream in(line);
+    std::vector<MemoryBlock> blocks;
+    for (MemoryBlock block{}; in >> block.bytes >> block.first >> block.last;) {
+      blocks.push_back(block);
+    }
+    MemoryPlan plan = plan_memory(blocks);
+    const char* fault = check_memory_plan(blocks, plan);
+    std::cout << plan.bytes << ' ' << plan.lower_bound << ' ' << (fault == nullptr ? "ok" : fault)
+              << std::endl;
+  }
+  return 0;
+}
+
+// Two blocks that live at once, given one place: the checker has to object.
+int check_wrong_plan() {
+  const std::vector<MemoryBlock> blocks{{64, 0, 1}, {64, 1, 2}};
+  const MemoryPlan plan{{0, 0}, 64, 128};
+  const char* fault = check_memory_plan(blocks, plan);
+  std::cout << (fault == nullptr ? "ok" : fault) << std::endl;
+  return 0;
+}
+
+void copy_bytes(const Step& step, RunContext& context) {
+  const TclTensor& from = *context.tensor(step.inputs[0]);
+  const TclTensor& to = *context.tensor(step.outputs[0]);
+  std::memcpy(to.data, from.data, static_cast<size_t>(from.size) * sizeof(float));
+}
+
+// A provider with a memory of its own that runs Relu alone.
+class MirrorProvider final : public Provider {
+ public:
+  std::string_view name() const override { return "MirrorExecutionProvider"; }
+  std::string_view memory() const override { return "mirror"; }
+  std::optional<std::string> refuses(const Graph&, const Node& node) const override {
+    if (node.op_type == "Relu") return std::nullopt;
+    return "it runs Relu alone";
+  }
+  Step compile(const Graph& graph, const Node& node) const override {
+    if (node.op_type == "Copy") {
+      Step step{.run = copy_bytes, .inputs = node.inputs, .outputs = node.outputs};
+      step.kernel = "copy";
+      return step;
+    }
+    return host_->compile(graph, node);
+  }
+
+ private:
+  std::shared_ptr<Provider> host_ = make_cpu_provider();
+};
+
+ValueId unary(Graph& graph, const char* op, ValueId in) {
+  const ValueId out =
+      graph.add_value(std::string(op) + " of " + graph.value(in).name, graph.value(in).type);
+  Node node{.name = op, .op_type = op, .def = find_op("", op), .inputs = {in}, .outputs = {out}};
+  graph.add_node(std::move(node));
+  return out;
+}
+
+// y = Abs(Relu(Relu(Neg(x)))): into the mirror once, out of it once. z = Relu(Neg(x)).
+int two_providers() {
+  Graph graph;
+  const ValueId x = graph.add_value("x", Type::tensor(DType::Float, to_shape(Dims{4})));
+  graph.inputs = {x};
+  const ValueId once = unary(graph, "Relu", unary(graph, "Neg", x));
+  graph.outputs = {unary(graph, "Abs", unary(graph, "Relu", once)), once};
+  CompileOptions options;
+  options.providers = {std::make_shared<MirrorProvider>(), make_cpu_provider()};
+  assign(graph, options);
+  Program program(graph, options);
+  program.prepare();
+  const std::vector<float> values{-2, -1, 1, 3};
+  const std::vector<Value> feeds{
+      Tensor::of<float>(DType::Float, {4}, std::span(values.data(), values.size()))};
+  ValueSink sink(2);
+  const std::vector<int> wanted{0, 1};
+  program.run(feeds, wanted, RunEnvironment{}, sink);
+  const Plan& plan = *program.last_plan();
+  for (const Step& step : plan.steps) {
+    const Node& node = plan.graph.node(step.node);
+    std::cout << node.op_type << '|' << node.provider << '|' << node.reason << '\n';
+  }
+  for (const Value& value : sink.values) {
+    const auto* data = value.tensor()->data<float>();
+    for (int i = 0; i < 4; ++i) std::cout << data[i] << (i == 3 ? '\n' : ' ');
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace tiercel
+
+int main(int argc, char** argv) {
+  const std::string mode = argc > 1 ? argv[1] : "";
+  if (mode == "plan") return tiercel::plan_lines();
+  if (mode == "wrong-plan") return tiercel::check_wrong_plan();
+  if (mode == "providers") return tiercel::two_providers();
+  std::cerr << "usage: driver plan|wrong-plan|providers\n";
+  return 2;
+}
