@@ -54,7 +54,10 @@ void dft(InferContext& ctx) {
     ctx.fail(concat("axis ", *given, " is outside the signal axes of rank ", rank));
   }
   Dim& along = shape[static_cast<size_t>(axis)];
-  if (ctx.has_input(1)) along = size_of(ctx, 1, "dft_length");
+  if (ctx.has_input(1))
+    along = size_of(ctx, 1, "dft_length");
+  else if (onesided && inverse)
+    along = (along - Dim(1)) * Dim(2);
   if (onesided && !inverse) along = floor_div(along, Dim(2)) + Dim(1);
   shape.back() = onesided && inverse ? Dim(1) : Dim(2);
   ctx.set(0, dtype, shape);
@@ -84,7 +87,7 @@ void stft(InferContext& ctx) {
     frames = (signal[1].value() - length.value()) / step.value() + 1;
   }
   Dim bins = length;
-  if (ctx.attr_int("onesided", 1) != 0 && length.known()) bins = length.value() / 2 + 1;
+  if (ctx.attr_int("onesided", 1) != 0) bins = floor_div(length, Dim(2)) + Dim(1);
   ctx.set(0, dtype, Shape{signal[0], frames, bins, 2});
 }
 

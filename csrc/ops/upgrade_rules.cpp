@@ -125,6 +125,14 @@ void dropout(const Upgrade& u) {
   if (u.version() < 12) u.node().attributes = {};
 }
 
+// The axis was an attribute before it became an input.
+void dft(const Upgrade& u) {
+  if (u.version() >= 20) return;
+  const int64_t axis = u.node().attributes.get_or<int64_t>("axis", 1);
+  u.set_input(2, u.constant("axis", Tensor::scalar_i64(axis)));
+  u.node().attributes.erase("axis");
+}
+
 void batch_norm(const Upgrade& u) {
   Attributes& attributes = u.node().attributes;
   if (attributes.get_or<int64_t>("spatial", 1) != 1) {
@@ -310,6 +318,7 @@ const std::map<std::string_view, Rule>& rules() {
       {"Reshape", reshape},
       {"TopK", top_k},
       {"Dropout", dropout},
+      {"DFT", dft},
       {"BatchNormalization", batch_norm},
       {"Cast", cast},
       {"Concat", concat_axis},

@@ -23,7 +23,7 @@ struct Expansion {
 [[nodiscard]] std::span<const Expansion> tree_expansions();
 [[nodiscard]] std::span<const Expansion> contrib_expansions();
 [[nodiscard]] std::span<const Expansion> einsum_expansions();
-[[nodiscard]] std::span<const Expansion> norm_expansions();
+[[nodiscard]] std::span<const Expansion> elementwise_expansions();
 [[nodiscard]] std::span<const Expansion> optimizer_expansions();
 [[nodiscard]] std::span<const Expansion> quantized_expansions();
 [[nodiscard]] std::span<const Expansion> transformer_expansions();

@@ -1,4 +1,4 @@
-// Dropout as nothing, or as a draw of the elements that stay.
+// Dropout as nothing, or as a draw of the elements that stay; CastLike as the Cast that it is.
 #include <array>
 
 #include "passes/expand.h"
@@ -37,10 +37,21 @@ bool dropout(Graph& graph, NodeId id) {
   return e.finish({e.op("Identity", {e.input(0)}), mask});
 }
 
-constexpr Expansion kExpansions[] = {{"", "Dropout", dropout}};
+bool cast_like(Graph& graph, NodeId id) {
+  Expander e(graph, id);
+  const DType to = e.dtype(e.input(1));
+  if (to == DType::Undefined || to == DType::String || e.dtype(e.input(0)) == DType::String) {
+    return false;
+  }
+  Attributes attributes = e.node().attributes;
+  attributes.set("to", static_cast<int64_t>(to));
+  return e.finish({e.op("Cast", {e.input(0)}, std::move(attributes))});
+}
+
+constexpr Expansion kExpansions[] = {{"", "Dropout", dropout}, {"", "CastLike", cast_like}};
 
 }  // namespace
 
-std::span<const Expansion> norm_expansions() { return kExpansions; }
+std::span<const Expansion> elementwise_expansions() { return kExpansions; }
 
 }  // namespace tiercel
