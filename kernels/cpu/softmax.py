@@ -87,20 +87,46 @@ def softmax_builder(logarithm):
             total = cast(0)
             for i in range(n):
                 total += k.math.exp(get(x, i * inner) - top)
+            down = k.math.log(total)
             for i in range(n):
                 z = get(x, i * inner) - top
-                put(y, i * inner, z - k.math.log(total) if logarithm else k.math.exp(z) / total)
+                put(y, i * inner, z - down if logarithm else k.math.exp(z) / total)
+
+        @inline
+        def columns(x, y, n, inner):
+            """As many neighbouring columns as a vector has lanes."""
+            top = v.set(lowest)
+            for i in range(n):
+                top = v.max(top, v.load(x, i * inner))
+            total = v.zero()
+            for i in range(n):
+                e = v.exp(v.load(x, i * inner) - top)
+                total = total + e
+                if not logarithm:
+                    v.store(y, i * inner, e)
+            for i in range(n):
+                if logarithm:
+                    v.store(y, i * inner, v.load(x, i * inner) - top - v.log(total))
+                else:
+                    v.store(y, i * inner, v.load(y, i * inner) / total)
 
         def run(call, phase, begin, end, scratch):
             n, inner = a.extent(call), a.inner(call)
             x, y = k.input(call, 0), k.output(call, 0)
-            for unit in range(begin, end):
-                if inner == 1:
+            if inner == 1:
+                for unit in range(begin, end):
                     at = unit * n * size
                     row(k.offset(x, at), k.offset(y, at), n)
-                else:
+            else:
+                unit = begin
+                while unit < end:
                     at = (unit // inner * n * inner + unit % inner) * size
-                    column(k.offset(x, at), k.offset(y, at), n, inner)
+                    if end - unit >= lanes and unit % inner + lanes <= inner:
+                        columns(k.offset(x, at), k.offset(y, at), n, inner)
+                        unit += lanes
+                    else:
+                        column(k.offset(x, at), k.offset(y, at), n, inner)
+                        unit += 1
             return k.OK
 
         def units(call, phase):
