@@ -1,6 +1,7 @@
 """Conv of float32 images and lines as matrix products: the window's inputs in panels, times W."""
 
 from register_block import block_product, panel_width
+from strides import every_other
 from windows import WINDOW, window
 
 from _lang import inline, kernel, parts
@@ -36,6 +37,7 @@ def conv(k):
     v = k.vector("T")
     get, put = k.load("T"), k.store("T")
     w = window(k, 1)
+    pick = every_other(k)
 
     @inline
     def depth_of(call):
@@ -93,6 +95,11 @@ def conv(k):
                 while i < n:
                     v.store_n(to, target + i, v.zero(), n - i)
                     i += lanes
+            elif step == 2 and c + 1 < channels and image >= 4 * lanes:
+                # The loads end in the next channel.
+                v.store_n(to, target, pick(x, source), n)
+                if n > lanes:
+                    v.store_n(to, target + lanes, pick(x, source + 2 * lanes), n - lanes)
             elif step > 1:
                 for i in range(n):
                     put(to, target + i, get(x, source + i * step))

@@ -5,11 +5,16 @@ from windows import WINDOW, window
 
 from _lang import kernel, parts
 
-REASONS = ("it has one or two spatial axes only", "it does not know indices", "cut edges")
+REASONS = (
+    "it has one or two spatial axes only",
+    "it does not know indices",
+    "cut edges",
+    "windows that do not overlap are read once",
+)
 
 
 @kernel(
-    "MaxPool", types={"T": "float"}, attributes=WINDOW, variant="planes", order=-1, reasons=REASONS
+    "MaxPool", types={"T": "float"}, attributes=WINDOW, variant="planes", order=-2, reasons=REASONS
 )
 def max_pool(k):
     """A unit is one channel of one image. Scratch memory holds its phases, then the outputs."""
@@ -80,6 +85,9 @@ def max_pool(k):
             for i in range(k.input_rank(call, 0) - 2):
                 if w.before(call, i) < 0 or w.after(call, i) < 0:
                     why = 3
+            last = k.input_rank(call, 0) - 3
+            if why == 0 and w.extent(call, last) <= w.stride(call, last):
+                why = 4
         if k.n_outputs(call) > 1:
             if k.output_rank(call, 1) >= 0:
                 why = 2
