@@ -47,17 +47,10 @@ void resize_by_scales(InferContext& ctx, Shape& out, const std::vector<int64_t>&
   if (scales && scales->size() != axes.size()) {
     ctx.fail(concat("scales has ", scales->size(), " entries for ", axes.size(), " axes"));
   }
-  const bool crop = ctx.attr_string("coordinate_transformation_mode") == "tf_crop_and_resize";
-  const auto roi = crop ? numbers(ctx, 1) : std::nullopt;
+  // As in every implementation, the region of interest moves the samples and not the extent.
   for (size_t i = 0; i < axes.size(); ++i) {
     Dim& extent = out[static_cast<size_t>(axes[i])];
-    if (!scales || (crop && (!roi || roi->size() != 2 * axes.size()))) {
-      extent = Dim();
-    } else if (crop) {
-      extent = scaled(ctx, extent, (*scales)[i] * ((*roi)[i + axes.size()] - (*roi)[i]));
-    } else {
-      extent = scaled(ctx, extent, (*scales)[i]);
-    }
+    extent = scales ? scaled(ctx, extent, (*scales)[i]) : Dim();
   }
 }
 
@@ -230,7 +223,7 @@ OpList resize_ops() {
                       {"cubic_coeff_a", AttrDef::Float, false, -0.75},
                       {"mode", AttrDef::String, false, std::string("nearest")}},
        .shape = resize,
-       .value_inputs = {1, 2, 3}},
+       .value_inputs = {2, 3}},
       {.name = "GridSample",
        .since = 22,
        .inputs = {{"X", "T1"}, {"grid", "T2"}},
