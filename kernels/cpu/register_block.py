@@ -22,6 +22,7 @@ def block_product(k):
     heights = (12, 8, 4, 2, 1) if tall else (6, 4, 2, 1, 1)
     whole_a, whole_b, whole_c, whole_d, whole_e = (micro(h, 2, lanes, False) for h in heights)
     edge_a, edge_b, edge_c, edge_d, edge_e = (micro(h, 2, lanes, True) for h in heights)
+    half_a, half_b, half_c, half_d, half_e = (micro(h, 1, lanes, True) for h in heights)
     first_height, second, third, fourth, _ = heights
 
     @k.outline(
@@ -41,30 +42,40 @@ def block_product(k):
                     rows = first_height
                     if left >= width:
                         whole_a(depth, ap, a_row, a_step, bp, b_row, cp, c_row, left, first)
+                    elif left <= lanes:
+                        half_a(depth, ap, a_row, a_step, bp, b_row, cp, c_row, left, first)
                     else:
                         edge_a(depth, ap, a_row, a_step, bp, b_row, cp, c_row, left, first)
                 elif rows >= second:
                     rows = second
                     if left >= width:
                         whole_b(depth, ap, a_row, a_step, bp, b_row, cp, c_row, left, first)
+                    elif left <= lanes:
+                        half_b(depth, ap, a_row, a_step, bp, b_row, cp, c_row, left, first)
                     else:
                         edge_b(depth, ap, a_row, a_step, bp, b_row, cp, c_row, left, first)
                 elif rows >= third:
                     rows = third
                     if left >= width:
                         whole_c(depth, ap, a_row, a_step, bp, b_row, cp, c_row, left, first)
+                    elif left <= lanes:
+                        half_c(depth, ap, a_row, a_step, bp, b_row, cp, c_row, left, first)
                     else:
                         edge_c(depth, ap, a_row, a_step, bp, b_row, cp, c_row, left, first)
                 elif rows >= fourth:
                     rows = fourth
                     if left >= width:
                         whole_d(depth, ap, a_row, a_step, bp, b_row, cp, c_row, left, first)
+                    elif left <= lanes:
+                        half_d(depth, ap, a_row, a_step, bp, b_row, cp, c_row, left, first)
                     else:
                         edge_d(depth, ap, a_row, a_step, bp, b_row, cp, c_row, left, first)
                 else:
                     rows = 1
                     if left >= width:
                         whole_e(depth, ap, a_row, a_step, bp, b_row, cp, c_row, left, first)
+                    elif left <= lanes:
+                        half_e(depth, ap, a_row, a_step, bp, b_row, cp, c_row, left, first)
                     else:
                         edge_e(depth, ap, a_row, a_step, bp, b_row, cp, c_row, left, first)
                 i += rows

@@ -41,7 +41,8 @@ def test_expand_and_tile_repeat(dtype):
 
 
 def test_expand_of_a_scalar():
-    agree(run("Expand", [np.array(3, np.float32), np.array([2, 3])]), [np.full((2, 3), 3, np.float32)])
+    got = run("Expand", [np.array(3, np.float32), np.array([2, 3])])
+    agree(got, [np.full((2, 3), 3, np.float32)])
 
 
 @pytest.mark.parametrize(
