@@ -67,6 +67,17 @@ void causal_conv(InferContext& ctx) {
   const Shape& in = *ctx.shape(0);
   const Shape& weight = *ctx.shape(1);
   if (in.size() != 3 || weight.size() != 3) ctx.fail("input and weight must have rank 3");
+  const auto expect = [&](int input, const char* name, const Shape& want) {
+    if (!ctx.has_shape(input)) return;
+    const auto got = concrete(*ctx.shape(input)), wanted = concrete(want);
+    if (got && wanted && *got != *wanted) {
+      ctx.fail(concat(name, " has shape ", dims_text(*got), "; expected ", dims_text(*wanted)));
+    }
+  };
+  if (weight[2].known() && weight[2].value() < 1) ctx.fail("weight has no elements");
+  expect(1, "weight", {in[1], 1, weight[2]});
+  expect(2, "bias", {in[1]});
+  expect(3, "past_state", {in[0], in[1], weight[2] - Dim(1)});
   ctx.set(1, ctx.dtype(0), Shape{in[0], in[1], weight[2] - Dim(1)});
 }
 
