@@ -10,9 +10,13 @@ namespace {
 
 // tiercel.errors.make(kind, name, message) gives the exception object.
 void set_from(const Error& error) {
-  py::object made = py::module_::import("tiercel.errors")
-                        .attr("make")(static_cast<int>(error.kind()), error_kind_name(error.kind()),
-                                      error.what());
+  // Names from damaged files may be no UTF-8.
+  const std::string text = error.what();
+  const auto message = py::reinterpret_steal<py::object>(
+      PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace"));
+  py::object made =
+      py::module_::import("tiercel.errors")
+          .attr("make")(static_cast<int>(error.kind()), error_kind_name(error.kind()), message);
   PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(made.ptr())), made.ptr());
 }
 

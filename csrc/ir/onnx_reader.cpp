@@ -139,6 +139,9 @@ class GraphReader {
   }
 
   void add_output(const proto::ValueInfo& output) {
+    if (output.name.empty()) {
+      throw_error(ErrorKind::InvalidGraph, "graph \"", graph_.name, "\": an output has no name");
+    }
     const ValueId id = use(output.name, concat("graph \"", graph_.name, "\""));
     Type& type = graph_.value(id).type;
     if (type.kind == Type::Kind::Unknown) type = output.type;

@@ -1,0 +1,106 @@
+"""Every storage form of tensors is read; external data stays in its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import tiercel
+from test_damaged_files import rich_model
+
+
+def constant_model(tensor: onnx.TensorProto) -> onnx.ModelProto:
+    """A model that gives back its initialiser."""
+    tensor.name = "w"
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["w"], ["y"])],
+        "constant",
+        [],
+        [helper.make_empty_tensor_value_info("y")],
+        [tensor],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+
+
+DTYPES = ["float32", "float64", "float16", "int8", "int16", "int32", "int64"]
+DTYPES += ["uint8", "uint16", "uint32", "uint64", "bool"]
+
+
+@pytest.mark.parametrize("raw", [True, False])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_storage_forms(dtype: str, raw: bool) -> None:
+    values = np.array([[0, 1, 2], [3, 4, 100]]).astype(dtype)
+    if raw:
+        tensor = numpy_helper.from_array(values)
+    else:
+        kind = helper.np_dtype_to_tensor_dtype(values.dtype)
+        tensor = helper.make_tensor("w", kind, values.shape, values.flatten().tolist())
+    s = tiercel.InferenceSession(constant_model(tensor).SerializeToString())
+    (y,) = s.run(None, {})
+    assert y.dtype == values.dtype
+    np.testing.assert_array_equal(y, values)
+
+
+def test_functions_subgraphs_and_strings() -> None:
+    s = tiercel.InferenceSession(rich_model())
+    x = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
+    for flag in (True, False):
+        y, z = s.run(None, {"x": x, "flag": np.array(flag)})
+        assert y.shape == (1, 2 * 4 * 8 * 8)
+        assert list(z) == ["a", "bc"]
+        assert (y >= 0).all() == flag
+
+
+def external_model(folder: Path, location: str) -> str:
+    """A model whose initialiser lies in another file."""
+    tensor = TensorProto(dims=[4], data_type=TensorProto.FLOAT)
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", location), ("offset", "8"), ("length", "16")):
+        entry = tensor.external_data.add()
+        entry.key, entry.value = key, value
+    path = folder / "model.onnx"
+    path.write_bytes(constant_model(tensor).SerializeToString())
+    return str(path)
+
+
+def test_external_data(tmp_path: Path) -> None:
+    values = np.arange(8, dtype=np.float32)
+    (tmp_path / "weights.bin").write_bytes(values.tobytes())
+    s = tiercel.InferenceSession(external_model(tmp_path, "weights.bin"))
+    np.testing.assert_array_equal(s.run(None, {})[0], values[2:6])
+
+
+@pytest.mark.parametrize("how", ["parent", "absolute", "link", "missing", "short"])
+def test_external_data_stays_in_its_folder(how: str, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    outside = tmp_path / "secret.bin"
+    outside.write_bytes(bytes(64))
+    (folder / "link.bin").symlink_to(outside)
+    (folder / "short.bin").write_bytes(bytes(12))
+    places = {"parent": "../secret.bin", "absolute": str(outside), "link": "link.bin"}
+    location = places.get(how, f"{how}.bin")
+    with pytest.raises(Exception, match="external data"):
+        tiercel.InferenceSession(external_model(folder, location))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="nowhere.onnx"):
+        tiercel.InferenceSession(str(tmp_path / "nowhere.onnx"))
+
+
+def test_an_unknown_operator_is_named() -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Frobnicate", [], ["y"], domain="ai.example")],
+        "g",
+        [],
+        [helper.make_empty_tensor_value_info("y")],
+    )
+    imports = [helper.make_opsetid("", 20), helper.make_opsetid("ai.example", 1)]
+    m = helper.make_model(graph, opset_imports=imports, ir_version=9)
+    with pytest.raises(Exception, match="Frobnicate"):
+        tiercel.InferenceSession(m.SerializeToString())
