@@ -7,7 +7,12 @@ from _lang import kernel, parts
 
 ATTRIBUTES = (*WINDOW, "group")
 GROUP = len(WINDOW)
-REASONS = ("it has one or two spatial axes only", "groups of more than one channel", "cut edges")
+REASONS = (
+    "it has one or two spatial axes only",
+    "groups of more than one channel",
+    "cut edges",
+    "many outputs share a channel: a matrix product reads it once",
+)
 
 
 @kernel(
@@ -101,6 +106,8 @@ def conv(k):
             why = 1
         elif k.input_dim(call, 1, 1) != 1:
             why = 2
+        elif k.output_dim(call, 0, 1) > 4 * k.input_dim(call, 0, 1):
+            why = 4
         else:
             for i in range(k.input_rank(call, 0) - 2):
                 if w.before(call, i) < 0 or w.after(call, i) < 0:
