@@ -48,12 +48,12 @@ def sources(path: pathlib.Path, seen: dict[str, str]) -> None:
 
 
 def language() -> str:
-    """What every object depends on."""
+    """What every object depends on; tiles depend on tiles.py too."""
     import llvmlite
     import numba
 
-    texts = [p.read_text() for p in sorted((HERE / "_lang").glob("*.py"))]
-    return "".join([numba.__version__, llvmlite.__version__, *texts])
+    files = [p for p in sorted((HERE / "_lang").glob("*.py")) if p.name != "tiles.py"]
+    return "".join([numba.__version__, llvmlite.__version__, *(p.read_text() for p in files)])
 
 
 def key_of(file: str, shared: str, *facts: object) -> str:
@@ -119,10 +119,11 @@ def compile_tiles(indices: list[int], isas: list[str], cache: pathlib.Path, shar
     from _lang.decorators import TABLE
 
     made = []
+    made_by = pathlib.Path(tiles.__file__).read_text()
     for isa in [i for i in isas if i in ("v4", "v3", "neon")]:
         symbols = {i: f"tcl_tile_{i}_{isa}" for i in indices}
         file = TABLE.tiles[indices[0]].file
-        target = cache / f"{key_of(file, shared, indices, isa)}.o"
+        target = cache / f"{key_of(file, shared + made_by, indices, isa)}.o"
         if not target.exists():
             texts = [tiles.lower_tile(symbols[i], TABLE.tiles[i], isa) for i in indices]
             write(target, emit.emit(texts, isa))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from numba import njit, types
+from numba import types
 
 from _lang import builtin_functions as builtin_functions
 from _lang import emit, simd
@@ -44,7 +44,7 @@ SIGNATURES = {
 
 def inline(function: Callable[..., Any]) -> Any:
     """A building block that kernels call: it is inlined wherever it is used."""
-    return njit(inline="always", error_model="numpy")(function)
+    return emit.building_block(function)
 
 
 def namespace(name: str, **members: Any) -> ModuleType:

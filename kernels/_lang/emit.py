@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -10,7 +11,9 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
-from numba.core import compiler
+from numba.core import cgutils, codegen, compiler, compiler_machinery
+from numba.core import typed_passes as typed
+from numba.core import untyped_passes as untyped
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
@@ -18,28 +21,94 @@ from numba.extending import intrinsic
 from _lang.isas import TARGETS
 from _lang.lanes import declared
 
+_DECLARED = re.compile(r'^declare .*?@(?:"([^"]+)"|([\w.$]+))\(', re.M)
 _C = {types.int64: "i64", types.int32: "i32", types.float32: "float", types.float64: "double"}
+
+
+class _Pipeline(compiler.CompilerBase):
+    """What kernels need of numba's passes: no object mode, no closures, no array expressions."""
+
+    def define_pipelines(self) -> list[Any]:
+        passes = compiler_machinery.PassManager("kernel")
+        for step in (
+            *(untyped.TranslateByteCode, untyped.FixupArgs, untyped.IRProcessing),
+            *(untyped.RewriteSemanticConstants, untyped.DeadBranchPrune, untyped.GenericRewrites),
+            *(untyped.ReconstructSSA, typed.NopythonTypeInference, typed.PreLowerStripPhis),
+            *(typed.IRLegalization, typed.AnnotateTypes, typed.NativeLowering),
+            typed.NoPythonBackend,
+        ):
+            passes.add_pass(step, step.__name__)
+        passes.finalize()
+        return [passes]
+
+
+class _Library(codegen.JITCodeLibrary):
+    """Keeps the IR text of what is lowered; nothing is optimised for this machine."""
+
+    text = ""
+
+    def add_ir_module(self, module: Any) -> None:
+        self.text = cgutils.normalize_ir_text(str(module))
+
+
+def _compile(function: Callable[..., Any], args: Any, result: Any, inlined: bool) -> Any:
+    """numba's result for these argument types; the IR is in `library.text`."""
+    flags = compiler.Flags()
+    flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
+    flags.error_model = "numpy"
+    flags.forceinline = inlined
+    context = cpu_target.target_context
+    library = _Library(context.codegen(), function.__name__)
+    with global_compiler_lock:
+        made = compiler.compile_extra(
+            *(cpu_target.typing_context, context, function, args, result, flags, {}),
+            library=library,
+            pipeline_class=_Pipeline,
+        )
+    called = [lib.name for lib in library._linking_libraries if lib.name != "nrt"]
+    if called:
+        raise TypeError(f"{function.__name__}: mark what it calls with @inline: {called}")
+    return made
+
+
+# IR text of every building block that was compiled, by its symbol.
+_blocks: dict[str, str] = {}
+
+
+def building_block(function: Callable[..., Any]) -> Any:
+    """An intrinsic that calls `function`, which is compiled once for each list of argument types
+    and inlined by LLVM.
+    """
+    made: dict[Any, Any] = {}
+
+    def typing(_: Any, *given: Any) -> Any:
+        args = tuple(types.unliteral(a) for a in given)
+        if args not in made:
+            block = made[args] = _compile(function, args, None, True)
+            _blocks[block.fndesc.llvm_func_name] = block.library.text
+        block = made[args]
+        sig = block.signature
+
+        def lower_call(ctx: Any, b: Any, _: Any, values: Any) -> Any:
+            target = ctx.declare_function(b.module, block.fndesc)
+            return ctx.call_conv.call_function(b, target, sig.return_type, sig.args, values)[1]
+
+        return sig, lower_call
+
+    names = ", ".join(inspect.signature(function).parameters)
+    scope: dict[str, Any] = {"typing": typing}
+    exec(f"def maker(context, {names}):\n    return typing(context, {names})", scope)
+    return intrinsic(scope["maker"])
 
 
 def lower(symbol: str, function: Callable[..., Any], signature: Any) -> str:
     """IR text of `function`, exported as the C function `symbol`.
 
     numba's own function has two hidden leading arguments, a return slot and an error slot; a
-    wrapper hides them. `no_compile` keeps the IR from being optimised for this machine.
+    wrapper hides them.
     """
-    flags = compiler.Flags()
-    flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
-    flags.error_model = "numpy"
-    context = cpu_target.target_context
-    with global_compiler_lock:
-        made = compiler.compile_extra(
-            *(cpu_target.typing_context, context, function),
-            *(signature.args, signature.return_type, flags, {}),
-        )
-    called = [lib.name for lib in made.library._linking_libraries if lib.name != "nrt"]
-    if called:
-        raise TypeError(f"{symbol}: mark what it calls with @inline: {', '.join(called)}")
-    text = str(made.library._final_module)
+    made = _compile(function, signature.args, signature.return_type, False)
+    text = made.library.text
     native = made.fndesc.llvm_func_name
     inner = f'@"{native}"' if f'@"{native}"' in text else f"@{native}"
     kinds = [_C.get(a, "ptr") for a in signature.args]
@@ -92,13 +161,27 @@ def target_machine(isa: str) -> Any:
     )
 
 
+def _blocks_of(texts: Iterable[str]) -> list[str]:
+    """The building blocks that the texts declare, and those that these declare in turn."""
+    found: dict[str, None] = {}
+    waiting = list(texts)
+    while waiting:
+        for quoted, plain in _DECLARED.findall(waiting.pop()):
+            symbol = quoted or plain
+            if symbol in _blocks and symbol not in found:
+                found[symbol] = None
+                waiting.append(_blocks[symbol])
+    return list(found)
+
+
 def emit(texts: list[str], isa: str, private: Iterable[str] = ()) -> bytes:
     """One object of several IR modules; `private` symbols are called from within only."""
     machine = target_machine(isa)
+    blocks = _blocks_of(texts)
     module = llvm.parse_assembly(texts[0])
-    for text in texts[1:]:
+    for text in [*texts[1:], *(_blocks[symbol] for symbol in blocks)]:
         module.link_in(llvm.parse_assembly(text))
-    for symbol in private:
+    for symbol in [*private, *blocks]:
         module.get_function(symbol).linkage = "internal"
     module.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=3)
