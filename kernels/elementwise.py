@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from _lang import tile
+from _lang.small_floats import FORMS, SCALE
 
 REAL = "float double"
 SIGNED = "int8 int16 int32 int64"
@@ -211,6 +212,18 @@ for _name in ANY.split():
     )
 
 
+def _to_odd(x: Any) -> Any:
+    """double to float so that rounding the float again is rounding the double once: an inexact
+    result is cut off and its last bit set.
+    """
+    near = x.to("float")
+    back, bits = near.to("double"), near.bits("int32")
+    above = back.call("fabs").compare(">", x.call("fabs"))
+    cut = above.select(bits - 1, bits) | 1
+    inexact = back.compare("!=", x) & x.compare("==", x)
+    return inexact.select(cut, bits).bits("float")
+
+
 def _cast(target: str) -> Any:
     """Between types: fractions are cut off, integers wrap, and what is not zero is true."""
 
@@ -220,7 +233,7 @@ def _cast(target: str) -> Any:
         if target == "bool":
             return x.compare("!=", 0)
         if target in ("float16", "bfloat16"):
-            return x.to("float")
+            return _to_odd(x) if x.element == "double" else x.to("float")
         if x.is_float and target in ("int8", "int16", "uint8", "uint16"):
             return x.to("int32").to(target)
         if x.is_float and target == "uint32":
@@ -230,8 +243,53 @@ def _cast(target: str) -> Any:
     return build
 
 
+def _cast_float8(largest: float) -> Any:
+    """Beyond the largest value: that value; or, not saturated, what the type has for overflow."""
+
+    def build(v: Any, x: Any, saturate: Any) -> Any:
+        x = _to_odd(x) if x.element == "double" else x
+        inside = v.min(v.max(x, x.const(-largest)), x.const(largest))
+        return saturate.compare("!=", 0).select(inside, x)
+
+    return build
+
+
+def _cast_scale(v: Any, x: Any, saturate: Any, mode: Any) -> Any:
+    """The power of two that is next to |x|: above, below or nearest, as the mode says."""
+    x = _to_odd(x) if x.element == "double" else x
+    bits = x.bits("int32") & 0x7FFFFFFF
+    exponent, rest = bits >> 23, bits & 0x7FFFFF
+    tie = rest.compare("==", 0x400000) & exponent.compare(">", 0)
+    nearest = (rest.compare(">", 0x400000) | tie) & mode.compare("==", 2)
+    up = (rest.compare("!=", 0) & mode.compare("==", 0)) | nearest
+    stays = exponent.compare("==", 254) & saturate.compare("!=", 0)
+    made = up.select(stays.select(exponent, exponent + 1), exponent)
+    made = exponent.compare("==", 255).select(exponent, made)
+    return (made << 23).bits("float")
+
+
 _CASTS = [*NUMBER.split(), "bool", "float16", "bfloat16"]
 for _from in _CASTS:
     for _to in _CASTS:
         if _from != _to:
             tile("Cast", f"{_from}->{_to}", _cast(_to))
+# Small and packed types go by way of their compute type; programs chain the two steps.
+for _name, _form in FORMS.items():
+    tile("Cast", f"{_name}->float", lambda v, x: x)
+    if _form.nan is None:
+        tile("Cast", f"float->{_name}", lambda v, x: x)
+        tile("Cast", f"double->{_name}", lambda v, x: _to_odd(x))
+    else:
+        for _from in REAL.split():
+            _build = _cast_float8(_form.largest)
+            tile("Cast", f"{_from}->{_name}", _build, attributes=("saturate",))
+tile("Cast", f"{SCALE}->float", lambda v, x: x)
+for _from in REAL.split():
+    tile(
+        *("Cast", f"{_from}->{SCALE}", _cast_scale),
+        attributes=("saturate", "round_mode:up|down|nearest"),
+    )
+for _bits in (2, 4):
+    for _kind in ("int", "uint"):
+        tile("Cast", f"{_kind}8->{_kind}{_bits}", lambda v, x: x)
+        tile("Cast", f"{_kind}{_bits}->{_kind}8", lambda v, x: x)

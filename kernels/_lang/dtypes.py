@@ -52,6 +52,9 @@ def _table() -> dict[str, DType]:
         DType("double", 64, True, True, types.float64),
         DType("float16", 16, True, True, types.float32),
         DType("bfloat16", 16, True, True, types.float32),
+        DType("float6e2m3", 6, True, True, types.float32),
+        DType("float6e3m2", 6, True, True, types.float32),
+        DType("float4e2m1", 4, True, True, types.float32),
         DType("bool", 8, False, False, types.uint8),
         DType("b128", 128, False, False, WORD128),
     ]

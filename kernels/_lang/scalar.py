@@ -1,4 +1,6 @@
-"""Loads and stores of single elements: half, float8 and packed types become compute types."""
+"""Loads and stores of single elements: half, small floats and packed types become compute
+types.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,8 @@ from numba.extending import intrinsic, models, register_model
 
 from _lang.abi import PTR
 from _lang.dtypes import DTYPES, DType, Word128
-from _lang.float8 import narrow_float8, widen_float8
 from _lang.lanes import I64, Lanes
+from _lang.small_floats import SMALL_FLOATS, narrow_small, widen_small
 
 _I8, _I16 = ir.IntType(8), ir.IntType(16)
 
@@ -58,44 +60,69 @@ def _alignment(dtype: DType) -> int:
     return min(max(dtype.bits // 8, 1), 8)
 
 
-def _packed_place(b: Any, index: Any, bits: int) -> tuple[Any, Any]:
-    """Byte number and shift of a sub-byte element."""
-    per_byte = 8 // bits
-    byte = b.udiv(index, I64(per_byte))
-    shift = b.trunc(b.mul(b.urem(index, I64(per_byte)), I64(bits)), _I8)
-    return byte, shift
+def _packed_place(b: Any, pointer: Any, index: Any, bits: int) -> tuple[Any, Any, Any]:
+    """Where a sub-byte element lies: its bytes (one and the same unless it crosses them), and its
+    lowest bit in the first.
+    """
+    at = b.mul(index, I64(bits))
+    shift = b.and_(at, I64(7))
+    first = b.gep(pointer, [b.lshr(at, I64(3))])
+    crosses = b.icmp_unsigned(">", shift, I64(8 - bits))
+    return first, b.gep(first, [b.zext(crosses, I64)]), b.trunc(shift, _I16)
+
+
+def _load_packed(b: Any, pointer: Any, index: Any, bits: int) -> Any:
+    """The bits of a sub-byte element as a byte."""
+    first, second, shift = _packed_place(b, pointer, index, bits)
+    word = b.zext(b.load(first), _I16)
+    if 8 % bits:
+        word = b.or_(word, b.shl(b.zext(b.load(second), _I16), _I16(8)))
+    return b.and_(b.trunc(b.lshr(word, shift), _I8), _I8((1 << bits) - 1))
+
+
+def _store_packed(b: Any, pointer: Any, index: Any, word: Any, bits: int) -> None:
+    """The low bits of a byte into a sub-byte element; its neighbours stay."""
+    first, second, shift = _packed_place(b, pointer, index, bits)
+    mask = b.shl(_I16((1 << bits) - 1), shift)
+    value = b.and_(b.shl(b.zext(word, _I16), shift), mask)
+
+    def mixed(old: Any, by: int) -> Any:
+        part, keep = (b.trunc(b.lshr(v, _I16(by)), _I8) for v in (value, b.not_(mask)))
+        return b.or_(b.and_(old, keep), part)
+
+    old = b.load(first)
+    if 8 % bits:
+        # Where both bytes are one, this writes it unchanged.
+        b.store(mixed(b.load(second), 8), second)
+    b.store(mixed(old, 0), first)
 
 
 def load_element(b: Any, pointer: Any, index: Any, dtype: DType) -> Any:
     """Element `index` in its compute type."""
     if dtype.bits < 8:
-        byte, shift = _packed_place(b, index, dtype.bits)
-        word = b.lshr(b.load(b.gep(pointer, [byte])), shift)
+        word = _load_packed(b, pointer, index, dtype.bits)
+        if dtype.is_float:
+            return widen_small(b, word, dtype.name)
         top = _I8(8 - dtype.bits)
-        word = b.shl(word, top)
-        return b.ashr(word, top) if dtype.is_signed else b.lshr(word, top)
+        return b.ashr(b.shl(word, top), top) if dtype.is_signed else word
     word = b.load(element_pointer(b, pointer, index, dtype))
     word.align = _alignment(dtype)
     if dtype.name in ("float16", "bfloat16"):
         return widen_half(b, word, dtype.name)
-    if dtype.name.startswith("float8"):
-        return widen_float8(b, word, dtype.name)
+    if dtype.name in SMALL_FLOATS:
+        return widen_small(b, word, dtype.name)
     return word
 
 
 def store_element(b: Any, pointer: Any, index: Any, value: Any, dtype: DType) -> None:
     """`value` of the compute type into element `index`."""
-    if dtype.bits < 8:
-        byte, shift = _packed_place(b, index, dtype.bits)
-        place = b.gep(pointer, [byte])
-        mask = _I8((1 << dtype.bits) - 1)
-        kept = b.and_(b.load(place), b.not_(b.shl(mask, shift)))
-        b.store(b.or_(kept, b.shl(b.and_(value, mask), shift)), place)
-        return
     if dtype.name in ("float16", "bfloat16"):
         value = narrow_half(b, value, dtype.name)
-    elif dtype.name.startswith("float8"):
-        value = narrow_float8(b, value, dtype.name)
+    elif dtype.name in SMALL_FLOATS:
+        value = narrow_small(b, value, dtype.name)
+    if dtype.bits < 8:
+        _store_packed(b, pointer, index, value, dtype.bits)
+        return
     b.store(value, element_pointer(b, pointer, index, dtype)).align = _alignment(dtype)
 
 

@@ -15,6 +15,7 @@ from _lang.isas import VECTOR_BITS
 from _lang.lanes import I64, Lanes, llvm_type, splat
 from _lang.scalar import load_element, store_element
 from _lang.simd import compute_element, load_vector, store_vector
+from _lang.small_floats import SMALL_FLOATS
 
 _BYTES = ir.IntType(8).as_pointer()
 
@@ -102,7 +103,7 @@ def tile_lanes(row: TileRow, isa: str) -> int:
     widest = 8
     for name in [*row.operands, row.result]:
         dtype = DTYPES[name]
-        if dtype.bits < 8 or name.startswith("float8"):
+        if dtype.bits < 8 or name in SMALL_FLOATS:
             return 1
         element = compute_element(dtype)
         widest = max(widest, llvm_width(element))

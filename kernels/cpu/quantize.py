@@ -5,11 +5,12 @@ from __future__ import annotations
 from numba import int64
 
 from _lang import inline, kernel, namespace, parts
+from _lang.small_floats import FORMS
 
 CHUNK = 4096  # elements per unit: whole bytes of every packed type
 REAL = "float float16 bfloat16"
 SMALL = "int8 uint8 int16 uint16 int4 uint4 int2 uint2"
-FLOAT8 = "float8e4m3fn float8e4m3fnuz float8e5m2 float8e5m2fnuz"
+SMALL_FLOAT = " ".join(FORMS)
 RANGES = {
     **{f"int{n}": (-(2 ** (n - 1)), 2 ** (n - 1) - 1) for n in (2, 4, 8, 16, 32)},
     **{f"uint{n}": (0, 2**n - 1) for n in (2, 4, 8, 16)},
@@ -98,17 +99,16 @@ def quantize(k):
 
 @kernel(
     "QuantizeLinear",
-    types={"T1": REAL, "T2": REAL, "T3": FLOAT8},
+    types={"T1": REAL, "T2": REAL, "T3": SMALL_FLOAT},
     where=lambda k: k.dtype("T1") == k.dtype("T2"),
     attributes=("axis", "block_size", "saturate"),
-    variant="float8",
+    variant="float",
 )
-def quantize_float8(k):
+def quantize_float(k):
     """Beyond the largest value: that value, or what the type has for overflow."""
     get, put, scale = k.load("T1"), k.store("T3"), k.load("T2")
     cast = k.cast("float")
-    limits = {"float8e4m3fn": 448.0, "float8e4m3fnuz": 240.0}
-    limit = limits.get(k.dtype("T3").name, 57344.0)
+    limit = FORMS[k.dtype("T3").name].largest
 
     @inline
     def convert(call, i, at):
@@ -122,7 +122,7 @@ def quantize_float8(k):
 
 @kernel(
     "DequantizeLinear",
-    types={"T1": f"{SMALL} int32 {FLOAT8}", "T2": REAL, "T3": REAL},
+    types={"T1": f"{SMALL} int32 {SMALL_FLOAT}", "T2": REAL, "T3": REAL},
     where=lambda k: k.dtype("T2") == k.dtype("T3") or k.dtype("T3").name == "float",
     attributes=("axis", "block_size"),
 )

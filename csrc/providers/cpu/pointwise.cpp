@@ -249,7 +249,7 @@ class TileRun {
         continue;
       }
       std::byte* out = static_cast<std::byte*>(outputs_[i]) + bytes_at(start, reg.bits);
-      std::memmove(out, at_[r], static_cast<size_t>(bytes_at(n, reg.bits)));
+      std::memmove(out, at_[r], static_cast<size_t>((n * reg.bits + 7) / 8));
     }
   }
 

@@ -37,21 +37,6 @@ struct Step {
   int params;
 };
 
-// Types without tiles of their own compute in float32.
-DType widened(DType dtype) {
-  switch (dtype) {
-    case DType::Float16:
-    case DType::BFloat16:
-    case DType::Float8E4M3FN:
-    case DType::Float8E4M3FNUZ:
-    case DType::Float8E5M2:
-    case DType::Float8E5M2FNUZ:
-      return DType::Float;
-    default:
-      return dtype;
-  }
-}
-
 std::string types_text(std::span<const DType> operands, DType result) {
   std::string text;
   for (DType dtype : operands) {
@@ -103,7 +88,11 @@ class Compiler {
     }
     for (ValueId out : body_.outputs) {
       if (out == kNone) return "an output is not wanted";
-      const std::optional<int> made = converted(out, body_.graph.value(out).type.dtype);
+      const DType dtype = body_.graph.value(out).type.dtype;
+      if (dtype_bits(dtype) < 8 && body_.inputs.size() > 1) {
+        return concat("broadcasts to packed elements of ", std::string(dtype_name(dtype)));
+      }
+      const std::optional<int> made = converted(out, dtype);
       if (!made) return concat("no Cast to ", body_.graph.value(out).type.text());
       output_registers_.push_back(*made);
     }
@@ -139,17 +128,8 @@ class Compiler {
     return register_of_[id] = add_constant(constant->raw(), constant->dtype());
   }
 
-  std::optional<int> convert(int from, DType dtype) {
-    const DType has = virtuals_[static_cast<size_t>(from)].dtype;
-    if (has == dtype) return from;
-    if (const auto it = casts_.find({from, dtype}); it != casts_.end()) return it->second;
-    const TclTile* tile = find_tile("", "Cast", types_text({&has, 1}, dtype));
-    if (!tile) return std::nullopt;
-    const int out = add({Kind::Buffer, -1, dtype});
-    steps_.push_back({tile, out, {from, -1, -1}, add_params(tile, nullptr)});
-    return casts_[{from, dtype}] = out;
-  }
-
+  // Converts a register; `cast`: the Cast node whose attributes say how.
+  std::optional<int> convert(int from, DType dtype, const Node* cast = nullptr);
   std::optional<int> converted(ValueId id, DType dtype) {
     const std::optional<int> found = find(id);
     if (!found) return std::nullopt;
@@ -161,7 +141,6 @@ class Compiler {
                              std::vector<int> operands, std::span<const DType> types, DType result);
   std::optional<int> absent_operand(const Node& node, size_t i, DType dtype);
   std::optional<std::string> emit_node(const Node& node);
-  std::optional<std::string> emit_cast(const Node& node, DType result);
   std::optional<std::string> emit_chain(const Node& node, std::string_view op);
   void place_temporaries(PointwiseProgram& program, std::vector<int>& place);
 
@@ -211,6 +190,25 @@ int Compiler::add_params(const TclTile* tile, const Node* node) {
     params_.push_back(attribute_number(node, *name));
   }
   return start;
+}
+
+std::optional<int> Compiler::convert(int from, DType dtype, const Node* cast) {
+  const DType has = virtuals_[static_cast<size_t>(from)].dtype;
+  if (has == dtype) return from;
+  const auto known = casts_.find({from, dtype});
+  if (!cast && known != casts_.end()) return known->second;
+  const TclTile* tile = find_tile("", "Cast", types_text({&has, 1}, dtype));
+  if (!tile) {
+    // By way of the type that one of the two computes in: exact on the way there.
+    const DType way = widened(has) != has ? widened(has) : widened(dtype);
+    if (way == has || way == dtype) return std::nullopt;
+    const std::optional<int> between = convert(from, way);
+    return between ? convert(*between, dtype, cast) : std::nullopt;
+  }
+  const int out = add({Kind::Buffer, -1, dtype});
+  steps_.push_back({tile, out, {from, -1, -1}, add_params(tile, cast)});
+  if (!cast) casts_[{from, dtype}] = out;
+  return out;
 }
 
 // The tile for these types, else for the widened ones; operands are converted to what it takes.
@@ -297,26 +295,12 @@ std::optional<std::string> Compiler::emit_node(const Node& node) {
     operands.push_back(*found);
     types.push_back(dtype);
   }
-  if (node.op_type == "Cast" && types.at(0) == result) {
-    register_of_[out] = operands[0];
-    return std::nullopt;
-  }
   const TileName name = tile_name(node);
-  const std::optional<int> made = emit_op(name.domain, name.op, node, operands, types, result);
+  const std::optional<int> made =
+      node.op_type == "Cast" ? convert(operands[0], result, &node)
+                             : emit_op(name.domain, name.op, node, operands, types, result);
   if (!made) return refusal(node, concat("no tile kernel for ", types_text(types, result)));
   register_of_[out] = *made;
-  return std::nullopt;
-}
-
-// CastLike reads the type alone of its second operand.
-std::optional<std::string> Compiler::emit_cast(const Node& node, DType result) {
-  const std::optional<int> from = find(node.inputs[0]);
-  if (!from) return refusal(node, "its operand is neither an input nor one element");
-  const DType dtype = body_.graph.value(node.inputs[0]).type.dtype;
-  const std::optional<int> made =
-      dtype == result ? from : emit_op("", "Cast", node, {*from}, {&dtype, 1}, result);
-  if (!made) return refusal(node, concat("no tile kernel for ", types_text({&dtype, 1}, result)));
-  register_of_[node.outputs[0]] = *made;
   return std::nullopt;
 }
 

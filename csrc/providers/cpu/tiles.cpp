@@ -32,6 +32,30 @@ Index build_index() {
 
 }  // namespace
 
+DType widened(DType dtype) {
+  switch (dtype) {
+    case DType::Float16:
+    case DType::BFloat16:
+    case DType::Float8E4M3FN:
+    case DType::Float8E4M3FNUZ:
+    case DType::Float8E5M2:
+    case DType::Float8E5M2FNUZ:
+    case DType::Float8E8M0:
+    case DType::Float6E2M3:
+    case DType::Float6E3M2:
+    case DType::Float4E2M1:
+      return DType::Float;
+    case DType::Int4:
+    case DType::Int2:
+      return DType::Int8;
+    case DType::UInt4:
+    case DType::UInt2:
+      return DType::UInt8;
+    default:
+      return dtype;
+  }
+}
+
 const TclTile* find_tile(std::string_view domain, std::string_view op, const std::string& types) {
   static const Index index = build_index();
   const auto found = index.find(key_of(domain, op, types));
