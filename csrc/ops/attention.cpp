@@ -81,6 +81,17 @@ void causal_conv(InferContext& ctx) {
   ctx.set(1, ctx.dtype(0), Shape{in[0], in[1], weight[2] - Dim(1)});
 }
 
+void flex_attention(InferContext& ctx) {
+  ctx.set(0, ctx.dtype(0));
+  if (!ctx.has_shape(0) || !ctx.has_shape(2)) return;
+  const Shape& q = *ctx.shape(0);
+  const Shape& v = *ctx.shape(2);
+  if (q.size() != 4 || v.size() != 4) {
+    ctx.fail(concat("Q has rank ", q.size(), " and V has rank ", v.size(), "; expected 4"));
+  }
+  ctx.set(0, ctx.dtype(0), Shape{q[0], q[1], q[2], v[3]});
+}
+
 }  // namespace
 
 OpList attention_ops() {
@@ -111,6 +122,17 @@ OpList attention_ops() {
                       {"softcap", AttrDef::Float, false, 0.0},
                       {"softmax_precision", AttrDef::Int}},
        .shape = attention},
+      {.domain = "ai.onnx.preview",
+       .name = "FlexAttention",
+       .since = 1,
+       .inputs = {{"Q", "T1"}, {"K", "T1"}, {"V", "T1"}},
+       .outputs = {{"Y", "T1"}},
+       .types = {{"T1", "float double float16 bfloat16"}},
+       .attributes = {{"prob_mod", AttrDef::Graph},
+                      {"scale", AttrDef::Float},
+                      {"score_mod", AttrDef::Graph},
+                      {"softmax_precision", AttrDef::Int}},
+       .shape = flex_attention},
       {.name = "RotaryEmbedding",
        .since = 23,
        .inputs = {{"X", "T"},

@@ -1,4 +1,4 @@
-// Optimiser steps of ai.onnx.preview.training: what they take and give.
+// Gradients and optimiser steps of ai.onnx.preview.training: what they take and give.
 #include "ops/families.h"
 #include "ops/op_def.h"
 
@@ -28,6 +28,13 @@ void optimize(InferContext& ctx, int states) {
 
 void one_state(InferContext& ctx) { optimize(ctx, 1); }
 void two_states(InferContext& ctx) { optimize(ctx, 2); }
+
+// A derivative has the type of the variable: the first inputs are the variables.
+void gradient(InferContext& ctx) {
+  for (int i = 0; i < ctx.output_count() && i < ctx.input_count(); ++i) {
+    if (ctx.has_output(i)) ctx.set_type(i, ctx.type(i));
+  }
+}
 
 OpDef optimizer(std::string_view name, ShapeFn shape, std::vector<AttrDef> attributes) {
   return {.domain = kTraining,
@@ -59,6 +66,19 @@ OpList optimizer_ops() {
                  {"norm_coefficient", AttrDef::Float, false, 0.0},
                  {"beta", AttrDef::Float, false, 0.999},
                  {"alpha", AttrDef::Float, false, 0.9}}),
+      {.domain = kTraining,
+       .name = "Gradient",
+       .since = 1,
+       .inputs = {{"Inputs", "T1", Param::Variadic, false}},
+       .outputs = {{"Outputs", "T2", Param::Variadic, false}},
+       .types = {{"T1",
+                  "float double float16 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool "
+                  "string complex64 complex128"},
+                 {"T2", "float double float16"}},
+       .attributes = {{"xs", AttrDef::Strings, true},
+                      {"y", AttrDef::String, true},
+                      {"zs", AttrDef::Strings}},
+       .shape = gradient},
   };
 }
 

@@ -280,8 +280,8 @@ void constant(const Upgrade& u) {
     tensor = Tensor::of<float>(DType::Float, {}, {&single, 1});
   } else if (const auto* floats = std::get_if<std::vector<double>>(&value)) {
     const std::vector<float> singles(floats->begin(), floats->end());
-    tensor = Tensor::of<float>(DType::Float, {static_cast<int64_t>(singles.size())},
-                               std::span(singles));
+    tensor =
+        Tensor::of<float>(DType::Float, {static_cast<int64_t>(singles.size())}, std::span(singles));
   } else if (const auto* text = std::get_if<std::string>(&value)) {
     tensor = Tensor::of<std::string>(DType::String, {}, {text, 1});
   } else if (const auto* texts = std::get_if<std::vector<std::string>>(&value)) {
@@ -296,6 +296,46 @@ void constant(const Upgrade& u) {
 }
 
 using Rule = void (*)(const Upgrade&);
+
+// Scan ran over a batch and along axis 1 of each entry: a Scan over the batch whose body is the
+// newer Scan.
+void scan(const Upgrade& u) {
+  if (u.version() >= 9) return;
+  if (u.has(0)) {
+    throw_error(ErrorKind::NotImplemented, where(u.node()),
+                ": sequence_lens of Scan version 8 is not supported");
+  }
+  Node& node = u.node();
+  node.inputs.erase(node.inputs.begin());
+  auto batch = std::make_shared<Graph>();
+  batch->name = node.name;
+  Node inner = node;
+  inner.version = node.version = 9;
+  for (ValueId& in : inner.inputs) {
+    in = batch->add_value(u.graph.value(in).name);
+    batch->inputs.push_back(in);
+  }
+  for (ValueId& out : inner.outputs) {
+    out = batch->add_value(out == kNone ? "" : u.graph.value(out).name);
+    batch->outputs.push_back(out);
+  }
+  if (const auto* directions = inner.attributes.get<Ints>("directions")) {
+    inner.attributes.set("scan_input_directions", Ints(*directions));
+    inner.attributes.erase("directions");
+  }
+  for (const std::shared_ptr<Graph>& body : subgraphs(inner)) {
+    for (Capture& capture : body->captures) {
+      const ValueId between = batch->add_value(body->value(capture.inner).name);
+      batch->captures.push_back({capture.outer, between});
+      capture.outer = between;
+    }
+  }
+  const auto inputs = static_cast<int64_t>(inner.inputs.size());
+  batch->add_node(std::move(inner));
+  node.attributes = {};
+  node.attributes.set("body", batch);
+  node.attributes.set("num_scan_inputs", inputs);
+}
 
 const std::map<std::string_view, Rule>& rules() {
   static const std::map<std::string_view, Rule> table = {
@@ -341,6 +381,7 @@ const std::map<std::string_view, Rule>& rules() {
       {"Upsample", resize},
       {"Resize", resize},
       {"Scatter", scatter},
+      {"Scan", scan},
       {"Constant", constant},
       {"GroupNormalization", group_norm},
   };

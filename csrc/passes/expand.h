@@ -30,6 +30,8 @@ struct Expansion {
 [[nodiscard]] std::span<const Expansion> sequence_expansions();
 [[nodiscard]] std::span<const Expansion> recurrent_expansions();
 [[nodiscard]] std::span<const Expansion> signal_expansions();
+[[nodiscard]] std::span<const Expansion> flex_attention_expansions();
+[[nodiscard]] std::span<const Expansion> gradient_expansions();
 
 // Makes the nodes of one expansion, inferring their types one by one.
 class Expander {
