@@ -15,7 +15,18 @@ from onnx import numpy_helper
 from onnx.backend.test.loader import load_model_tests
 
 KINDS = ("node", "simple", "pytorch-converted", "pytorch-operator", "light")
+LIST = Path(__file__).with_name("expected_failures.txt")
 LIGHT = Path(onnx.__file__).parent / "backend/test/data/light"
+
+
+def read_list() -> dict[str, str]:
+    """Case to reason; lines are "kind/name: reason", "#" begins a comment."""
+    listed = {}
+    for line in LIST.read_text().splitlines():
+        if line and not line.startswith("#"):
+            case_id, _, reason = line.partition(": ")
+            listed[case_id] = reason
+    return listed
 
 
 class Mismatch(Exception):

@@ -1,6 +1,8 @@
 """Writes expected_failures.txt anew from what fails today; read the difference before committing.
 
 python tests/conformance/record_failures.py
+
+A case that was listed keeps its reason; a new one gets its error, until what is missing is known.
 """
 
 from __future__ import annotations
@@ -9,15 +11,10 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from conformance_cases import case_ids
+from conformance_cases import LIST, case_ids, read_list
 from conformance_worker import Worker
 
 ROOT = Path(__file__).resolve().parents[2]
-LIST = Path(__file__).with_name("expected_failures.txt")
-HEAD = """\
-# Backend test cases of the ONNX standard that do not pass yet, one "kind/name: reason" per line.
-# A case that passes though it is listed fails the test suite. Made by record_failures.py.
-"""
 
 
 def reason(verdict: str) -> str:
@@ -27,13 +24,15 @@ def reason(verdict: str) -> str:
 
 
 def main() -> None:
+    head = "".join(line + "\n" for line in LIST.read_text().splitlines() if line.startswith("#"))
+    known = read_list()
     worker = Worker()
     ids = case_ids(ROOT / ".cache")
     verdicts = {case_id: worker.run(case_id) for case_id in ids}
     worker.close()
     failed = {case_id: verdict for case_id, verdict in verdicts.items() if verdict}
-    lines = [f"{case_id}: {reason(verdict)}\n" for case_id, verdict in failed.items()]
-    LIST.write_text(HEAD + "".join(lines))
+    reasons = {case_id: known.get(case_id) or reason(v) for case_id, v in failed.items()}
+    LIST.write_text(head + "".join(f"{case_id}: {why}\n" for case_id, why in reasons.items()))
     for kind, count in Counter(case_id.split("/")[0] for case_id in ids).items():
         bad = sum(case_id.startswith(kind + "/") for case_id in failed)
         print(f"{kind:20} passed {count - bad} of {count}")

@@ -7,21 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from conformance_cases import case_ids
+from conformance_cases import LIST, case_ids, read_list
 from conformance_worker import Worker
 
 ROOT = Path(__file__).resolve().parents[2]
-LIST = Path(__file__).with_name("expected_failures.txt")
-
-
-def read_list() -> dict[str, str]:
-    """Case to reason; lines are "kind/name: reason", "#" begins a comment."""
-    listed = {}
-    for line in LIST.read_text().splitlines():
-        if line and not line.startswith("#"):
-            case_id, _, reason = line.partition(": ")
-            listed[case_id] = reason
-    return listed
 
 
 CASES = case_ids(ROOT / ".cache")

@@ -16,8 +16,6 @@ DEFS = {(d["domain"], d["name"]): d for d in _core.op_defs()}
 STANDARD = sorted({(s.domain, s.name) for s in defs.get_all_schemas()})
 # Deprecated: their old forms are upgraded to Resize and ScatterElements.
 UPGRADED_AWAY = {("", "Upsample"), ("", "Scatter")}
-# Not known to the runtime: a gradient is taken when a model is made; FlexAttention is a preview.
-UNKNOWN = {("ai.onnx.preview.training", "Gradient"), ("ai.onnx.preview", "FlexAttention")}
 KNOWN = [key for key in STANDARD if key in DEFS]
 
 
@@ -63,7 +61,7 @@ def same_value(got: Any, want: Any) -> bool:
 
 
 def test_every_standard_operator_is_known():
-    assert set(STANDARD) - set(DEFS) == UPGRADED_AWAY | UNKNOWN
+    assert set(STANDARD) - set(DEFS) == UPGRADED_AWAY
 
 
 def test_names_are_unique():

@@ -14,9 +14,6 @@ from onnx.backend.test.loader import load_model_tests
 
 from tiercel import _core
 
-UNKNOWN = {"FlexAttention", "Gradient"}  # to the runtime
-OLD = {"test_scan_sum"}  # Scan of opset 8 runs over batches; that form is not upgraded
-
 
 @functools.cache
 def cases() -> dict[str, Any]:
@@ -28,8 +25,6 @@ def cases() -> dict[str, Any]:
         case.name: case
         for case in found
         if "_expanded" not in case.name
-        and case.name not in OLD
-        and not UNKNOWN & {node.op_type for node in case.model.graph.node}
         and all(isinstance(v, TensorProto | np.ndarray) for v in case.data_sets[0][0])
     }
 
