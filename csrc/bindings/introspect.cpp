@@ -3,6 +3,8 @@
 
 #include <pybind11/stl.h>
 
+#include <map>
+
 #include "bindings/numpy_values.h"
 #include "ir/onnx_reader.h"
 #include "ops/op_def.h"
@@ -162,6 +164,43 @@ py::list kernel_table() {
   return out;
 }
 
+// A type parameter's choice, or a fixed type's own: "tensor(float)" is float.
+DType param_dtype(const Param& param, const std::map<std::string, std::string>& types) {
+  const auto chosen = types.find(std::string(param.type));
+  std::string_view name = chosen == types.end() ? param.type : std::string_view(chosen->second);
+  if (name.starts_with("tensor(")) name = name.substr(7, name.size() - 8);
+  return dtype_from_name(name).value_or(DType::Undefined);
+}
+
+// Why the CPU provider does not run one node of an operator as it stands, with tensors of these
+// element types and unknown shapes; None when it does.
+py::object refusal(const std::string& domain, const std::string& op,
+                   const std::map<std::string, std::string>& types) {
+  Graph graph;
+  Node node;
+  node.domain = domain;
+  node.op_type = op;
+  node.def = find_op(domain, op);
+  if (node.def == nullptr) throw_error(ErrorKind::InvalidArgument, "no operator ", domain, ".", op);
+  const auto add = [&](const std::vector<Param>& params, std::vector<ValueId>& values) {
+    for (const Param& param : params) {
+      for (int i = 0; i < (param.kind == Param::Variadic ? std::max(param.min_arity, 1) : 1); ++i) {
+        const DType dtype = param_dtype(param, types);
+        if (dtype == DType::Undefined) return false;
+        values.push_back(graph.add_value(concat("v", graph.values.size()), Type::tensor(dtype)));
+      }
+    }
+    return true;
+  };
+  if (!add(node.def->inputs, node.inputs) || !add(node.def->outputs, node.outputs)) {
+    return py::str("it takes or gives other values than tensors");
+  }
+  const NodeId id = graph.add_node(std::move(node));
+  const std::optional<std::string> why =
+      make_provider("CPUExecutionProvider", {})->refuses(graph, graph.node(id));
+  return why ? py::object(py::str(*why)) : py::none();
+}
+
 }  // namespace
 
 void bind_introspection(py::module_& module) {
@@ -169,6 +208,8 @@ void bind_introspection(py::module_& module) {
   module.def("infer_outputs", &infer_outputs, py::arg("model"),
              "Name, type and shape of each output as far as the model says without being run.");
   module.def("kernel_table", &kernel_table, "Every kernel row, as a list of dicts.");
+  module.def("refusal", &refusal, py::arg("domain"), py::arg("op"), py::arg("types"),
+             "Why the CPU provider does not run an operator in these element types, or None.");
   module.def("available_providers", &available_providers,
              "Names of the execution providers compiled into the library.");
 }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,39 +14,82 @@ from . import _core
 _HEAD = """\
 # Operators
 
-Every operator that tiercel knows, with the newest ONNX version whose meaning it follows (older
-forms are upgraded when a model is loaded) and how the CPU provider runs it: as compiled kernels,
-as part of pointwise programs (tile kernels), by a C++ function on values that are no plain tensors
-(host), or in the executor itself. Element types are those of the main type parameter.
+Every operator that tiercel knows. *Form* is the newest ONNX version of the operator; a model may
+use any version up to the newest opset of its domain: older forms are upgraded to this one when the
+model is loaded, so the table holds for all of them.
+
+| column | says |
+|---|---|
+| runs as | **kernel**: compiled kernels, the variants in the order in which they are tried; \
+**pointwise**: an instruction of pointwise programs, which fuse with their neighbours; **host**: a \
+C++ function, for strings, sequences and maps; **alias**: no work, the output has the bytes of the \
+input; **executor**: runs its bodies; **composed**: replaced by other operators of this table when \
+the model is loaded |
+| element types | of the main type parameter, on CPUExecutionProvider; *all* that the standard \
+admits, where a list would be longer than what it leaves out |
+
+16-bit and smaller floats compute in float32 and round once; types of fewer than 8 bits are packed.
 
 This page is generated: `python -m tiercel.docs docs/operators.md`.
 """
 
-_WIDTHS = {
-    "b8": "8-bit",
-    "b16": "16-bit",
-    "b32": "32-bit",
-    "b64": "64-bit",
-    "b128": "128-bit",
-}
+_COMBINATIONS = 400  # of the other type parameters that are tried with one element type
 
 
-def _types(row: dict[str, Any]) -> str:
-    if row["kind"] == "tile":
-        return str(row["types"]).split("->")[0].split(",")[0]
-    first = str(row["types"]).split(";")[0]
-    name = first.partition("=")[2]
-    return _WIDTHS.get(name, name)
+def _tensor_types(op: dict[str, Any]) -> dict[str, list[str]]:
+    """The element types of each type parameter that an input or output has."""
+    used = {param[1] for param in op["inputs"] + op["outputs"]}
+    admitted = {
+        name: [t for t in text.split() if "(" not in t] for name, text in op["types"].items()
+    }
+    return {name: types for name, types in admitted.items() if name in used}
+
+
+def _bindings(types: dict[str, list[str]], main: str, dtype: str) -> Iterator[dict[str, str]]:
+    """The main parameter as `dtype` with every choice of the others: the same type first."""
+    others = [name for name in types if name != main]
+    choices = [sorted(types[name], key=lambda t: t != dtype) for name in others]
+    for chosen in itertools.islice(itertools.product(*choices), _COMBINATIONS):
+        yield {main: dtype, **dict(zip(others, chosen, strict=True))}
+
+
+def _runs(op: dict[str, Any], types: dict[str, list[str]], main: str, dtype: str) -> bool:
+    refusal = _core.refusal
+    bindings = _bindings(types, main, dtype)
+    return any(refusal(op["domain"], op["name"], bound) is None for bound in bindings)
+
+
+def _element_types(op: dict[str, Any], how: str) -> str:
+    """Those that run, those that do not, or nothing where the question has no meaning."""
+    types = _tensor_types(op)
+    main = next((name for name, admitted in types.items() if admitted), None)
+    if main is None or how in ("composed", "executor"):
+        return ""
+    if how == "alias":
+        return "all"
+    good = [t for t in types[main] if _runs(op, types, main, t)]
+    bad = [t for t in types[main] if t not in good]
+    if not bad:
+        return "all: " + " ".join(good) if len(good) < 5 else "all"
+    if not good:
+        return ""  # sequences and maps
+    return "all but " + " ".join(bad) if len(bad) < len(good) else " ".join(good)
 
 
 def _how(op: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
-    kinds = [kind for kind in ("kernel", "tile", "host") if any(r["kind"] == kind for r in rows)]
+    kinds = {row["kind"] for row in rows}
+    variants = dict.fromkeys(r["variant"] for r in rows if r["kind"] == "kernel")
+    parts = []
     if "control_flow" in op["facts"]:
-        kinds.append("executor")
-    elif "alias" in op["facts"]:
-        kinds.append("alias")
-    names = {"tile": "pointwise"}
-    return ", ".join(names.get(kind, kind) for kind in kinds) or "-"
+        parts.append("executor")
+    if "alias" in op["facts"]:
+        parts.append("alias")
+    if variants:
+        parts.append(
+            "kernel" if list(variants) == ["generic"] else f"kernel: {', '.join(variants)}"
+        )
+    parts += [name for kind, name in (("tile", "pointwise"), ("host", "host")) if kind in kinds]
+    return "; ".join(parts) or "composed"
 
 
 def operators_page() -> str:
@@ -60,12 +104,11 @@ def operators_page() -> str:
     for domain in sorted(domains):
         operators = sorted(domains[domain], key=lambda op: op["name"])
         parts.append(f"\n## {domain or 'ai.onnx'} ({len(operators)})\n")
-        parts.append("\n| operator | version | runs as | element types |\n|---|---|---|---|\n")
+        parts.append("\n| operator | form | runs as | element types |\n|---|---|---|---|\n")
         for op in operators:
-            own = rows[domain, op["name"]]
-            types = list(dict.fromkeys(filter(None, map(_types, own))))
-            how = _how(op, own)
-            parts.append(f"| {op['name']} | {op['since']} | {how} | {' '.join(types)} |\n")
+            how = _how(op, rows[domain, op["name"]])
+            types = _element_types(op, how)
+            parts.append(f"| {op['name']} | {op['since']} | {how} | {types} |\n")
     return "".join(parts)
 
 
