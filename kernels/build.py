@@ -78,7 +78,7 @@ def compile_kernel(index: int, isas: list[str], cache: pathlib.Path, shared: str
         for isa in row.isas_here(isas):
             name = f"tcl_{row.op}_{row.variant}_{'_'.join(bound.values())}_{isa}".lower()
             prefix = re.sub(r"\W", "_", name) + (f"_{twins}" if twins else "")
-            k = Kernel(bound, isa, prefix)
+            k = Kernel(bound, isa)
             parts = row.build(k)
             functions = {n: f"{prefix}_{n}" for n in parts.functions}
             portable = not k.__dict__["_uses_isa"] and row.isas is None
@@ -99,9 +99,7 @@ def compile_kernel(index: int, isas: list[str], cache: pathlib.Path, shared: str
                 try:
                     given = parts.functions.items()
                     texts = [emit.lower(functions[n], f, SIGNATURES[n]) for n, f in given]
-                    inner = k.__dict__["_outlined"]
-                    texts += [emit.lower(s, f, sig) for s, (f, sig) in inner.items()]
-                    write(target, emit.emit(texts, isa, inner))
+                    write(target, emit.emit(texts, isa))
                 except Exception as error:
                     raise RuntimeError(f"{row.file}: {row.op} {bound} {isa}: {error}") from None
             made.append(

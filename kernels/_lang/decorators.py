@@ -80,11 +80,11 @@ class Kernel(ModuleType):
     numba's sake.
     """
 
-    def __init__(self, bound: dict[str, str], isa: str, prefix: str = "k") -> None:
+    def __init__(self, bound: dict[str, str], isa: str) -> None:
         super().__init__("k")
         self.__dict__.update(ACCESS)
         self.__dict__.update(CODES)
-        self.__dict__.update(_bound=bound, _isa=isa, _prefix=prefix, _outlined={}, _uses_isa=False)
+        self.__dict__.update(_bound=bound, _isa=isa, _uses_isa=False)
         self.__dict__["math"] = simd.mathematics()
 
     @property
@@ -128,9 +128,7 @@ class Kernel(ModuleType):
         sig = names[result](*arguments)
 
         def declare(function: Callable[..., Any]) -> Any:
-            symbol = f"{self._prefix}_{function.__name__}"
-            self._outlined[symbol] = (function, sig)
-            return emit.caller(symbol, sig)
+            return emit.outlined_block(function, sig)
 
         return declare
 

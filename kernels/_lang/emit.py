@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable
 from functools import cache
+from types import ModuleType
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -51,8 +52,46 @@ class _Library(codegen.JITCodeLibrary):
         self.text = cgutils.normalize_ir_text(str(module))
 
 
+def _identity(function: Callable[..., Any]) -> Any:
+    """Equal for functions of the same text that see the same things: numbers by value, others by
+    identity, modules by those of their members that the text names. What a kernel's builder makes
+    anew for each instantiation is mostly the same again.
+    """
+    code = function.__code__
+    seen = []
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            value = cell.cell_contents
+        except ValueError:  # defined further down
+            value = cell
+        if isinstance(value, ModuleType):
+            members = [(n, value.__dict__[n]) for n in code.co_names if n in value.__dict__]
+            seen.append((name, *((n, _value_or_id(v)) for n, v in members)))
+        else:
+            seen.append((name, _value_or_id(value)))
+    return code, tuple(seen)
+
+
+def _value_or_id(value: Any) -> Any:
+    if isinstance(value, int | float | str | tuple | None):
+        return type(value), value
+    _kept.append(value)
+    return id(value)
+
+
+_kept: list[Any] = []  # an id stays that of one thing
+_compiled: dict[Any, Any] = {}
+
+
 def _compile(function: Callable[..., Any], args: Any, result: Any, inlined: bool) -> Any:
     """numba's result for these argument types; the IR is in `library.text`."""
+    key = (_identity(function), args, result, inlined)
+    if key not in _compiled:
+        _compiled[key] = _compile_anew(function, args, result, inlined)
+    return _compiled[key]
+
+
+def _compile_anew(function: Callable[..., Any], args: Any, result: Any, inlined: bool) -> Any:
     flags = compiler.Flags()
     flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
     flags.error_model = "numpy"
@@ -71,22 +110,19 @@ def _compile(function: Callable[..., Any], args: Any, result: Any, inlined: bool
     return made
 
 
-# IR text of every building block that was compiled, by its symbol.
-_blocks: dict[str, str] = {}
+# IR text of every building block by its symbol, or what makes the text.
+_blocks: dict[str, str | Callable[[], str]] = {}
+_intrinsics: dict[Any, Any] = {}
 
 
 def building_block(function: Callable[..., Any]) -> Any:
     """An intrinsic that calls `function`, which is compiled once for each list of argument types
     and inlined by LLVM.
     """
-    made: dict[Any, Any] = {}
 
     def typing(_: Any, *given: Any) -> Any:
-        args = tuple(types.unliteral(a) for a in given)
-        if args not in made:
-            block = made[args] = _compile(function, args, None, True)
-            _blocks[block.fndesc.llvm_func_name] = block.library.text
-        block = made[args]
+        block = _compile(function, tuple(types.unliteral(a) for a in given), None, True)
+        _blocks[block.fndesc.llvm_func_name] = block.library.text
         sig = block.signature
 
         def lower_call(ctx: Any, b: Any, _: Any, values: Any) -> Any:
@@ -98,7 +134,17 @@ def building_block(function: Callable[..., Any]) -> Any:
     names = ", ".join(inspect.signature(function).parameters)
     scope: dict[str, Any] = {"typing": typing}
     exec(f"def maker(context, {names}):\n    return typing(context, {names})", scope)
-    return intrinsic(scope["maker"])
+    return _intrinsics.setdefault(_identity(function), intrinsic(scope["maker"]))
+
+
+def outlined_block(function: Callable[..., Any], sig: Any) -> Any:
+    """An intrinsic that calls `function` as a C function of that signature, compiled once."""
+    key = (_identity(function), sig)
+    if key not in _intrinsics:
+        symbol = f"tcl_block_{len(_blocks)}_{function.__name__}"
+        _blocks[symbol] = lambda: lower(symbol, function, sig)
+        _intrinsics[key] = _caller(symbol, sig)
+    return _intrinsics[key]
 
 
 def lower(symbol: str, function: Callable[..., Any], signature: Any) -> str:
@@ -139,7 +185,7 @@ def intrinsic_of(sig: Any, lower_call: Callable[..., Any]) -> Any:
     return intrinsic(scope["maker"])
 
 
-def caller(symbol: str, sig: Any) -> Any:
+def _caller(symbol: str, sig: Any) -> Any:
     """An intrinsic that calls the C function `symbol`."""
 
     def lower_call(ctx: Any, b: Any, _: Any, args: Any) -> Any:
@@ -161,27 +207,28 @@ def target_machine(isa: str) -> Any:
     )
 
 
-def _blocks_of(texts: Iterable[str]) -> list[str]:
-    """The building blocks that the texts declare, and those that these declare in turn."""
-    found: dict[str, None] = {}
+def _blocks_of(texts: Iterable[str]) -> dict[str, str]:
+    """By symbol: the building blocks that the texts declare, and those that these declare in turn."""
+    found: dict[str, str] = {}
     waiting = list(texts)
     while waiting:
         for quoted, plain in _DECLARED.findall(waiting.pop()):
             symbol = quoted or plain
             if symbol in _blocks and symbol not in found:
-                found[symbol] = None
-                waiting.append(_blocks[symbol])
-    return list(found)
+                made = _blocks[symbol]
+                found[symbol] = _blocks[symbol] = made if isinstance(made, str) else made()
+                waiting.append(found[symbol])
+    return found
 
 
-def emit(texts: list[str], isa: str, private: Iterable[str] = ()) -> bytes:
-    """One object of several IR modules; `private` symbols are called from within only."""
+def emit(texts: list[str], isa: str) -> bytes:
+    """One object of several IR modules and of the building blocks that they call."""
     machine = target_machine(isa)
     blocks = _blocks_of(texts)
     module = llvm.parse_assembly(texts[0])
-    for text in [*texts[1:], *(_blocks[symbol] for symbol in blocks)]:
+    for text in [*texts[1:], *blocks.values()]:
         module.link_in(llvm.parse_assembly(text))
-    for symbol in [*private, *blocks]:
+    for symbol in blocks:
         module.get_function(symbol).linkage = "internal"
     module.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=3)
