@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from typing import Any
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE / "cpu")]
@@ -63,11 +64,24 @@ def key_of(file: str, shared: str, *facts: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+def isas_of(row: Any, bound: dict[str, str], isas: list[str]) -> list[str]:
+    """The instruction sets of one instantiation: the lowest alone where it does not ask."""
+    from _lang.decorators import Kernel
+    from _lang.isas import BASELINE
+
+    here = row.isas_here(isas)
+    if row.isas is None and here:
+        k = Kernel(bound, here[0])
+        row.build(k)
+        if not k.__dict__["_uses_isa"]:
+            here = [BASELINE]
+    return here
+
+
 def compile_kernel(index: int, isas: list[str], cache: pathlib.Path, shared: str) -> list[dict]:
     """Every instantiation of one declaration: its table rows, with their objects in the cache."""
     from _lang import emit
     from _lang.decorators import SIGNATURES, TABLE, Kernel
-    from _lang.isas import BASELINE
 
     row = TABLE.kernels[index]
     # Earlier rows of the same name: their symbols must differ.
@@ -75,15 +89,12 @@ def compile_kernel(index: int, isas: list[str], cache: pathlib.Path, shared: str
     twins = names.count(names[-1]) - 1
     made = []
     for bound in row.instantiations(isas[0]):
-        for isa in row.isas_here(isas):
+        for isa in isas_of(row, bound, isas):
             name = f"tcl_{row.op}_{row.variant}_{'_'.join(bound.values())}_{isa}".lower()
             prefix = re.sub(r"\W", "_", name) + (f"_{twins}" if twins else "")
             k = Kernel(bound, isa)
             parts = row.build(k)
             functions = {n: f"{prefix}_{n}" for n in parts.functions}
-            portable = not k.__dict__["_uses_isa"] and row.isas is None
-            if portable and isa != BASELINE:
-                continue
             key = key_of(
                 row.file,
                 shared,
@@ -212,7 +223,9 @@ def archive(objects: list[str], target: pathlib.Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=pathlib.Path, required=True)
-    parser.add_argument("--isas", default="", help="comma-separated; empty: this family's")
+    parser.add_argument(
+        "--isas", default="", help="comma-separated; empty: this family's; native: this machine's"
+    )
     parser.add_argument("--cache", default="", help="folder of compiled objects")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     args = parser.parse_args()
@@ -223,9 +236,10 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     declare()
     from _lang.decorators import TABLE
-    from _lang.isas import FAMILY
+    from _lang.isas import FAMILY, native
 
     wanted = [isa for isa in re.split(r"[,; ]+", args.isas) if isa]
+    wanted = native() if wanted == ["native"] else wanted
     isas = [isa for isa in FAMILY if not wanted or isa in wanted]
     shared = language()
     order = sorted(range(len(TABLE.kernels)), key=lambda i: TABLE.kernels[i].order)
