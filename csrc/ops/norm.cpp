@@ -25,7 +25,11 @@ void layer_norm(InferContext& ctx) {
     const int64_t first = axis_in(ctx, ctx.attr_int("axis", -1), rank);
     for (int64_t i = first; i < rank; ++i) (*statistics)[static_cast<size_t>(i)] = Dim(1);
   }
-  const auto dtype = static_cast<DType>(ctx.attr_int("stash_type", 1));
+  const int64_t stash = ctx.attr_int("stash_type", 1);
+  if (stash != 1 && stash != 16) {
+    ctx.fail(concat("stash_type is ", stash, "; expected 1 (float) or 16 (bfloat16)"));
+  }
+  const auto dtype = static_cast<DType>(stash);
   for (int i = 1; i < 3; ++i) {
     if (ctx.has_output(i)) ctx.set(i, dtype, statistics);
   }
@@ -34,6 +38,15 @@ void layer_norm(InferContext& ctx) {
 void dropout(InferContext& ctx) {
   same_as_first(ctx);
   if (ctx.has_output(1)) ctx.set(1, DType::Bool, ctx.shape(0));
+}
+
+// The result has the type of the scale.
+void rms_norm(InferContext& ctx) {
+  if (ctx.has_shape(0)) {
+    const auto rank = static_cast<int64_t>(ctx.shape(0)->size());
+    static_cast<void>(axis_in(ctx, ctx.attr_int("axis", -1), rank));
+  }
+  ctx.set(0, ctx.dtype(1), ctx.shape(0));
 }
 
 }  // namespace
@@ -122,7 +135,7 @@ OpList norm_ops() {
        .attributes = {{"axis", AttrDef::Int, false, int64_t{-1}},
                       {"epsilon", AttrDef::Float, false, 9.99999975e-06},
                       {"stash_type", AttrDef::Int, false, int64_t{1}}},
-       .shape = layer_norm},
+       .shape = rms_norm},
   };
 }
 

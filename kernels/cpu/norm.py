@@ -51,7 +51,7 @@ def layer_builder(centred, weight):
         v, lanes, cast = k.vector("T"), k.lanes("T"), k.cast("T")
         get, put = k.load("T"), k.store(weight)
         w, of_weight = k.vector(weight, lanes), k.load(weight)
-        stash = k.store("float" if k.dtype("T").name != "double" else "double")
+        narrow, stash, stash_half = k.cast("float"), k.store("float"), k.store("bfloat16")
         m = moments(k)
         size, out_size = k.dtype("T").bits // 8, k.dtype(weight).bits // 8
 
@@ -90,6 +90,15 @@ def layer_builder(centred, weight):
                     z = z + of_weight(bias, i % biases)
                 put(y, i, z)
 
+        @inline
+        def keep(call, i, unit, value):
+            """A statistic in the type that stash_type names: float or bfloat16."""
+            if k.n_outputs(call) > i and k.output_rank(call, i) >= 0:
+                if k.attr_int(call, 2) == BFLOAT16:
+                    stash_half(k.output(call, i), unit, value)
+                else:
+                    stash(k.output(call, i), unit, value)
+
         def run(call, phase, begin, end, scratch):
             n = row_size(call)
             epsilon = cast(k.attr_float(call, 1))
@@ -99,10 +108,8 @@ def layer_builder(centred, weight):
                 mean = m.mean_of(x, n) if centred else cast(0)
                 factor = cast(1) / k.math.sqrt(m.spread_of(x, n, mean) + epsilon)
                 normalise(call, x, y, n, mean, factor)
-                if k.n_outputs(call) > 1 and k.output_rank(call, 1) >= 0:
-                    stash(k.output(call, 1), unit, mean)
-                if k.n_outputs(call) > 2 and k.output_rank(call, 2) >= 0:
-                    stash(k.output(call, 2), unit, factor)
+                keep(call, 1, unit, narrow(mean))
+                keep(call, 2, unit, narrow(factor))
             return k.OK
 
         def units(call, phase):
@@ -126,6 +133,7 @@ def one_width(k):
     return k.dtype("T").compute == k.dtype("V").compute
 
 
+BFLOAT16 = 16  # of onnx.TensorProto.DataType
 ODD = ("scale has not one element for each of the normalised axes",)
 kernel(
     "LayerNormalization",
