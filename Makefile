@@ -11,7 +11,8 @@ WORKERS ?= 2
 
 .PHONY: demo test lint format clean
 
-demo: $(VENV)/.installed
+# The first demo builds kernels for this machine alone, which is sooner done.
+demo: $(or $(wildcard $(VENV)/.installed),$(VENV)/.installed-native)
 	$(BIN)/python examples/magika_demo.py
 
 test: $(VENV)/.installed $(VENV)/.test
@@ -38,9 +39,15 @@ $(VENV)/.build:
 	  'cmake>=3.25' ninja
 	touch $@
 
+INSTALL = PATH="$(CURDIR)/$(BIN):$$PATH" $(PIP) install -q --no-build-isolation --no-deps \
+	  --force-reinstall -C cmake.define.TIERCEL_KERNEL_CACHE="$(KERNEL_CACHE)"
+
 $(VENV)/.installed: $(VENV)/.build $(SOURCES)
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(PIP) install -q --no-build-isolation --no-deps \
-	  --force-reinstall -C cmake.define.TIERCEL_KERNEL_CACHE="$(KERNEL_CACHE)" .
+	$(INSTALL) -C cmake.define.TIERCEL_ISAS= .
+	touch $@
+
+$(VENV)/.installed-native: $(VENV)/.build $(SOURCES)
+	$(INSTALL) -C cmake.define.TIERCEL_ISAS=native .
 	touch $@
 
 $(VENV)/.test: $(VENV)/.build pyproject.toml
