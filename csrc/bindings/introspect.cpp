@@ -9,6 +9,7 @@
 #include "ir/onnx_reader.h"
 #include "ops/op_def.h"
 #include "ops/upgrade.h"
+#include "passes/passes.h"
 #include "providers/cpu/host_op.h"
 #include "runtime/provider.h"
 #include "tiercel/kernel.h"
@@ -172,8 +173,19 @@ DType param_dtype(const Param& param, const std::map<std::string, std::string>& 
   return dtype_from_name(name).value_or(DType::Undefined);
 }
 
-// Why the CPU provider does not run one node of an operator as it stands, with tensors of these
-// element types and unknown shapes; None when it does.
+// Why the CPU provider does not run the first node that it refuses.
+std::optional<std::string> refused(const Graph& graph) {
+  const std::shared_ptr<Provider> cpu = make_provider("CPUExecutionProvider", {});
+  for (NodeId id : graph.order) {
+    const Node& node = graph.node(id);
+    if (node.removed || node.def->has(kAlias)) continue;
+    if (std::optional<std::string> why = cpu->refuses(graph, node)) return why;
+  }
+  return std::nullopt;
+}
+
+// Why the CPU provider runs neither one node of an operator nor what it is made of, with tensors of
+// these element types and unknown shapes; None when it does.
 py::object refusal(const std::string& domain, const std::string& op,
                    const std::map<std::string, std::string>& types) {
   Graph graph;
@@ -196,8 +208,16 @@ py::object refusal(const std::string& domain, const std::string& op,
     return py::str("it takes or gives other values than tensors");
   }
   const NodeId id = graph.add_node(std::move(node));
-  const std::optional<std::string> why =
-      make_provider("CPUExecutionProvider", {})->refuses(graph, graph.node(id));
+  graph.outputs = graph.node(id).outputs;
+  std::optional<std::string> why = refused(graph);
+  if (why) {
+    try {  // other operators may stand for this one
+      PassContext context;
+      if (passes::expand(graph, context)) why = refused(graph);
+    } catch (const Error&) {
+      return py::str(*why);
+    }
+  }
   return why ? py::object(py::str(*why)) : py::none();
 }
 

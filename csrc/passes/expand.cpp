@@ -76,7 +76,7 @@ ExpandFn find_expansion(const Node& node) {
        {ml_expansions(), tree_expansions(), contrib_expansions(), quantized_expansions(),
         transformer_expansions(), sequence_expansions(), recurrent_expansions(),
         optimizer_expansions(), einsum_expansions(), elementwise_expansions(), signal_expansions(),
-        flex_attention_expansions(), gradient_expansions()}) {
+        type_expansions(), flex_attention_expansions(), gradient_expansions()}) {
     for (const Expansion& row : family) {
       if (row.op == node.op_type && row.domain == node.domain) return row.expand;
     }

@@ -30,6 +30,7 @@ struct Expansion {
 [[nodiscard]] std::span<const Expansion> sequence_expansions();
 [[nodiscard]] std::span<const Expansion> recurrent_expansions();
 [[nodiscard]] std::span<const Expansion> signal_expansions();
+[[nodiscard]] std::span<const Expansion> type_expansions();
 [[nodiscard]] std::span<const Expansion> flex_attention_expansions();
 [[nodiscard]] std::span<const Expansion> gradient_expansions();
 

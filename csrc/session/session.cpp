@@ -70,6 +70,12 @@ CompileOptions make_compile_options(const SessionOptions& options) {
   out.passes.evaluate = [plain](const Graph& graph, const Node& node) {
     return evaluate_node(graph, node, plain);
   };
+  out.passes.refuses = [providers = out.providers](const Graph& graph, const Node& node) {
+    for (const auto& provider : providers) {
+      if (provider->name() == node.provider) return provider->refuses(graph, node);
+    }
+    return std::optional<std::string>();
+  };
   return out;
 }
 

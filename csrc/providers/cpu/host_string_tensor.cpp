@@ -219,12 +219,29 @@ void tile(HostCall& call) {
   give(call, 0, std::move(y));
 }
 
+// The extents of axes [start, end), both counted from the end where they are negative.
+void shape(HostCall& call) {
+  const Dims& dims = tensor(call, 0).dims();
+  const auto rank = static_cast<int64_t>(dims.size());
+  const auto bound = [&](std::string_view name, int64_t fallback) {
+    const auto at = attribute<int64_t>(call.node, name, fallback);
+    return std::clamp<int64_t>(at < 0 ? at + rank : at, 0, rank);
+  };
+  const int64_t start = bound("start", 0);
+  const int64_t end = std::max(start, bound("end", rank));
+  give(call, 0, Tensor::vector_i64(std::vector<int64_t>(dims.begin() + start, dims.begin() + end)));
+}
+
+void size(HostCall& call) { give(call, 0, Tensor::scalar_i64(tensor(call, 0).size())); }
+
 constexpr HostOp kStringTensor[] = {
     {"", "Identity", same_elements, "T=string"},
     {"", "Reshape", same_elements, "T=string"},
     {"", "Flatten", same_elements, "T=string"},
     {"", "Squeeze", same_elements, "T=string"},
     {"", "Unsqueeze", same_elements, "T=string"},
+    {"", "Shape", shape, "T=string"},
+    {"", "Size", size, "T=string"},
     {"", "Equal", equal, "T=string"},
     {"", "Where", where_strings, "T=string"},
     {"", "Expand", expand, "T=string"},

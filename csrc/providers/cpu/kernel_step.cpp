@@ -249,9 +249,10 @@ std::optional<std::string> kernel_refuses(const Graph& graph, const Node& node) 
   const std::vector<KernelMatch> matches = find_kernels(graph, node, reason);
   if (matches.empty()) return reason;
   StaticCall call(graph, node);
-  if (!call.known) return std::nullopt;
   KernelState state{.matches = matches};
   try {
+    static_cast<void>(compile_epilogue(graph, node));
+    if (!call.known) return std::nullopt;
     static_cast<void>(choose(state, call.call, node));
   } catch (const Error& error) {
     return error.what();

@@ -1,0 +1,221 @@
+// Operators in element types that no kernel has, by way of one that does: packed integers as bytes,
+// small operands widened, strings by their numbers in a table.
+#include <algorithm>
+#include <array>
+
+#include "passes/expand.h"
+
+namespace tiercel {
+namespace {
+
+// Inputs of the type parameter that input 0 has, or of `parameter`.
+bool is_of(const Expander& e, size_t i, std::string_view parameter) {
+  const std::vector<Param>& params = e.node().def->inputs;
+  return e.has(i) && params[std::min(i, params.size() - 1)].type == parameter;
+}
+
+// The node over inputs of `parameter` cast to `wide`; outputs of the same parameter are cast back.
+bool run_as(Expander& e, std::string_view parameter, DType wide, bool back = true) {
+  std::vector<ValueId> inputs = e.node().inputs;
+  DType narrow = DType::Undefined;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (!is_of(e, i, parameter)) continue;
+    narrow = e.dtype(inputs[i]);
+    inputs[i] = e.cast(inputs[i], wide);
+  }
+  const std::string op = e.node().op_type;
+  std::vector<ValueId> made =
+      e.ops(op, std::move(inputs), e.node().outputs.size(), e.node().attributes);
+  for (size_t i = 0; i < made.size() && back; ++i) {
+    const std::vector<Param>& params = e.node().def->outputs;
+    if (params[std::min(i, params.size() - 1)].type == parameter) made[i] = e.cast(made[i], narrow);
+  }
+  return e.finish(made);
+}
+
+DType unpacked(DType dtype) {
+  switch (dtype) {
+    case DType::Int4:
+    case DType::Int2:
+      return DType::Int8;
+    case DType::UInt4:
+    case DType::UInt2:
+      return DType::UInt8;
+    default:
+      return dtype_bits(dtype) < 8 ? DType::Float : dtype;
+  }
+}
+
+// Strings lie in a table, behind an empty one; the node moves their numbers, and what it pads with
+// is number 0.
+bool by_number(Expander& e, std::string_view parameter) {
+  std::vector<ValueId> table = {e.constant(Tensor(DType::String, {1}))};
+  std::vector<ValueId> inputs = e.node().inputs;
+  ValueId first = e.number(DType::Int64, 1);
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (!is_of(e, i, parameter)) continue;
+    table.push_back(e.op("Reshape", {inputs[i], e.ints({-1})}));
+    const ValueId after = e.op("Add", {first, e.op("Size", {inputs[i]})});
+    const ValueId numbers = e.op("Range", {first, after, e.number(DType::Int64, 1)});
+    inputs[i] = e.op("Reshape", {numbers, e.op("Shape", {inputs[i]})});
+    first = after;
+  }
+  Attributes axis;
+  axis.set("axis", int64_t{0});
+  const ValueId all = e.op("Concat", std::move(table), axis);
+  const std::string op = e.node().op_type;
+  const ValueId numbers = e.op(op, std::move(inputs), e.node().attributes);
+  return e.finish({e.op("Gather", {all, numbers}, std::move(axis))});
+}
+
+// Operators that only move the elements of T.
+bool moves(Graph& graph, NodeId id) {
+  Expander e(graph, id);
+  const DType dtype = e.dtype(e.input(0));
+  if (dtype == DType::String) return by_number(e, "T");
+  const DType wide = unpacked(dtype);
+  return wide != dtype && run_as(e, "T", wide);
+}
+
+bool transpose(Graph& graph, NodeId id) {
+  Expander e(graph, id);
+  if (e.dtype(e.input(0)) == DType::String) return false;  // there is a host operator
+  return moves(graph, id);
+}
+
+bool where(Graph& graph, NodeId id) {
+  Expander e(graph, id);
+  const DType dtype = e.dtype(e.input(1));
+  if (dtype != DType::Complex64 && dtype != DType::Complex128) return false;
+  // Between two tensors of one shape, by position: 0 from the first, 1 from the second.
+  const ValueId x = e.op("Unsqueeze", {e.input(1), e.ints({-1})});
+  const ValueId y = e.op("Unsqueeze", {e.input(2), e.ints({-1})});
+  const auto rank = [&](size_t i) {
+    const auto& shape = e.type(e.input(i)).shape;
+    if (!shape) e.fail("needs the ranks of complex operands");
+    return shape->size();
+  };
+  const size_t most = std::max({rank(0), rank(1), rank(2)});
+  const ValueId one = e.number(DType::Int64, 1);
+  const ValueId zero = e.number(DType::Int64, 0);
+  const ValueId choice = e.op("Where", {e.input(0), zero, one});
+  const auto extents = [&](ValueId v, size_t own) {
+    Attributes axis;
+    axis.set("axis", int64_t{0});
+    const ValueId lead = e.ints(std::vector<int64_t>(most - own, 1));
+    return e.op("Concat", {lead, e.op("Shape", {v})}, std::move(axis));
+  };
+  const ValueId shape =
+      e.op("Max", {e.op("Max", {extents(e.input(0), rank(0)), extents(e.input(1), rank(1))}),
+                   extents(e.input(2), rank(2))});
+  Attributes axis;
+  axis.set("axis", int64_t{-1});
+  const ValueId full = e.op("Concat", {shape, e.ints({1})}, Attributes(axis));
+  Attributes last = axis;
+  const ValueId both =
+      e.op("Concat", {e.op("Expand", {x, full}), e.op("Expand", {y, full})}, std::move(last));
+  const ValueId at = e.op("Expand", {e.op("Unsqueeze", {choice, e.ints({-1})}), full});
+  return e.finish(
+      {e.op("Squeeze", {e.op("GatherElements", {both, at}, std::move(axis)), e.ints({-1})})});
+}
+
+// Indices of every number type as int64: fractions are cut off.
+bool one_hot(Graph& graph, NodeId id) {
+  Expander e(graph, id);
+  if (e.dtype(e.input(2)) == DType::String) return by_number(e, "T3");
+  const DType dtype = e.dtype(e.input(0));
+  const std::array direct = {DType::Int64, DType::Int32, DType::Float, DType::UInt8};
+  if (std::find(direct.begin(), direct.end(), dtype) != direct.end()) return false;
+  return run_as(e, "T1", DType::Int64, false);
+}
+
+// Interpolated in float or double; whole numbers lose their fractions.
+bool grid_sample(Graph& graph, NodeId id) {
+  Expander e(graph, id);
+  const DType dtype = e.dtype(e.input(0));
+  if (!dtype_is_integer(dtype) && dtype != DType::Bool) return false;
+  return run_as(e, "T1", dtype_bits(dtype) > 16 ? DType::Double : DType::Float);
+}
+
+// Sums of whole numbers wrap, so that they may be made in a wider type.
+bool col2im(Graph& graph, NodeId id) {
+  Expander e(graph, id);
+  const DType dtype = e.dtype(e.input(0));
+  if (!dtype_is_integer(dtype) || dtype == DType::Int64 || dtype == DType::Int32) return false;
+  return run_as(e, "T", DType::Int64);
+}
+
+// Whole numbers: alpha and beta act as numbers of the type.
+bool gemm(Graph& graph, NodeId id) {
+  Expander e(graph, id);
+  const DType dtype = e.dtype(e.input(0));
+  if (!dtype_is_integer(dtype)) return false;
+  const auto operand = [&](size_t i, std::string_view flag) {
+    const bool turned = attr_int(e.node(), flag) != 0;
+    return turned ? e.op("Transpose", {e.input(i)}) : e.input(i);
+  };
+  const auto scaled = [&](ValueId value, double factor) {
+    if (factor == 1) return value;
+    const ValueId product =
+        e.op("Mul", {e.cast(value, DType::Double), e.number(DType::Double, factor)});
+    return e.cast(product, dtype);
+  };
+  ValueId y = e.op("MatMul", {operand(0, "transA"), operand(1, "transB")});
+  y = scaled(y, attr_float(e.node(), "alpha", 1));
+  if (e.has(2)) y = e.op("Add", {y, scaled(e.input(2), attr_float(e.node(), "beta", 1))});
+  return e.finish({y});
+}
+
+// Scales of other types as the type that the numbers have, or float.
+bool scale_as_number(Graph& graph, NodeId id) {
+  Expander e(graph, id);
+  const DType scale = e.dtype(e.input(1));
+  if (scale != DType::Float8E8M0 && scale != DType::Int32) return false;
+  const bool quantizes = e.node().op_type == "QuantizeLinear";
+  const DType given = quantizes ? e.dtype(e.input(0)) : e.dtype(e.node().outputs[0]);
+  std::vector<ValueId> inputs = e.node().inputs;
+  inputs[1] = e.cast(inputs[1], dtype_is_float(given) ? given : DType::Float);
+  const std::string op = e.node().op_type;
+  return e.finish({e.op(op, std::move(inputs), e.node().attributes)});
+}
+
+// Products of 8-bit floats, by their meaning.
+bool qlinear_matmul(Graph& graph, NodeId id) {
+  Expander e(graph, id);
+  if (!dtype_is_float(e.dtype(e.input(0))) && !dtype_is_float(e.dtype(e.input(3)))) return false;
+  const auto number = [&](size_t i) {
+    return e.op("DequantizeLinear", {e.input(i), e.input(i + 1), e.input(i + 2)});
+  };
+  const ValueId product = e.op("MatMul", {number(0), number(3)});
+  return e.finish({e.op("QuantizeLinear", {product, e.input(6), e.input(7)})});
+}
+
+constexpr Expansion kTypes[] = {
+    {"", "Transpose", transpose},
+    {"", "Pad", moves},
+    {"", "TensorScatter", moves},
+    {"", "DepthToSpace", moves},
+    {"", "SpaceToDepth", moves},
+    {"", "ReverseSequence", moves},
+    {"", "GatherElements", moves},
+    {"", "GatherND", moves},
+    {"", "ScatterElements", moves},
+    {"", "ScatterND", moves},
+    {"", "Compress", moves},
+    {"", "CenterCropPad", moves},
+    {"", "Trilu", moves},
+    {"", "Where", where},
+    {"", "OneHot", one_hot},
+    {"", "GridSample", grid_sample},
+    {"", "Col2Im", col2im},
+    {"", "Gemm", gemm},
+    {"", "QuantizeLinear", scale_as_number},
+    {"", "DequantizeLinear", scale_as_number},
+    {"", "QLinearMatMul", qlinear_matmul},
+};
+
+}  // namespace
+
+std::span<const Expansion> type_expansions() { return kTypes; }
+
+}  // namespace tiercel
