@@ -39,8 +39,8 @@ class Operands {
 };
 
 struct KernelState {
-  std::vector<KernelMatch> matches;  // one when shapes were known
-  size_t n_inputs = 0;               // of the node; captures of the epilogue follow
+  std::vector<KernelMatch> matches;        // one when shapes were known
+  size_t n_inputs = 0;                     // of the node; captures of the epilogue follow
   std::vector<std::vector<void*>> packed;  // per match, per input
   std::vector<std::shared_ptr<const Buffer>> packed_owners;
   std::shared_ptr<const PointwiseProgram> epilogue;
@@ -87,8 +87,7 @@ struct PhaseWork {
   for (int64_t i = 0; i < call.n_in; ++i) {
     const TclTensor& t = *call.in[i];
     if (t.rank < 0) continue;
-    shapes += concat(shapes.empty() ? "" : ", ",
-                     dims_text({t.dims, static_cast<size_t>(t.rank)}));
+    shapes += concat(shapes.empty() ? "" : ", ", dims_text({t.dims, static_cast<size_t>(t.rank)}));
   }
   const bool bad_input = code == TCL_INDEX_OUT_OF_RANGE || code == TCL_INVALID_VALUE;
   throw_error(bad_input ? ErrorKind::InvalidArgument : ErrorKind::RuntimeException, where(node),
