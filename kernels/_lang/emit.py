@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -58,18 +58,29 @@ def _identity(function: Callable[..., Any]) -> Any:
     anew for each instantiation is mostly the same again.
     """
     code = function.__code__
-    seen = []
-    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-        try:
-            value = cell.cell_contents
-        except ValueError:  # defined further down
-            value = cell
+    seen: list[Any] = []
+    for name, value in _names_of(function):
         if isinstance(value, ModuleType):
             members = [(n, value.__dict__[n]) for n in code.co_names if n in value.__dict__]
             seen.append((name, *((n, _value_or_id(v)) for n, v in members)))
         else:
             seen.append((name, _value_or_id(value)))
     return code, tuple(seen)
+
+
+def _names_of(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
+    """What a function sees: its closure, and the globals that it names. Functions that are made
+    from text have all that they see there.
+    """
+    code = function.__code__
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            yield name, cell.cell_contents
+        except ValueError:  # defined further down
+            yield name, cell
+    for name in code.co_names:
+        if name in function.__globals__:
+            yield name, function.__globals__[name]
 
 
 def _value_or_id(value: Any) -> Any:
