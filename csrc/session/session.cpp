@@ -11,6 +11,7 @@
 #include "runtime/profile.h"
 #include "runtime/program.h"
 #include "session/explain.h"
+#include "session/optimized_model.h"
 
 namespace tiercel {
 namespace {
@@ -129,10 +130,6 @@ class LoadedSession final : public Session {
   LoadedSession(Model model, const SessionOptions& options)
       : options_(options), model_(std::move(model)) {
     if (options.profiling) profiler_ = std::make_unique<Profiler>(options.profile_prefix);
-    if (!options.optimized_model_path.empty()) {
-      throw_error(ErrorKind::NotImplemented,
-                  "optimized_model_filepath: writing models is not available");
-    }
     threads_ = options.intra_op_threads > 0 ? options.intra_op_threads : usable_threads();
     // Before IR 4 every initializer had to be listed as an input, and none could be replaced.
     if (model_.ir_version < 4) model_.graph.overridable.clear();
@@ -144,6 +141,7 @@ class LoadedSession final : public Session {
     outputs_ = ports(model_.graph, model_.graph.outputs);
     CompileOptions compile = make_compile_options(options);
     reports_ = run_passes(generic_passes(), model_.graph, compile.passes);
+    if (!options.optimized_model_path.empty()) write_optimized_model(model_, outputs_, options);
     assign(model_.graph, compile);
     const auto later = run_passes(provider_passes(), model_.graph, compile.passes);
     reports_.insert(reports_.end(), later.begin(), later.end());

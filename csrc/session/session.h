@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -31,6 +32,13 @@ struct SessionOptions {
   bool verify = false;
   std::vector<std::pair<std::string, std::vector<std::pair<std::string, std::string>>>>
       providers;  // in order; empty: all available
+
+  [[nodiscard]] std::string config_value(std::string_view key, std::string fallback) const {
+    for (const auto& [name, value] : config) {
+      if (name == key) fallback = value;
+    }
+    return fallback;
+  }
 };
 
 struct IoInfo {
