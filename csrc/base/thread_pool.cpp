@@ -26,6 +26,7 @@ struct Job {
   int64_t units;
   int64_t grain;
   int width;
+  uint64_t float_mode;  // of the caller: results do not depend on who computes them
   std::atomic<int64_t> next{0};
   std::atomic<int> joined{1};  // the caller is worker 0
   std::atomic<int> active{0};  // workers inside, without the caller
@@ -91,6 +92,7 @@ class Pool {
       }
     }
     if (job == nullptr) return false;
+    if (float_mode() != job->float_mode) set_float_mode(job->float_mode);
     job->work(worker);
     job->active.fetch_sub(1, std::memory_order_release);
     return true;
@@ -144,16 +146,36 @@ Pool& pool() {
   return *found;
 }
 
-int cgroup_limit() {
-  std::ifstream file("/sys/fs/cgroup/cpu.max");
+constexpr int kNoLimit = 1 << 20;
+
+// Processors that one cgroup's cpu.max allows.
+int quota_of(const std::string& folder) {
+  std::ifstream file(folder + "/cpu.max");
   std::string quota;
   double period = 0;
-  if (!(file >> quota >> period) || quota == "max" || period <= 0) return 1 << 20;
+  if (!(file >> quota >> period) || quota == "max" || period <= 0) return kNoLimit;
   try {
     return std::max(1, static_cast<int>(std::stod(quota) / period + 0.5));
   } catch (const std::exception&) {
-    return 1 << 20;
+    return kNoLimit;
   }
+}
+
+// The smallest quota of this process's cgroup and of those around it. Version 2 is the line that
+// begins with "0::"; in a container of its own the cgroup is the root.
+int cgroup_limit() {
+  const std::string root = "/sys/fs/cgroup";
+  int limit = quota_of(root);
+  std::ifstream file("/proc/self/cgroup");
+  for (std::string line; std::getline(file, line);) {
+    if (line.rfind("0::/", 0) != 0) continue;
+    std::string path = line.substr(3);
+    for (; path.size() > 1; path.resize(path.rfind('/'))) {
+      limit = std::min(limit, quota_of(root + path));
+      if (path.rfind('/') == 0) break;
+    }
+  }
+  return limit;
 }
 
 }  // namespace
@@ -172,7 +194,7 @@ void parallel_for(int width, int64_t units, int64_t grain, ParallelBody body, vo
     body(context, 0, units, 0);
     return;
   }
-  Job job{body, context, units, grain, width};
+  Job job{body, context, units, grain, width, float_mode()};
   pool().run(job);
 }
 

@@ -10,7 +10,9 @@
 #include "ops/op_def.h"
 #include "ops/upgrade.h"
 #include "passes/passes.h"
+#include "passes/pass.h"
 #include "providers/cpu/host_op.h"
+#include "providers/cpu/provider.h"
 #include "runtime/provider.h"
 #include "tiercel/kernel.h"
 
@@ -221,9 +223,20 @@ py::object refusal(const std::string& domain, const std::string& op,
   return why ? py::object(py::str(*why)) : py::none();
 }
 
+std::vector<std::string> pass_names() {
+  std::vector<std::string> out;
+  for (const auto passes : {generic_passes(), provider_passes(), specialise_passes()}) {
+    for (const Pass& pass : passes) out.emplace_back(pass.name);
+  }
+  return out;
+}
+
 }  // namespace
 
 void bind_introspection(py::module_& module) {
+  module.def("pass_names", &pass_names, "Names of all passes, in the order of the pipeline.");
+  module.def("set_seed", &set_random_seed, py::arg("seed"),
+             "The seed of random operators without one, in sessions made afterwards.");
   module.def("op_defs", &op_defs, "Every operator that the runtime knows, as a list of dicts.");
   module.def("infer_outputs", &infer_outputs, py::arg("model"),
              "Name, type and shape of each output as far as the model says without being run.");

@@ -1,5 +1,6 @@
 // Session.run: from a feed dict to a list of arrays with as few instructions as can be.
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <utility>
 
@@ -119,6 +120,13 @@ std::vector<Value> read_feeds(const PySession& session, PyObject* feeds, Held& h
   return values;
 }
 
+std::optional<std::chrono::steady_clock::time_point> deadline_in(double seconds) {
+  using Clock = std::chrono::steady_clock;
+  if (seconds >= 1e9) return std::nullopt;
+  return Clock::now() +
+         std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+}
+
 RunOptions read_options(PyObject* options, PyObject* timeout) {
   RunOptions out;
   if (options != nullptr && options != Py_None) {
@@ -127,17 +135,13 @@ RunOptions read_options(PyObject* options, PyObject* timeout) {
       throw py::type_error(
           concat("run_options: expected RunOptions, got ", Py_TYPE(options)->tp_name));
     }
-    out.terminate = &py::cast<PyRunOptions&>(handle).terminate;
+    out = py::cast<PyRunOptions&>(handle).for_core();
   }
   if (timeout != nullptr && timeout != Py_None) {
     const double seconds = PyFloat_AsDouble(timeout);
     if (seconds == -1.0 && PyErr_Occurred() != nullptr) throw py::error_already_set();
     if (!(seconds >= 0)) throw py::value_error("timeout: expected seconds >= 0");
-    using Clock = std::chrono::steady_clock;
-    if (seconds < 1e9) {
-      out.deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(
-                                        std::chrono::duration<double>(seconds));
-    }
+    out.deadline = deadline_in(seconds);
   }
   return out;
 }
@@ -147,6 +151,32 @@ PySession& session_in(PyObject* self) {
   void* pointer = instance->get_value_and_holder().value_ptr();
   if (pointer == nullptr) throw py::value_error("Session.__init__ was not called");
   return *static_cast<PySession*>(pointer);
+}
+
+template <class Take>
+py::object list_of(std::span<const int> wanted, const Take& take) {
+  py::object out =
+      py::reinterpret_steal<py::object>(PyList_New(static_cast<Py_ssize_t>(wanted.size())));
+  if (!out) throw py::error_already_set();
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    PyList_SET_ITEM(out.ptr(), static_cast<Py_ssize_t>(i), take(wanted[i]));
+  }
+  return out;
+}
+
+// Results in the order asked for, where some name was given twice: each is a copy of its own.
+py::object repeated(const py::object& results, std::span<const int> wanted,
+                    const std::vector<int>& asked) {
+  const py::object copy = py::module_::import("copy").attr("deepcopy");
+  std::vector<bool> given(wanted.size(), false);
+  py::list out;
+  for (int index : asked) {
+    const auto at = static_cast<size_t>(std::ranges::find(wanted, index) - wanted.begin());
+    const py::object result = results[py::int_(at)];
+    out.append(given[at] ? copy(result) : result);
+    given[at] = true;
+  }
+  return out;
 }
 
 PyObject* run(PyObject* self, PyObject* names, PyObject* feeds, PyObject* run_options,
@@ -159,7 +189,8 @@ PyObject* run(PyObject* self, PyObject* names, PyObject* feeds, PyObject* run_op
     feeds = as_dict.ptr();
   }
   std::vector<int> storage;
-  const std::span<const int> wanted = session.wanted(names, storage);
+  std::vector<int> asked;
+  const std::span<const int> wanted = session.wanted(names, storage, asked);
   Held held;
   const std::vector<Value> values = read_feeds(session, feeds, held);
   const RunOptions options = read_options(run_options, timeout);
@@ -168,13 +199,8 @@ PyObject* run(PyObject* self, PyObject* names, PyObject* feeds, PyObject* run_op
     const WithoutGil released;
     core->run(values, wanted, options, sink);
   }
-  py::object out =
-      py::reinterpret_steal<py::object>(PyList_New(static_cast<Py_ssize_t>(wanted.size())));
-  if (!out) throw py::error_already_set();
-  for (size_t i = 0; i < wanted.size(); ++i) {
-    PyList_SET_ITEM(out.ptr(), static_cast<Py_ssize_t>(i), sink.take(wanted[i]));
-  }
-  return out.release().ptr();
+  py::object out = list_of(wanted, [&](int index) { return sink.take(index); });
+  return asked.empty() ? out.release().ptr() : repeated(out, wanted, asked).release().ptr();
 }
 
 PyObject* fast_run(PyObject* self, PyObject* const* args, Py_ssize_t count) {
@@ -193,6 +219,13 @@ PyMethodDef fast_run_method = {
     "run(output_names, feeds, run_options=None, timeout=None, /) -> list of outputs"};
 
 }  // namespace
+
+RunOptions PyRunOptions::for_core() const {
+  RunOptions out;
+  out.terminate = &terminate;
+  if (timeout > 0) out.deadline = deadline_in(timeout);
+  return out;
+}
 
 void add_fast_run(py::handle session_class) {
   PyObject* method =

@@ -106,8 +106,8 @@ Value value_or_empty(const py::handle& object) {
 py::list run_values(const PySession& self, const py::object& names, const py::dict& feeds,
                     const py::dict& bound, PyRunOptions* options) {
   const std::shared_ptr<Session> core = self.get();
-  std::vector<int> storage;
-  const std::span<const int> wanted = self.wanted(names.ptr(), storage);
+  std::vector<int> storage, asked;
+  const std::span<const int> wanted = self.wanted(names.ptr(), storage, asked);
   std::vector<Value> values;
   size_t found = 0;
   for (const PySession::Port& port : self.inputs()) {
@@ -126,15 +126,18 @@ py::list run_values(const PySession& self, const py::object& names, const py::di
     const bool given = bound.contains(py::handle(port.name));
     targets.push_back(given ? value_or_empty(bound[py::handle(port.name)]) : Value());
   }
-  RunOptions run_options;
-  if (options != nullptr) run_options.terminate = &options->terminate;
+  const RunOptions run_options = options != nullptr ? options->for_core() : RunOptions{};
   ValueSink sink(self.outputs().size(), std::move(targets));
   {
     py::gil_scoped_release released;
     core->run(values, wanted, run_options, sink);
   }
+  std::vector<OrtValue> taken(self.outputs().size());
+  for (int index : wanted) taken[static_cast<size_t>(index)].value = sink.take(index);
   py::list out;
-  for (int index : wanted) out.append(OrtValue{sink.take(index)});
+  for (int index : asked.empty() ? wanted : std::span<const int>(asked)) {
+    out.append(taken[static_cast<size_t>(index)]);
+  }
   return out;
 }
 
@@ -148,10 +151,8 @@ std::unique_ptr<PySession> load_path(const std::string& path, const py::dict& op
   return std::make_unique<PySession>(std::move(session));
 }
 
-// Keeps the buffer, and so the weights in it, alive for as long as the core needs them.
-std::unique_ptr<PySession> load_bytes(const py::buffer& source, const std::string& base,
-                                      const py::dict& options) {
-  const SessionOptions parsed = session_options(options);
+// A Python object's memory, which stays alive for as long as the core needs it.
+ExternalBytes buffer_bytes(const py::handle& source) {
   auto view = std::make_unique<Py_buffer>();
   if (PyObject_GetBuffer(source.ptr(), view.get(), PyBUF_SIMPLE) != 0) {
     throw py::error_already_set();
@@ -167,7 +168,13 @@ std::unique_ptr<PySession> load_bytes(const py::buffer& source, const std::strin
   };
   const std::span<const std::byte> bytes(static_cast<const std::byte*>(view->buf),
                                          static_cast<size_t>(view->len));
-  std::shared_ptr<void> owner(view.release(), release);
+  return {bytes, std::shared_ptr<void>(view.release(), release)};
+}
+
+std::unique_ptr<PySession> load_bytes(const py::buffer& source, const std::string& base,
+                                      const py::dict& options) {
+  const SessionOptions parsed = session_options(options);
+  auto [bytes, owner] = buffer_bytes(source);
   std::shared_ptr<Session> session;
   {
     py::gil_scoped_release released;
@@ -213,6 +220,7 @@ py::dict memory_facts(const PySession& self) {
   out["arena_bytes"] = report.arena_bytes;
   out["lower_bound_bytes"] = report.lower_bound_bytes;
   out["weights_bytes"] = report.weights_bytes;
+  out["plans"] = report.plans;
   return out;
 }
 
@@ -235,7 +243,8 @@ std::shared_ptr<Session> PySession::get() const {
   return session_;
 }
 
-std::span<const int> PySession::wanted(PyObject* names, std::vector<int>& storage) const {
+std::span<const int> PySession::wanted(PyObject* names, std::vector<int>& storage,
+                                       std::vector<int>& asked) const {
   if (names == Py_None) return all_;
   py::object list =
       py::reinterpret_steal<py::object>(PySequence_Fast(names, "output_names: expected a list"));
@@ -248,16 +257,15 @@ std::span<const int> PySession::wanted(PyObject* names, std::vector<int>& storag
       return port.name == name || PyObject_RichCompareBool(port.name, name, Py_EQ) == 1;
     };
     const auto port = std::find_if(outputs_.begin(), outputs_.end(), same);
-    const std::string text = py::str(py::handle(name)).cast<std::string>();
     if (port == outputs_.end()) {
-      throw_error(ErrorKind::InvalidArgument, "Invalid output name: ", text);
+      const std::string text = py::str(py::handle(name)).cast<std::string>();
+      throw_error(ErrorKind::InvalidArgument, "Invalid output name:", text);
     }
     const int index = static_cast<int>(port - outputs_.begin());
-    if (std::find(storage.begin(), storage.end(), index) != storage.end()) {
-      throw_error(ErrorKind::InvalidArgument, "output \"", text, "\" is asked for twice");
-    }
-    storage.push_back(index);
+    asked.push_back(index);
+    if (std::find(storage.begin(), storage.end(), index) == storage.end()) storage.push_back(index);
   }
+  if (asked.size() == storage.size()) asked.clear();
   return storage;
 }
 
@@ -270,6 +278,12 @@ SessionOptions session_options(const py::dict& options) {
   out.optimized_model_path = options["optimized_model_path"].cast<std::string>();
   out.config = string_pairs(options["config"]);
   out.dim_overrides = options["dim_overrides"].cast<std::vector<std::pair<std::string, int64_t>>>();
+  out.denotation_overrides =
+      options["denotation_overrides"].cast<std::vector<std::pair<std::string, int64_t>>>();
+  for (const py::handle& entry : options["files"]) {
+    const auto pair = entry.cast<py::tuple>();
+    out.files[pair[0].cast<std::string>()] = buffer_bytes(pair[1]);
+  }
   for (const py::handle& entry : options["initializers"]) {
     const auto pair = entry.cast<py::tuple>();
     const Tensor* tensor = pair[1].cast<OrtValue&>().value.tensor();
@@ -290,7 +304,13 @@ void bind_session(py::module_& module) {
       .def(py::init<>())
       .def_property(
           "terminate", [](const PyRunOptions& self) { return self.terminate.load(); },
-          [](PyRunOptions& self, bool value) { self.terminate.store(value); });
+          [](PyRunOptions& self, bool value) { self.terminate.store(value); })
+      .def_property(
+          "timeout", [](const PyRunOptions& self) { return self.timeout; },
+          [](PyRunOptions& self, double seconds) {
+            if (!(seconds >= 0)) throw py::value_error("timeout: expected seconds >= 0");
+            self.timeout = seconds;
+          });
   py::class_<PySession> session(module, "Session");
   session.def_static("from_path", &load_path, py::arg("path"), py::arg("options"))
       .def_static("from_bytes", &load_bytes, py::arg("data"), py::arg("base"), py::arg("options"))

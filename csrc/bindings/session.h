@@ -30,9 +30,10 @@ class PySession {
   // Throws Error(Fail) after close().
   [[nodiscard]] std::shared_ptr<Session> get() const;
   void close() { session_.reset(); }
-  // Output indices for a Python list of names; None and [] mean all. `storage` holds them when they
-  // are not all.
-  [[nodiscard]] std::span<const int> wanted(PyObject* names, std::vector<int>& storage) const;
+  // Output indices for a Python list of names, each once; None and [] mean all. `storage` holds
+  // them when they are not all, `asked` those of every name when one is given twice.
+  [[nodiscard]] std::span<const int> wanted(PyObject* names, std::vector<int>& storage,
+                                            std::vector<int>& asked) const;
 
  private:
   std::shared_ptr<Session> session_;
@@ -44,6 +45,10 @@ class PySession {
 // The part of RunOptions that the core reads; `terminate` may be set while a run goes on.
 struct PyRunOptions {
   std::atomic<bool> terminate{false};
+  double timeout = 0;  // seconds; 0: none
+
+  // What the core is told; the deadline counts from now.
+  [[nodiscard]] RunOptions for_core() const;
 };
 
 // Session options from the dict that python/tiercel/options.py makes.

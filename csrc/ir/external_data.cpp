@@ -56,25 +56,32 @@ fs::path contained(const std::string& location, const std::string& folder,
 }  // namespace
 
 ExternalBytes external_bytes(const std::vector<std::pair<std::string, std::string>>& entries,
-                             const std::string& folder, const std::string& tensor,
-                             int64_t expected) {
+                             const std::string& folder, const std::string& tensor, int64_t expected,
+                             const ExternalSources* sources) {
   Place place;
   for (const auto& [key, value] : entries) {
     if (key == "location") place.location = value;
     if (key == "offset") place.offset = number(value, tensor, "offset");
     if (key == "length") place.length = number(value, tensor, "length");
   }
-  const fs::path path = contained(place.location, folder, tensor);
-  const std::shared_ptr<MappedFile> file = MappedFile::open(path.string());
-  const auto size = static_cast<int64_t>(file->bytes().size());
+  ExternalBytes file;
+  const bool in_memory = sources != nullptr && sources->files.contains(place.location);
+  if (in_memory) {
+    file = sources->files.at(place.location);
+  } else {
+    const std::shared_ptr<MappedFile> mapped =
+        MappedFile::open(contained(place.location, folder, tensor).string());
+    file = {mapped->bytes(), mapped};
+  }
+  const auto size = static_cast<int64_t>(file.bytes.size());
   const int64_t length = place.length < 0 ? expected : place.length;
   if (place.offset > size || length > size - place.offset) {
     throw_error(ErrorKind::InvalidGraph, "tensor \"", tensor, "\": external data \"",
                 place.location, "\" has ", size, " bytes; expected ", length, " from byte ",
                 place.offset);
   }
-  return {file->bytes().subspan(static_cast<size_t>(place.offset), static_cast<size_t>(length)),
-          file};
+  return {file.bytes.subspan(static_cast<size_t>(place.offset), static_cast<size_t>(length)),
+          file.owner};
 }
 
 }  // namespace tiercel

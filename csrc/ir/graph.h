@@ -107,6 +107,7 @@ struct Model {
   int64_t model_version = 0;
   std::map<std::string, int64_t> opset_imports;  // "" is ai.onnx
   std::vector<std::pair<std::string, std::string>> metadata;
+  std::map<std::string, std::vector<std::string>> denotations;  // of inputs' dims, by input name
   Graph graph;
   std::string path;                  // "" for a model from memory
   std::shared_ptr<void> keep_alive;  // the mapping that constants point into

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "ir/attribute.h"
+#include "ir/external_data.h"
 #include "ir/wire.h"
 
 namespace tiercel::proto {
@@ -31,6 +32,7 @@ struct Node {
 struct ValueInfo {
   std::string name;
   Type type;
+  std::vector<std::string> denotations;  // of a tensor's dims: "DATA_BATCH" and so on; may be ""
 };
 
 struct Graph {
@@ -63,6 +65,7 @@ struct Model {
 struct Source {
   std::shared_ptr<void> owner;
   std::string folder;
+  const ExternalSources* external = nullptr;
 };
 
 // Throws Error(InvalidProtobuf or InvalidGraph) that says what is wrong.

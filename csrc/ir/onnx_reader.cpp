@@ -167,24 +167,28 @@ Model build(proto::Model&& source) {
   model.opset_imports = std::move(source.opset_imports);
   model.opset_imports.try_emplace("", 1);
   model.metadata = std::move(source.metadata);
+  for (proto::ValueInfo& input : source.graph.inputs) {
+    if (!input.denotations.empty()) model.denotations[input.name] = std::move(input.denotations);
+  }
   model.graph = GraphReader(model.opset_imports, nullptr).read(source.graph);
   return model;
 }
 
 }  // namespace
 
-Model read_model(Bytes bytes, std::shared_ptr<void> owner, const std::string& folder) {
-  Model model = build(proto::parse_model(bytes, {owner, folder}));
+Model read_model(Bytes bytes, std::shared_ptr<void> owner, const std::string& folder,
+                 const ExternalSources* external) {
+  Model model = build(proto::parse_model(bytes, {owner, folder, external}));
   model.keep_alive = std::move(owner);
   return model;
 }
 
-Model read_model(const std::string& path) {
+Model read_model(const std::string& path, const ExternalSources* external) {
   const std::shared_ptr<MappedFile> file = MappedFile::open(path);
   try {
     std::string folder = std::filesystem::path(path).parent_path().string();
     if (folder.empty()) folder = ".";
-    Model model = read_model(file->bytes(), file, folder);
+    Model model = read_model(file->bytes(), file, folder, external);
     model.path = path;
     return model;
   } catch (const Error& error) {

@@ -49,7 +49,7 @@ class GraphWriter {
       WireWriter node;
       node.bytes(1, names_[at(from)]);
       node.bytes(2, name);
-      node.text(3, name);
+      node.text(3, unique_node_name(name));
       node.bytes(4, "Identity");
       to.bytes(1, node.out());
     }
@@ -130,6 +130,14 @@ class GraphWriter {
     copies_.emplace_back(id, name);
   }
 
+  // Some readers refuse two nodes of one name; passes give new nodes the name of what they replace.
+  std::string unique_node_name(const std::string& wanted) {
+    if (wanted.empty()) return wanted;
+    std::string name = wanted;
+    for (int n = 1; !node_names_.insert(name).second; ++n) name = concat(wanted, "_", n);
+    return name;
+  }
+
   std::string body_message(const Graph& body) {
     GraphWriter writer(body, taken_);
     writer.name_values(&names_, {});
@@ -140,7 +148,7 @@ class GraphWriter {
     WireWriter out;
     for (ValueId id : node.inputs) out.bytes(1, id == kNone ? "" : names_[at(id)]);
     for (ValueId id : node.outputs) out.bytes(2, id == kNone ? "" : names_[at(id)]);
-    out.text(3, node.name);
+    out.text(3, unique_node_name(node.name));
     out.text(4, node.op_type);
     for (const Attributes::Entry& entry : node.attributes) {
       out.bytes(5, attribute_message(entry.name, entry.value,
@@ -153,6 +161,7 @@ class GraphWriter {
   const Graph& graph_;
   std::unordered_set<std::string>& taken_;
   Names names_;
+  std::unordered_set<std::string> node_names_;
   std::vector<std::string> outputs_;
   std::vector<std::pair<ValueId, std::string>> copies_;
 };

@@ -180,8 +180,13 @@ Tensor parse_tensor(WireReader message, const Source& source, std::string* name)
   const auto dtype = static_cast<DType>(t.dtype);
   constexpr int64_t kExternal = 1;
   if (t.location == kExternal) {
-    const ExternalBytes outside = external_bytes(t.external, source.folder, t.name,
-                                                 dtype_bytes(dtype, element_count(t.dims)));
+    if (source.external != nullptr) {
+      const auto given = source.external->tensors.find(t.name);
+      if (given != source.external->tensors.end()) return given->second;
+    }
+    const ExternalBytes outside =
+        external_bytes(t.external, source.folder, t.name, dtype_bytes(dtype, element_count(t.dims)),
+                       source.external);
     return from_bytes(t, dtype, outside.bytes, outside.owner);
   }
   if (t.raw) {

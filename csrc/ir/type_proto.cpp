@@ -113,13 +113,50 @@ Type parse_type(WireReader m) {
   return type;
 }
 
+namespace {
+
+// The denotation of every dim of a tensor; empty when no dim has one.
+std::vector<std::string> parse_denotations(WireReader type) {
+  std::vector<std::string> out;
+  const auto each = [](WireReader message, int field, const auto& visit) {
+    while (message.next()) {
+      if (message.field() == field) {
+        visit(message.message());
+      } else {
+        message.skip();
+      }
+    }
+  };
+  bool any = false;
+  each(type, 1, [&](WireReader tensor) {
+    each(tensor, 2, [&](WireReader shape) {
+      each(shape, 1, [&](WireReader dim) {
+        out.emplace_back();
+        while (dim.next()) {
+          if (dim.field() == 3) {
+            out.back() = dim.text();
+            any = true;
+          } else {
+            dim.skip();
+          }
+        }
+      });
+    });
+  });
+  return any ? out : std::vector<std::string>{};
+}
+
+}  // namespace
+
 ValueInfo parse_value_info(WireReader m) {
   ValueInfo info;
   while (m.next()) {
     if (m.field() == 1) {
       info.name = m.text();
     } else if (m.field() == 2) {
-      info.type = parse_type(m.message());
+      const WireReader type = m.message();
+      info.type = parse_type(type);
+      info.denotations = parse_denotations(type);
     } else {
       m.skip();
     }

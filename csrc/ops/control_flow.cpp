@@ -131,6 +131,15 @@ void expect_outputs(InferContext& ctx, const Graph& body, size_t count, std::str
   }
 }
 
+// A branch that is never taken gets what types it can: it need not fit its captures.
+void infer_untaken(InferContext& ctx, Graph& body) {
+  try {
+    infer_body(ctx, body);
+  } catch (const Error&) {
+    return;
+  }
+}
+
 void if_shape(InferContext& ctx) {
   if (at_run(ctx)) return;
   Graph& then_branch = body_of(ctx, "then_branch");
@@ -141,6 +150,7 @@ void if_shape(InferContext& ctx) {
   const Tensor* condition = ctx.constant(0);
   const bool decided = condition && condition->dtype() == DType::Bool && condition->size() == 1;
   const bool taken = decided && *condition->data<bool>();
+  if (decided) infer_untaken(ctx, taken ? else_branch : then_branch);
   if (!decided || taken) infer_body(ctx, then_branch);
   if (!decided || !taken) infer_body(ctx, else_branch);
   for (size_t i = 0; i < wanted; ++i) {

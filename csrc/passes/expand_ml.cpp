@@ -85,12 +85,19 @@ bool array_feature_extractor(Graph& graph, NodeId id) {
 
 // X [N, C] by coefficients [scores, C], plus intercepts.
 ValueId linear_scores(Expander& e, int64_t scores) {
-  const auto coefficients = floats(e, "coefficients"), intercepts = floats(e, "intercepts");
+  auto coefficients = floats(e, "coefficients");
+  const auto intercepts = floats(e, "intercepts");
   if (scores < 1 || coefficients.empty() ||
       static_cast<int64_t>(coefficients.size()) % scores != 0) {
     e.fail(concat("has ", coefficients.size(), " coefficients for ", scores, " scores"));
   }
-  const int64_t width = static_cast<int64_t>(coefficients.size()) / scores;
+  int64_t width = static_cast<int64_t>(coefficients.size()) / scores;
+  // Some exporters write more coefficients than the input has features: rows are as wide as these.
+  const auto& shape = e.type(e.input(0)).shape;
+  const bool narrow = shape && !shape->empty() && shape->back().known() &&
+                      shape->back().value() > 0 && shape->back().value() < width;
+  if (narrow) width = shape->back().value();
+  coefficients.resize(static_cast<size_t>(scores * width));
   ValueId x = e.cast(e.input(0), DType::Float);
   if (e.type(x).shape && e.type(x).shape->size() == 1) x = e.op("Unsqueeze", {x, e.ints({0})});
   std::vector<ValueId> inputs = {

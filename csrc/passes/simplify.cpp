@@ -7,6 +7,7 @@
 #include "passes/edit.h"
 #include "passes/passes.h"
 #include "passes/reshape.h"
+#include "passes/rules.h"
 
 namespace tiercel::passes {
 
@@ -243,6 +244,7 @@ constexpr Rule kRules[] = {
     {"Squeeze", merge_reshapes},
     {"Unsqueeze", merge_reshapes},
     {"ReduceMean", spatial_mean},
+    {"If", inline_branch},
 };
 
 bool simplify_graph(Graph& graph) {

@@ -44,7 +44,7 @@ std::string shapes_json(const std::vector<ValueId>& ids, const Graph& graph, Run
 
 void RunOptions::check() const {
   if (terminate != nullptr && terminate->load(std::memory_order_relaxed)) {
-    throw_error(ErrorKind::Fail, "the run was terminated: RunOptions.terminate is set");
+    throw_error(ErrorKind::Fail, "Exiting due to terminate flag being set to true.");
   }
   if (deadline && std::chrono::steady_clock::now() > *deadline) {
     throw_error(ErrorKind::Timeout, "the run took longer than its timeout");
@@ -300,6 +300,39 @@ void RunContext::clear() {
   feeds_ = {};
 }
 
+// In the form of ONNX Runtime's profiles; sizes are bytes.
+void RunContext::profile_step(size_t index, int64_t start, int64_t took) {
+  const Step& step = plan_->steps[index];
+  const Node& n = node(step);
+  int64_t activations = 0, parameters = 0, results = 0;
+  for (ValueId id : n.inputs) {
+    if (id == kNone) continue;
+    (plan_->graph.constant(id) != nullptr ? parameters : activations) += traced_bytes(id);
+  }
+  for (ValueId id : n.outputs) results += id == kNone ? 0 : traced_bytes(id);
+  const auto number = [](int64_t value) { return json_text(std::to_string(value)); };
+  environment_->profiler->add(
+      {"Node",
+       n.name + "_kernel_time",
+       start,
+       took,
+       {{"op_name", json_text(n.op_type)},
+        {"provider", json_text(n.provider)},
+        {"kernel", json_text(step.kernel)},
+        {"node_index", number(step.node)},
+        {"activation_size", number(activations)},
+        {"parameter_size", number(parameters)},
+        {"output_size", number(results)},
+        {"input_type_shape", shapes_json(n.inputs, plan_->graph, *this)},
+        {"output_type_shape", shapes_json(n.outputs, plan_->graph, *this)}}});
+}
+
+int64_t RunContext::traced_bytes(ValueId id) {
+  const TclTensor& view = *tensor(id);
+  return view.rank < 0 || view.dtype == static_cast<int64_t>(DType::String) ? 0
+                                                                            : tensor_bytes(view);
+}
+
 void RunContext::run(std::span<const Value> feeds, std::span<const int> wanted,
                      const RunEnvironment& environment, OutputSink& sink) {
   environment_ = &environment;
@@ -314,19 +347,7 @@ void RunContext::run(std::span<const Value> feeds, std::span<const int> wanted,
     }
     const int64_t start = environment.profiler->now_us();
     run_step(i);
-    const Step& step = plan_->steps[i];
-    const Node& n = node(step);
-    environment.profiler->add(
-        {"Node",
-         n.name + "_kernel_time",
-         start,
-         environment.profiler->now_us() - start,
-         {{"op_name", json_text(n.op_type)},
-          {"provider", json_text(n.provider)},
-          {"kernel", json_text(step.kernel)},
-          {"node_index", json_text(std::to_string(step.node))},
-          {"input_type_shape", shapes_json(n.inputs, plan_->graph, *this)},
-          {"output_type_shape", shapes_json(n.outputs, plan_->graph, *this)}}});
+    profile_step(i, start, environment.profiler->now_us() - start);
   }
   give_outputs(wanted, sink);
   clear();

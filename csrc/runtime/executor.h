@@ -59,6 +59,8 @@ class RunContext {
   void allocate(ValueId id, DType dtype, Dims dims);
   void set_tensor(ValueId id, const Tensor& tensor);
   void set_bytes(ValueId root, void* data);
+  void profile_step(size_t index, int64_t start, int64_t took);
+  [[nodiscard]] int64_t traced_bytes(ValueId id);
   void give_outputs(std::span<const int> wanted, OutputSink& sink);
   void clear();
 

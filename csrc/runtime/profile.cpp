@@ -6,8 +6,6 @@
 #include <cstdio>
 #include <ctime>
 #include <fstream>
-#include <functional>
-#include <thread>
 
 #include "base/error.h"
 
@@ -39,6 +37,7 @@ int64_t Profiler::start_ns() const {
 }
 
 void Profiler::add(Event event) {
+  event.thread = gettid();
   std::lock_guard lock(mutex_);
   if (path_.empty()) events_.push_back(std::move(event));
 }
@@ -54,11 +53,10 @@ std::string Profiler::write() {
   path_ = prefix_ + date + ".json";
   std::ofstream file(path_);
   file << "[\n";
-  const auto thread = std::hash<std::thread::id>()(std::this_thread::get_id()) % 100000;
   for (size_t i = 0; i < events_.size(); ++i) {
     const Event& event = events_[i];
     file << "{\"cat\":" << json_text(event.category) << ",\"pid\":" << getpid()
-         << ",\"tid\":" << thread << ",\"dur\":" << event.duration_us
+         << ",\"tid\":" << event.thread << ",\"dur\":" << event.duration_us
          << ",\"ts\":" << event.start_us << ",\"ph\":\"X\",\"name\":" << json_text(event.name)
          << ",\"args\":{";
     for (size_t a = 0; a < event.args.size(); ++a) {

@@ -17,6 +17,7 @@ class Profiler {
     int64_t start_us;
     int64_t duration_us;
     std::vector<std::pair<std::string, std::string>> args;  // values are JSON texts
+    int64_t thread = 0;                                     // set by add()
   };
 
   explicit Profiler(std::string prefix) : prefix_(std::move(prefix)), start_(Clock::now()) {}

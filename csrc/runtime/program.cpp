@@ -7,11 +7,59 @@
 namespace tiercel {
 namespace {
 
-constexpr size_t kMaxPlans = 16;  // kept, the least recently used goes first
-constexpr int kMaxMade = 64;      // after that many, new shapes run on the general plan
-constexpr size_t kMaxIdle = 8;    // contexts kept per plan
+// Element type, rank and extents of every feed, without making a list of them.
+bool same_signature(const std::vector<int64_t>& signature, std::span<const Value> feeds) {
+  size_t at = 0;
+  for (const Value& value : feeds) {
+    const Tensor* tensor = value.tensor();
+    const size_t needed = tensor == nullptr ? 1 : 2 + tensor->dims().size();
+    if (at + needed > signature.size()) return false;
+    const int64_t* next = &signature[at];
+    at += needed;
+    if (tensor == nullptr) {
+      if (*next != -1) return false;
+      continue;
+    }
+    if (next[0] != static_cast<int64_t>(tensor->dtype()) || next[1] != tensor->rank() ||
+        !std::equal(tensor->dims().begin(), tensor->dims().end(), next + 2)) {
+      return false;
+    }
+  }
+  return at == signature.size();
+}
+
+void add_signature(std::vector<int64_t>& signature, DType dtype, const Dims& dims) {
+  signature.push_back(static_cast<int64_t>(dtype));
+  signature.push_back(static_cast<int64_t>(dims.size()));
+  signature.insert(signature.end(), dims.begin(), dims.end());
+}
 
 }  // namespace
+
+Program::Entry::~Entry() { drain(); }
+
+std::unique_ptr<RunContext> Program::Entry::take() {
+  for (auto& slot : idle) {
+    if (slot.load(std::memory_order_relaxed) == nullptr) continue;
+    if (RunContext* found = slot.exchange(nullptr)) return std::unique_ptr<RunContext>(found);
+  }
+  return nullptr;
+}
+
+void Program::Entry::give(std::unique_ptr<RunContext> context) {
+  for (auto& slot : idle) {
+    RunContext* empty = nullptr;
+    if (!slot.compare_exchange_strong(empty, context.get())) continue;
+    static_cast<void>(context.release());
+    if (!live.load()) drain();  // the plan went while the context was away
+    return;
+  }
+}
+
+void Program::Entry::drain() {
+  while (take()) {
+  }
+}
 
 Program::Program(Graph graph, CompileOptions options)
     : graph_(std::move(graph)), options_(std::move(options)), inputs_(run_inputs(graph_)) {
@@ -26,54 +74,94 @@ std::shared_ptr<const Plan> Program::last_plan() const {
   return last_;
 }
 
-std::shared_ptr<Program::Entry> Program::find(const Signature& signature,
-                                              std::span<const Value> feeds) {
-  {
-    std::lock_guard lock(mutex_);
-    for (const auto& entry : entries_) {
-      if (entry->signature == signature) {
-        entry->used = ++clock_;
-        return entry;
-      }
-    }
-  }
-  std::lock_guard making(making_);
-  {
-    std::lock_guard lock(mutex_);
-    for (const auto& entry : entries_) {
-      if (entry->signature == signature) return entry;
-    }
-    if (made_ >= kMaxMade && general_) return general_;
-  }
-  return make(signature, feeds);
+size_t Program::plan_count() const {
+  std::lock_guard lock(mutex_);
+  size_t count = general_.load() != nullptr ? 1 : 0;
+  for (size_t i = 0; i < n_entries_.load(); ++i) count += entries_[i]->plan ? 1 : 0;
+  return count;
 }
 
-std::shared_ptr<Program::Entry> Program::make(const Signature& signature,
-                                              std::span<const Value> feeds) {
-  auto entry = std::make_shared<Entry>();
-  const bool general = made_ >= kMaxMade;
-  std::vector<Type> types;
-  for (size_t i = 0; i < feeds.size() && !general; ++i) {
-    const Tensor* tensor = feeds[i].tensor();
-    types.push_back(tensor != nullptr ? Type::tensor(tensor->dtype(), to_shape(tensor->dims()))
-                                      : Type{});
+Program::Entry* Program::published(std::span<const Value> feeds) {
+  const size_t count = n_entries_.load(std::memory_order_acquire);
+  for (size_t i = 0; i < count; ++i) {
+    Entry& entry = *entries_[i];
+    if (!entry.live.load() || !same_signature(entry.signature, feeds)) continue;
+    if (count > 1) entry.used.store(clock_.fetch_add(1) + 1, std::memory_order_relaxed);
+    return &entry;
   }
-  entry->signature = signature;
+  return count == kMaxMade ? general_.load() : nullptr;
+}
+
+Program::Entry& Program::find(std::span<const Value> feeds) {
+  if (Entry* entry = published(feeds)) return *entry;
+  std::lock_guard making(making_);
+  if (Entry* entry = published(feeds)) return *entry;
+  return make(feeds);
+}
+
+Program::Entry& Program::make(std::span<const Value> feeds) {
+  auto entry = std::make_unique<Entry>();
+  const bool general = n_entries_.load() == kMaxMade;
+  std::vector<Type> types;
+  for (const Value& value : feeds) {
+    const Tensor* tensor = value.tensor();
+    if (tensor == nullptr) {
+      entry->signature.push_back(-1);
+      types.emplace_back();
+      continue;
+    }
+    add_signature(entry->signature, tensor->dtype(), tensor->dims());
+    types.push_back(Type::tensor(tensor->dtype(), to_shape(tensor->dims())));
+  }
+  if (general) types.clear();
   entry->plan = make_plan(graph_, types, options_);
+  if (!general) return publish(std::move(entry));
   std::lock_guard lock(mutex_);
   last_ = entry->plan;
-  entry->used = ++clock_;
-  if (general) {
-    general_ = entry;
-    return entry;
+  general_owner_ = std::move(entry);
+  general_.store(general_owner_.get());
+  return *general_owner_;
+}
+
+// Called with making_ held, or before the first run.
+Program::Entry& Program::publish(std::unique_ptr<Entry> entry) {
+  const size_t count = n_entries_.load();
+  Entry* oldest = nullptr;
+  size_t live = 0;
+  for (size_t i = 0; i < count; ++i) {
+    if (!entries_[i]->live.load()) continue;
+    ++live;
+    if (oldest == nullptr || entries_[i]->used.load() < oldest->used.load()) {
+      oldest = entries_[i].get();
+    }
   }
-  ++made_;
-  if (entries_.size() >= kMaxPlans) {
-    const auto older = [](const auto& a, const auto& b) { return a->used < b->used; };
-    entries_.erase(std::min_element(entries_.begin(), entries_.end(), older));
+  Entry& made = *entry;
+  made.used.store(clock_.fetch_add(1) + 1);
+  {
+    std::lock_guard lock(mutex_);
+    last_ = made.plan;
+    entries_[count] = std::move(entry);
+    if (live >= kMaxPlans) {
+      oldest->live.store(false);
+      oldest->plan.reset();
+    }
   }
-  entries_.insert(entries_.begin(), entry);
-  return entry;
+  if (live >= kMaxPlans) oldest->drain();
+  n_entries_.store(count + 1, std::memory_order_release);
+  return made;
+}
+
+std::unique_ptr<RunContext> Program::context(std::span<const Value> feeds, Entry*& entry) {
+  for (;;) {
+    entry = &find(feeds);
+    if (auto idle = entry->take()) return idle;
+    std::shared_ptr<const Plan> plan;
+    {
+      std::lock_guard lock(mutex_);
+      plan = entry->plan;
+    }
+    if (plan) return std::make_unique<RunContext>(std::move(plan));
+  }
 }
 
 void Program::run(std::span<const Value> feeds, std::span<const int> wanted,
@@ -87,52 +175,26 @@ void Program::run(std::span<const Value> feeds, std::span<const int> wanted,
     }
     feeds = completed;
   }
-  thread_local Signature signature;
-  signature.clear();
-  for (const Value& value : feeds) {
-    const Tensor* tensor = value.tensor();
-    signature.push_back(tensor != nullptr ? static_cast<int64_t>(tensor->dtype()) : -1);
-    if (tensor == nullptr) continue;
-    signature.push_back(tensor->rank());
-    signature.insert(signature.end(), tensor->dims().begin(), tensor->dims().end());
-  }
-  const std::shared_ptr<Entry> entry = find(Signature(signature), feeds);
-  std::unique_ptr<RunContext> context;
-  {
-    std::lock_guard lock(mutex_);
-    if (!entry->idle.empty()) {
-      context = std::move(entry->idle.back());
-      entry->idle.pop_back();
-    }
-  }
-  if (!context) context = std::make_unique<RunContext>(entry->plan);
-  context->run(feeds, wanted, environment, sink);
-  std::lock_guard lock(mutex_);
-  if (entry->idle.size() < kMaxIdle) entry->idle.push_back(std::move(context));
+  Entry* entry = nullptr;
+  std::unique_ptr<RunContext> used = context(feeds, entry);
+  used->run(feeds, wanted, environment, sink);
+  entry->give(std::move(used));
 }
 
 void Program::prepare() {
-  std::vector<Value> feeds;
-  Signature signature;
+  auto entry = std::make_unique<Entry>();
   std::vector<Type> types;
-  for (size_t i = 0; i < inputs_.size(); ++i) {
-    const Type& type = graph_.value(inputs_[i]).type;
+  for (ValueId input : inputs_) {
+    const Type& type = graph_.value(input).type;
     const std::optional<Dims> dims =
         type.is_tensor() && type.shape ? concrete(*type.shape) : std::nullopt;
     if (!dims || std::any_of(dims->begin(), dims->end(), [](int64_t d) { return d < 0; })) return;
     types.push_back(Type::tensor(type.dtype, to_shape(*dims)));
-    signature.push_back(static_cast<int64_t>(type.dtype));
-    signature.push_back(static_cast<int64_t>(dims->size()));
-    signature.insert(signature.end(), dims->begin(), dims->end());
+    add_signature(entry->signature, type.dtype, *dims);
   }
-  auto entry = std::make_shared<Entry>();
-  entry->signature = signature;
   entry->plan = make_plan(graph_, types, options_);
-  entry->idle.push_back(std::make_unique<RunContext>(entry->plan));
-  std::lock_guard lock(mutex_);
-  last_ = entry->plan;
-  ++made_;
-  entries_.push_back(std::move(entry));
+  entry->idle[0].store(std::make_unique<RunContext>(entry->plan).release());
+  publish(std::move(entry));
 }
 
 }  // namespace tiercel

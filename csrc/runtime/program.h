@@ -1,6 +1,8 @@
 // A graph with its plans: one per set of input shapes, made when first needed; safe for many
 // threads.
 #pragma once
+#include <array>
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -15,7 +17,7 @@ class Program {
   Program(Graph graph, CompileOptions options);
 
   // `feeds`: one Value per run input (inputs, overridable ones, captures); empty ones take the
-  // value that the graph has for them.
+  // value that the graph has for them. Locks nothing when a context of the right plan is idle.
   void run(std::span<const Value> feeds, std::span<const int> wanted,
            const RunEnvironment& environment, OutputSink& sink);
   // Makes the plan of a graph whose input shapes are all known.
@@ -24,29 +26,46 @@ class Program {
   [[nodiscard]] const std::vector<ValueId>& inputs() const { return inputs_; }
   // The plan made last; nullptr before the first.
   [[nodiscard]] std::shared_ptr<const Plan> last_plan() const;
+  // Plans that are kept now.
+  [[nodiscard]] size_t plan_count() const;
 
  private:
+  static constexpr size_t kMaxPlans = 16;  // kept, the least recently used goes first
+  static constexpr size_t kMaxMade = 64;   // after that many, new shapes run on the general plan
+  static constexpr size_t kMaxIdle = 8;    // contexts kept per plan
+
   using Signature = std::vector<int64_t>;
+  // The shell of a plan stays when the plan goes, so that readers need no lock to look at it.
   struct Entry {
+    ~Entry();
     Signature signature;
-    std::shared_ptr<const Plan> plan;
-    std::vector<std::unique_ptr<RunContext>> idle;
-    uint64_t used = 0;
+    std::shared_ptr<const Plan> plan;  // guarded by mutex_; nullptr when the plan is gone
+    std::array<std::atomic<RunContext*>, kMaxIdle> idle{};
+    std::atomic<uint64_t> used{0};
+    std::atomic<bool> live{true};
+
+    [[nodiscard]] std::unique_ptr<RunContext> take();
+    void give(std::unique_ptr<RunContext> context);
+    void drain();
   };
-  std::shared_ptr<Entry> find(const Signature& signature, std::span<const Value> feeds);
-  std::shared_ptr<Entry> make(const Signature& signature, std::span<const Value> feeds);
+  [[nodiscard]] Entry* published(std::span<const Value> feeds);
+  Entry& find(std::span<const Value> feeds);
+  Entry& make(std::span<const Value> feeds);
+  Entry& publish(std::unique_ptr<Entry> entry);
+  std::unique_ptr<RunContext> context(std::span<const Value> feeds, Entry*& entry);
 
   Graph graph_;
   CompileOptions options_;
   std::vector<ValueId> inputs_;
   std::vector<Value> defaults_;  // per input
-  mutable std::mutex mutex_;     // guards what follows
   std::mutex making_;            // one plan is made at a time
-  std::vector<std::shared_ptr<Entry>> entries_;
-  std::shared_ptr<Entry> general_;  // for inputs whose shapes change all the time
+  std::array<std::unique_ptr<Entry>, kMaxMade> entries_;
+  std::atomic<size_t> n_entries_{0};
+  std::unique_ptr<Entry> general_owner_;
+  std::atomic<Entry*> general_{nullptr};  // for inputs whose shapes change all the time
+  std::atomic<uint64_t> clock_{0};
+  mutable std::mutex mutex_;  // guards the plans of entries and last_
   std::shared_ptr<const Plan> last_;
-  uint64_t clock_ = 0;
-  int made_ = 0;
 };
 
 }  // namespace tiercel

@@ -10,23 +10,15 @@
 namespace tiercel {
 namespace {
 
-// After the upgrade every node has the newest meaning of its operator.
-void import_domains(const Graph& graph, std::map<std::string, int64_t>& imports) {
+// After the upgrade every node has the newest meaning of its operator, so that a domain's version
+// is the newest of those; older readers load the model when no node needs more.
+void raise_versions(const Graph& graph, std::map<std::string, int64_t>& imports) {
   for (NodeId id : graph.order) {
     const Node& node = graph.node(id);
-    imports.try_emplace(node.domain, 1);
-    for (const auto& body : subgraphs(node)) import_domains(*body, imports);
+    int64_t& version = imports.try_emplace(node.domain, 1).first->second;
+    if (node.def != nullptr) version = std::max<int64_t>(version, node.def->since);
+    for (const auto& body : subgraphs(node)) raise_versions(*body, imports);
   }
-}
-
-std::map<std::string, int64_t> newest_imports(const Graph& graph) {
-  std::map<std::string, int64_t> imports{{"", 1}};
-  import_domains(graph, imports);
-  for (const OpDef* def : all_ops()) {
-    const auto found = imports.find(std::string(def->domain));
-    if (found != imports.end()) found->second = std::max<int64_t>(found->second, def->since);
-  }
-  return imports;
 }
 
 int64_t whole_number(const std::string& key, const std::string& text) {
@@ -48,7 +40,8 @@ void write_optimized_model(const Model& model, const std::vector<IoInfo>& output
                 "session.save_model_format: models are written in the format ONNX alone");
   }
   WriteOptions write;
-  write.opset_imports = newest_imports(model.graph);
+  write.opset_imports = model.opset_imports;
+  raise_versions(model.graph, write.opset_imports);
   for (const IoInfo& output : outputs) write.outputs.push_back(output.name);
   write.external_file = options.config_value(prefix + "file_name", "");
   const std::string size_key = prefix + "min_size_in_bytes";

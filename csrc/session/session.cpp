@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "base/float_mode.h"
 #include "base/thread_pool.h"
 #include "ir/onnx_reader.h"
 #include "ops/upgrade.h"
@@ -22,13 +23,20 @@ std::vector<IoInfo> ports(const Graph& graph, const std::vector<ValueId>& ids) {
   return out;
 }
 
-void override_dims(Graph& graph, const SessionOptions& options) {
-  for (ValueId id : graph.inputs) {
-    auto& shape = graph.value(id).type.shape;
-    if (!shape) continue;
-    for (Dim& dim : *shape) {
+void override_dims(Model& model, const SessionOptions& options) {
+  for (ValueId id : model.graph.inputs) {
+    ValueInfo& value = model.graph.value(id);
+    if (!value.type.shape) continue;
+    const auto denoted = model.denotations.find(value.name);
+    for (size_t axis = 0; axis < value.type.shape->size(); ++axis) {
+      Dim& dim = (*value.type.shape)[axis];
+      if (dim.known()) continue;
       for (const auto& [name, size] : options.dim_overrides) {
         if (dim.symbolic() && dim.name() == name) dim = Dim(size);
+      }
+      if (denoted == model.denotations.end() || axis >= denoted->second.size()) continue;
+      for (const auto& [name, size] : options.denotation_overrides) {
+        if (denoted->second[axis] == name) dim = Dim(size);
       }
     }
   }
@@ -89,12 +97,25 @@ std::string kind_text(const Value& value) {
   return value.sparse() != nullptr ? "a sparse tensor" : "nothing";
 }
 
-bool extents_fit(const Shape& shape, const Dims& dims) {
-  if (shape.size() != dims.size()) return false;
-  for (size_t i = 0; i < dims.size(); ++i) {
-    if (shape[i].known() && shape[i].value() >= 0 && shape[i].value() != dims[i]) return false;
+bool extent_fits(const Dim& dim, int64_t extent) {
+  return !dim.known() || dim.value() < 0 || dim.value() == extent;
+}
+
+// In ONNX Runtime's words.
+void check_extents(const std::string& name, const Shape& shape, const Dims& dims) {
+  if (shape.size() != dims.size()) {
+    throw_error(ErrorKind::InvalidArgument, "Invalid rank for input: ", name, " Got: ", dims.size(),
+                " Expected: ", shape.size(), " Please fix either the inputs/outputs or the model.");
   }
-  return true;
+  std::string wrong;
+  for (size_t i = 0; i < dims.size(); ++i) {
+    if (extent_fits(shape[i], dims[i])) continue;
+    wrong += concat(" index: ", i, " Got: ", dims[i], " Expected: ", shape[i].value(), "\n");
+  }
+  if (wrong.empty()) return;
+  throw_error(ErrorKind::InvalidArgument, "Got invalid dimensions for input: ", name,
+              " for the following indices\n", wrong,
+              " Please fix either the inputs/outputs or the model.");
 }
 
 void check_feed(const IoInfo& info, const Value& value, bool required) {
@@ -113,16 +134,33 @@ void check_feed(const IoInfo& info, const Value& value, bool required) {
   const bool sparse_fits = type->kind == Type::Kind::SparseTensor && value.sparse() != nullptr;
   if (sequence_fits || map_fits || sparse_fits || type->kind == Type::Kind::Unknown) return;
   if (tensor == nullptr || !type->is_tensor() || tensor->dtype() != type->dtype) {
-    throw_error(ErrorKind::InvalidArgument, "Unexpected input data type for input \"", info.name,
-                "\". Actual: (", kind_text(value), ") , expected: (", type->text(), ")");
+    throw_error(ErrorKind::InvalidArgument, "Unexpected input data type. Actual: (",
+                kind_text(value), ") , expected: (", type->text(), ") for input: ", info.name);
   }
-  if (type->shape && !extents_fit(*type->shape, tensor->dims())) {
-    const bool rank = type->shape->size() != tensor->dims().size();
-    throw_error(ErrorKind::InvalidArgument, rank ? "Invalid rank" : "Got invalid dimensions",
-                " for input: ", info.name, " Got: ", dims_text(tensor->dims()),
-                " Expected: ", shape_text(*type->shape),
-                " Please fix either the inputs or the model.");
+  if (type->shape) check_extents(info.name, *type->shape, tensor->dims());
+}
+
+// session.disable_cpu_ep_fallback: nobody wants the CPU but as a provider asked for by name, which
+// then contradicts.
+void check_fallback(const Graph& graph, const SessionOptions& options) {
+  constexpr std::string_view kCpu = "CPUExecutionProvider";
+  if (options.config_value("session.disable_cpu_ep_fallback", "0") != "1") return;
+  for (const auto& [name, entries] : options.providers) {
+    if (name != kCpu) continue;
+    throw_error(ErrorKind::InvalidArgument,
+                "Conflicting session configuration: explicitly added the CPU EP to the session, "
+                "but also disabled fallback to the CPU EP via session configuration options.");
   }
+  std::string nodes;
+  for (NodeId id : graph.order) {
+    const Node& node = graph.node(id);
+    if (!node.removed && node.provider == kCpu) nodes += concat("\n", where(node));
+  }
+  if (nodes.empty()) return;
+  throw_error(ErrorKind::Fail,
+              "This session contains graph nodes that are assigned to the default CPU EP, but "
+              "fallback to CPU EP has been explicitly disabled by the user.",
+              nodes);
 }
 
 class LoadedSession final : public Session {
@@ -130,10 +168,11 @@ class LoadedSession final : public Session {
   LoadedSession(Model model, const SessionOptions& options)
       : options_(options), model_(std::move(model)) {
     if (options.profiling) profiler_ = std::make_unique<Profiler>(options.profile_prefix);
+    flush_denormals_ = options.config_value("session.set_denormal_as_zero", "0") == "1";
     threads_ = options.intra_op_threads > 0 ? options.intra_op_threads : usable_threads();
     // Before IR 4 every initializer had to be listed as an input, and none could be replaced.
     if (model_.ir_version < 4) model_.graph.overridable.clear();
-    override_dims(model_.graph, options);
+    override_dims(model_, options);
     replace_initializers(model_.graph, options);
     upgrade(model_);
     inputs_ = ports(model_.graph, model_.graph.inputs);
@@ -149,6 +188,7 @@ class LoadedSession final : public Session {
     for (const auto& provider : compile.providers) {
       provider_names_.emplace_back(provider->name());
     }
+    check_fallback(model_.graph, options);
     program_ = std::make_unique<Program>(model_.graph, compile);
     program_->prepare();
     if (profiler_) {
@@ -174,10 +214,13 @@ class LoadedSession final : public Session {
     for (size_t i = 0; i < overridable_.size(); ++i) {
       check_feed(overridable_[i], feeds[inputs_.size() + i], false);
     }
+    const FloatMode float_mode(flush_denormals_);
     const RunEnvironment environment{threads_, &options, profiler_.get()};
     const int64_t start = profiler_ ? profiler_->now_us() : 0;
     program_->run(feeds, wanted, environment, sink);
     if (profiler_) {
+      const int64_t took = profiler_->now_us() - start;
+      profiler_->add({"Session", "SequentialExecutor::Execute", start, took, {}});
       profiler_->add({"Session", "model_run", start, profiler_->now_us() - start, {}});
     }
   }
@@ -190,7 +233,7 @@ class LoadedSession final : public Session {
     return profiler_ ? profiler_->start_ns() : 0;
   }
   [[nodiscard]] MemoryReport memory() const override {
-    MemoryReport report{0, 0, 0};
+    MemoryReport report{0, 0, 0, static_cast<int64_t>(program_->plan_count())};
     for (const ValueInfo& value : model_.graph.values) {
       if (value.constant) report.weights_bytes += value.constant->bytes();
     }
@@ -210,18 +253,32 @@ class LoadedSession final : public Session {
   std::unique_ptr<Profiler> profiler_;
   std::unique_ptr<Program> program_;
   int threads_ = 1;
+  bool flush_denormals_ = false;
 };
 
 }  // namespace
 
+namespace {
+
+ExternalSources external_sources(const SessionOptions& options) {
+  ExternalSources sources{options.files, {}};
+  for (const auto& [name, tensor] : options.initializers) sources.tensors[name] = tensor;
+  return sources;
+}
+
+}  // namespace
+
 std::shared_ptr<Session> Session::load(const std::string& path, const SessionOptions& options) {
-  return std::make_shared<LoadedSession>(read_model(path), options);
+  const ExternalSources sources = external_sources(options);
+  return std::make_shared<LoadedSession>(read_model(path, &sources), options);
 }
 
 std::shared_ptr<Session> Session::load(std::span<const std::byte> bytes,
                                        std::shared_ptr<void> owner, const std::string& base,
                                        const SessionOptions& options) {
-  return std::make_shared<LoadedSession>(read_model(bytes, std::move(owner), base), options);
+  const ExternalSources sources = external_sources(options);
+  return std::make_shared<LoadedSession>(read_model(bytes, std::move(owner), base, &sources),
+                                         options);
 }
 
 }  // namespace tiercel

@@ -3,6 +3,7 @@
 #pragma once
 #include <chrono>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "base/tensor.h"
+#include "ir/external_data.h"
 #include "ir/graph.h"
 #include "passes/pass.h"
 #include "runtime/run.h"
@@ -27,7 +29,9 @@ struct SessionOptions {
   std::vector<std::pair<std::string, std::string>> config;  // session config entries
   std::vector<std::pair<std::string, int64_t>>
       dim_overrides;  // free dimension overrides by symbol name
+  std::vector<std::pair<std::string, int64_t>> denotation_overrides;  // by a dim's denotation
   std::vector<std::pair<std::string, Tensor>> initializers;  // replace initialisers by name
+  std::map<std::string, ExternalBytes> files;                // external data in memory, by location
   std::vector<std::string> disabled_passes;
   bool verify = false;
   std::vector<std::pair<std::string, std::vector<std::pair<std::string, std::string>>>>
@@ -72,9 +76,9 @@ class Session {
   // Writes what was recorded as Chrome-trace JSON and returns the path ("" when profiling was off).
   virtual std::string end_profiling() = 0;
   [[nodiscard]] virtual int64_t profiling_start_ns() const = 0;
-  // Peak arena bytes and lower bound of the last plan made.
+  // Peak arena bytes and lower bound of the last plan made; plans kept.
   struct MemoryReport {
-    int64_t arena_bytes, lower_bound_bytes, weights_bytes;
+    int64_t arena_bytes, lower_bound_bytes, weights_bytes, plans;
   };
   [[nodiscard]] virtual MemoryReport memory() const = 0;
 };

@@ -6,7 +6,28 @@
 """
 
 from . import errors
-from .binding import IOBinding
+from .binding import IOBinding, SessionIOBinding
+from .compile import ModelCompiler, OrtCompileApiFlags, OrtExternalInitializerInfo
+from .devices import (
+    OrtAllocatorType,
+    OrtArenaCfg,
+    OrtDevice,
+    OrtDeviceMemoryType,
+    OrtDeviceVendorId,
+    OrtEpDevice,
+    OrtExecutionProviderDevicePolicy,
+    OrtHardwareDevice,
+    OrtHardwareDeviceType,
+    OrtMemoryInfo,
+    OrtMemoryInfoDeviceType,
+    OrtMemType,
+    OrtSyncStream,
+    create_and_register_allocator,
+    create_and_register_allocator_v2,
+    get_ep_devices,
+    register_execution_provider_library,
+    unregister_execution_provider_library,
+)
 from .environment import (
     __version__,
     disable_telemetry_events,
@@ -22,6 +43,8 @@ from .environment import (
     set_default_logger_callback,
     set_default_logger_severity,
     set_default_logger_verbosity,
+    set_global_thread_pool_sizes,
+    set_seed,
 )
 from .errors import (
     DeviceReset,
@@ -42,7 +65,7 @@ from .errors import (
     RuntimeException,
     Timeout,
 )
-from .metadata import ModelMetadata, NodeArg
+from .metadata import ModelMetadata, NodeArg, OrtEpAssignedNode, OrtEpAssignedSubgraph
 from .options import (
     ExecutionMode,
     ExecutionOrder,
@@ -51,18 +74,21 @@ from .options import (
     SessionOptions,
 )
 from .session import InferenceSession
-from .values import (
-    OrtAllocatorType,
-    OrtDevice,
-    OrtMemoryInfo,
-    OrtMemType,
-    OrtValue,
-    OrtValueVector,
-    SparseTensor,
-    copy_tensors,
+from .sparse import OrtSparseFormat, SparseTensor
+from .unavailable import (
+    AdapterFormat,
+    LoraAdapter,
+    ModelPackage,
+    ModelPackageComponentContext,
+    ModelPackageContext,
+    ModelPackageOptions,
+    OrtEpContextData,
+    OrtEpContextDataBuffer,
 )
+from .values import OrtValue, OrtValueVector, copy_tensors
 
 __all__ = [
+    "AdapterFormat",
     "DeviceReset",
     "EPFail",
     "EngineError",
@@ -76,9 +102,15 @@ __all__ = [
     "InvalidArgument",
     "InvalidGraph",
     "InvalidProtobuf",
+    "LoraAdapter",
+    "ModelCompiler",
     "ModelLoadCanceled",
     "ModelLoaded",
     "ModelMetadata",
+    "ModelPackage",
+    "ModelPackageComponentContext",
+    "ModelPackageContext",
+    "ModelPackageOptions",
     "ModelRequiresCompilation",
     "NoModel",
     "NoSuchFile",
@@ -86,18 +118,37 @@ __all__ = [
     "NotFound",
     "NotImplemented",
     "OrtAllocatorType",
+    "OrtArenaCfg",
+    "OrtCompileApiFlags",
     "OrtDevice",
+    "OrtDeviceMemoryType",
+    "OrtDeviceVendorId",
+    "OrtEpAssignedNode",
+    "OrtEpAssignedSubgraph",
+    "OrtEpContextData",
+    "OrtEpContextDataBuffer",
+    "OrtEpDevice",
+    "OrtExecutionProviderDevicePolicy",
+    "OrtExternalInitializerInfo",
+    "OrtHardwareDevice",
+    "OrtHardwareDeviceType",
     "OrtMemType",
     "OrtMemoryInfo",
+    "OrtMemoryInfoDeviceType",
+    "OrtSparseFormat",
+    "OrtSyncStream",
     "OrtValue",
     "OrtValueVector",
     "RunOptions",
     "RuntimeException",
+    "SessionIOBinding",
     "SessionOptions",
     "SparseTensor",
     "Timeout",
     "__version__",
     "copy_tensors",
+    "create_and_register_allocator",
+    "create_and_register_allocator_v2",
     "disable_telemetry_events",
     "enable_telemetry_events",
     "errors",
@@ -105,11 +156,16 @@ __all__ = [
     "get_available_providers",
     "get_build_info",
     "get_device",
+    "get_ep_devices",
     "get_version_string",
     "has_collective_ops",
     "preload_dlls",
     "print_debug_info",
+    "register_execution_provider_library",
     "set_default_logger_callback",
     "set_default_logger_severity",
     "set_default_logger_verbosity",
+    "set_global_thread_pool_sizes",
+    "set_seed",
+    "unregister_execution_provider_library",
 ]

@@ -19,6 +19,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tiercel.environment import compatibility
+
 # The release of ONNX Runtime whose Python API this package follows.
 API_VERSION = "1.32.0"
 
@@ -101,10 +103,12 @@ def install() -> None:
     if _NAME in sys.modules:
         raise RuntimeError("onnxruntime is imported already: call install() before that")
     sys.meta_path.insert(0, _Finder())
+    compatibility["missing provider warns"] = True
 
 
 def uninstall() -> None:
     """Undoes install() for imports to come."""
+    compatibility["missing provider warns"] = False
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
     for name in [n for n, m in sys.modules.items() if isinstance(m, _Alias)]:
         del sys.modules[name]

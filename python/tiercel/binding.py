@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import DTypeLike
 
 from . import _core
+from .devices import require_cpu
 from .errors import invalid_argument
-from .values import Array, OrtValue, OrtValueVector, _require_cpu, element_type_of
+from .values import Array, OrtValue, OrtValueVector, element_type_of
 
 if TYPE_CHECKING:
     from .session import InferenceSession
@@ -53,7 +54,7 @@ class IOBinding:
         buffer_ptr: int,
     ) -> None:
         """Binds memory by its address."""
-        _require_cpu(device_type, device_id)
+        require_cpu(device_type, device_id)
         self._check(name, self._input_names, "input")
         self._inputs[name] = _core.OrtValue.from_pointer(
             buffer_ptr, list(shape), element_type_of(element_type)
@@ -74,7 +75,7 @@ class IOBinding:
         buffer_ptr: int | None = None,
     ) -> None:
         """Binds an output to a device, or to memory by its address."""
-        _require_cpu(device_type, device_id)
+        require_cpu(device_type, device_id)
         self._check(name, self._output_names, "output")
         if buffer_ptr is None:
             self._outputs[name] = None
@@ -125,3 +126,7 @@ class IOBinding:
         self._results = self._session._sess.run_values(
             list(self._outputs), self._inputs, self._outputs, run_options
         )
+
+
+# ONNX Runtime's name for the part of IOBinding below Python.
+SessionIOBinding = IOBinding

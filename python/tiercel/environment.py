@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from . import _core
@@ -19,15 +19,28 @@ _ALL_PROVIDERS = [
     "ROCMExecutionProvider",
     "OpenVINOExecutionProvider",
     "DnnlExecutionProvider",
+    "VitisAIExecutionProvider",
     "QNNExecutionProvider",
-    "DmlExecutionProvider",
+    "NnapiExecutionProvider",
+    "VSINPUExecutionProvider",
+    "JsExecutionProvider",
     "CoreMLExecutionProvider",
+    "DmlExecutionProvider",
+    "RknpuExecutionProvider",
+    "WebNNExecutionProvider",
+    "WebGpuExecutionProvider",
     "XnnpackExecutionProvider",
+    "CANNExecutionProvider",
     "AzureExecutionProvider",
     "CPUExecutionProvider",
 ]
 
 _logging: dict[str, Any] = {"severity": 2, "verbosity": 0, "callback": None}
+
+_threads = {"default": 0}
+
+# What as_onnxruntime.install() switches on for packages that were written for ONNX Runtime.
+compatibility = {"missing provider warns": False}
 
 Provider = str | tuple[str, Mapping[str, Any]]
 
@@ -98,48 +111,70 @@ def print_debug_info() -> None:
     print("available providers:", ", ".join(get_available_providers()))
 
 
+def set_seed(seed: int) -> None:
+    """The seed of random operators that have none of their own, in sessions made from now on."""
+    _core.set_seed(int(seed))
+
+
+def set_global_thread_pool_sizes(intra_op_num_threads: int, inter_op_num_threads: int = 0) -> None:
+    """Threads of sessions made from now on whose options name no number; 0: all usable ones."""
+    if intra_op_num_threads < 0 or inter_op_num_threads < 0:
+        raise ValueError("set_global_thread_pool_sizes: expected numbers >= 0")
+    _threads["default"] = int(intra_op_num_threads)
+
+
+def default_threads() -> int:
+    """Threads of a session whose options name no number; 0: all usable ones."""
+    return _threads["default"]
+
+
 def normalize_providers(
     providers: Sequence[Provider] | None,
     provider_options: Sequence[Mapping[str, Any]] | None,
 ) -> list[tuple[str, dict[str, str]]]:
     """Pairs of name and options, as a session wants them.
 
-    An unavailable provider is an error when nothing else was asked for, and a UserWarning when the
-    list names an available one too.
+    A provider that is not available is an error. Under tiercel.as_onnxruntime it is a UserWarning
+    when the list names an available one too, since packages rely on that.
     """
     if not providers:
         if provider_options:
             raise ValueError("provider_options need providers of the same length")
         return []
+    if isinstance(providers, str):
+        raise ValueError(f"'providers' should be a sequence, got the text {providers!r}")
     if provider_options and len(provider_options) != len(providers):
         raise ValueError("'providers' and 'provider_options' should be the same length")
     pairs: dict[str, dict[str, str]] = {}
     for index, entry in enumerate(providers):
-        options: Mapping[str, Any] = provider_options[index] if provider_options else {}
-        name, own = (entry, options) if isinstance(entry, str) else (entry[0], entry[1])
-        if not isinstance(name, str):
-            raise ValueError(f"providers: expected names or (name, dict) pairs, got {entry!r}")
+        options = provider_options[index] if provider_options else {}
+        name, own = _name_and_options(entry, options)
         if name in pairs:
             warnings.warn(f"Duplicate provider '{name}' encountered, ignoring.", stacklevel=4)
             continue
-        pairs[name] = {str(key): str(value) for key, value in own.items()}
-    return _keep_available(pairs.items())
+        pairs[name] = own
+    return _keep_available(pairs)
 
 
-def _keep_available(
-    pairs: Iterable[tuple[str, dict[str, str]]],
-) -> list[tuple[str, dict[str, str]]]:
+def _name_and_options(entry: Any, options: Any) -> tuple[str, dict[str, str]]:
+    if isinstance(entry, tuple | list) and len(entry) == 2:
+        entry, options = entry
+    if not isinstance(entry, str) or not isinstance(options, Mapping):
+        raise ValueError("'providers' values must be either strings or (string, dict) tuples.")
+    return entry, {str(key): str(value) for key, value in options.items()}
+
+
+def _keep_available(pairs: Mapping[str, dict[str, str]]) -> list[tuple[str, dict[str, str]]]:
     available = get_available_providers()
-    wanted = list(pairs)
-    kept = [(name, options) for name, options in wanted if name in available]
-    for name, _ in wanted:
+    kept = [(name, options) for name, options in pairs.items() if name in available]
+    for name in pairs:
         if name in available:
             continue
         text = (
             f"Specified provider '{name}' is not in available provider names."
-            f"Available providers: {', '.join(available)!r}"
+            f"Available providers: '{', '.join(available)}'"
         )
-        if not kept:
+        if not kept or not compatibility["missing provider warns"]:
             raise provider_failure(text)
         warnings.warn(text, UserWarning, stacklevel=5)
     return kept

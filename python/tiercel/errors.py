@@ -130,6 +130,7 @@ _NAMES = {
     2: "INVALID_ARGUMENT",
     9: "NOT_IMPLEMENTED",
     11: "EP_FAIL",
+    12: "MODEL_LOAD_CANCELED",
 }
 
 
@@ -151,3 +152,13 @@ def not_implemented(message: str) -> Error:
 def provider_failure(message: str) -> Error:
     """An EPFail found on the Python side."""
     return make(11, _NAMES[11], message)
+
+
+def failure(message: str) -> Error:
+    """A Fail found on the Python side."""
+    return make(1, _NAMES[1], message)
+
+
+def load_canceled(message: str) -> Error:
+    """A ModelLoadCanceled found on the Python side."""
+    return make(12, _NAMES[12], message)

@@ -31,3 +31,24 @@ class ModelMetadata:
         self.graph_description: str = facts["graph_description"]
         self.version: int = facts["version"]
         self.custom_metadata_map: dict[str, str] = facts["custom_metadata_map"]
+
+
+class OrtEpAssignedNode:
+    """A node of the optimised graph: name, operator and domain."""
+
+    __slots__ = ("domain", "name", "op_type")
+
+    def __init__(self, name: str, op_type: str, domain: str) -> None:
+        self.name, self.op_type, self.domain = name, op_type, domain
+
+
+class OrtEpAssignedSubgraph:
+    """The nodes that one execution provider runs."""
+
+    def __init__(self, ep_name: str, nodes: list[OrtEpAssignedNode]) -> None:
+        self.ep_name = ep_name
+        self._nodes = nodes
+
+    def get_nodes(self) -> list[OrtEpAssignedNode]:
+        """The nodes, in the order of the graph."""
+        return list(self._nodes)

@@ -9,11 +9,12 @@ from typing import Any
 
 from . import _core
 from .binding import IOBinding
+from .devices import OrtEpDevice, OrtMemoryInfo, cpu_memory, get_ep_devices, require_cpu
 from .environment import Provider, normalize_providers
-from .errors import invalid_argument
-from .metadata import ModelMetadata, NodeArg
+from .errors import failure, invalid_argument, load_canceled, not_implemented
+from .metadata import ModelMetadata, NodeArg, OrtEpAssignedNode, OrtEpAssignedSubgraph
 from .options import RunOptions, SessionOptions
-from .values import OrtAllocatorType, OrtMemoryInfo, OrtMemType, OrtValue
+from .values import OrtValue
 
 Feeds = Mapping[str, Any]
 Callback = Callable[[list[Any], Any, str], None]
@@ -82,10 +83,14 @@ class InferenceSession:
         providers: Sequence[Provider] | None,
         provider_options: Sequence[Mapping[str, Any]] | None,
     ) -> None:
+        chosen = self._sess_options
+        self._check_format()
+        if chosen._cancelled:
+            raise load_canceled("the load cancellation flag of the session options is set")
         wanted = normalize_providers(providers, provider_options)
-        if not wanted and self._sess_options.has_providers():
-            wanted = normalize_providers(self._sess_options._providers, None)
-        options = self._sess_options._for_core(wanted, self._disabled)
+        if not wanted:
+            wanted = normalize_providers(chosen._chosen_providers(), None)
+        options = chosen._for_core(wanted, self._disabled_passes())
         self._wanted = wanted
         if isinstance(self._source, str):
             self._sess = _core.Session.from_path(self._source, options)
@@ -93,6 +98,21 @@ class InferenceSession:
             self._sess = _core.Session.from_bytes(self._source, "", options)
         self._inputs = [NodeArg(*port) for port in self._sess.inputs()]
         self._outputs = [NodeArg(*port) for port in self._sess.outputs()]
+
+    def _check_format(self) -> None:
+        entries = self._sess_options._config.entries
+        by_name = isinstance(self._source, str) and self._source.lower().endswith(".ort")
+        if entries.get("session.load_model_format", "ORT" if by_name else "ONNX") == "ORT":
+            raise not_implemented(
+                "models in ONNX Runtime's own format (.ort) cannot be read: convert the model to "
+                "ONNX, or load the ONNX model that it was made from"
+            )
+
+    def _disabled_passes(self) -> list[str]:
+        """Passes named by ONNX Runtime's ways of disabling one; its own names mean nothing here."""
+        entries = self._sess_options._config.entries
+        listed = entries.get("optimization.disable_specified_optimizers", "").split(";")
+        return [name for name in (*self._disabled, *listed) if name in _core.pass_names()]
 
     def run(
         self,
@@ -161,6 +181,8 @@ class InferenceSession:
         self, iobinding: IOBinding, run_options: _core.RunOptions | None = None
     ) -> None:
         """Runs on bound inputs and outputs; see IOBinding.get_outputs."""
+        if iobinding._session is not self:
+            raise ValueError("IOBinding must be used with the session that created it.")
         iobinding._run(run_options)
 
     def io_binding(self) -> IOBinding:
@@ -212,15 +234,63 @@ class InferenceSession:
 
     def get_input_memory_infos(self) -> list[OrtMemoryInfo]:
         """Where each input is expected."""
-        return [self._cpu_memory() for _ in self._inputs]
+        return [cpu_memory() for _ in self._inputs]
 
     def get_output_memory_infos(self) -> list[OrtMemoryInfo]:
         """Where each output is made."""
-        return [self._cpu_memory() for _ in self._outputs]
+        return [cpu_memory() for _ in self._outputs]
 
-    @staticmethod
-    def _cpu_memory() -> OrtMemoryInfo:
-        return OrtMemoryInfo("Cpu", OrtAllocatorType.ORT_DEVICE_ALLOCATOR, 0, OrtMemType.DEFAULT)
+    def get_input_epdevices(self) -> list[OrtEpDevice]:
+        """The execution provider and device that each input is given to."""
+        host = get_ep_devices()[-1]
+        return [host for _ in self._inputs]
+
+    def get_provider_graph_assignment_info(self) -> list[OrtEpAssignedSubgraph]:
+        """Nodes of the optimised graph by execution provider.
+
+        Needs the session config entry "session.record_ep_graph_assignment_info" to be "1".
+        """
+        key = "session.record_ep_graph_assignment_info"
+        if self._sess_options._config.entries.get(key) != "1":
+            raise failure(
+                f"Session configuration entry '{key}' must be set to \"1\" to retrieve EP graph "
+                "assignment information."
+            )
+        nodes: dict[str, list[OrtEpAssignedNode]] = {}
+        for name, op, domain, provider, _ in self._sess.nodes():
+            nodes.setdefault(provider, []).append(OrtEpAssignedNode(name, op, domain))
+        return [OrtEpAssignedSubgraph(name, listed) for name, listed in nodes.items()]
+
+    def create_ortvalue_from_shape_and_type(
+        self,
+        shape: Sequence[int],
+        element_type: Any,
+        device_type: str,
+        device_id: int = 0,
+        vendor_id: int = -1,
+    ) -> OrtValue:
+        """Zeros of a shape where the session's inputs live."""
+        require_cpu(device_type, device_id)
+        return OrtValue.ortvalue_from_shape_and_type(shape, element_type)
+
+    def set_ep_dynamic_options(self, options: Mapping[str, str]) -> None:
+        """Settings of providers between runs; no provider here has any, and none changes."""
+        if not options:
+            raise RuntimeError("No options were provided")
+
+    def get_tuning_results(self) -> list[dict[str, Any]]:
+        """Always []: kernels are chosen when the model is loaded, not tuned."""
+        return []
+
+    def set_tuning_results(
+        self, results: Sequence[Mapping[str, Any]], *, error_on_invalid: bool = False
+    ) -> None:
+        """Nothing to do without results; others are an error where asked for."""
+        if results and error_on_invalid:
+            raise invalid_argument("no provider here takes tuning results")
+
+    def release_captured_graph(self, graph_annotation_id: int = 0) -> None:
+        """Nothing to do: runs are not captured."""
 
     def explain(self) -> str:
         """Every node's placement with its reason, passes with times, plan and memory, as text."""
@@ -239,6 +309,22 @@ class InferenceSession:
             if arg.name == name:
                 return arg._element_type
         raise invalid_argument(f"Invalid input name: {name}")
+
+    @staticmethod
+    def _write_optimized(
+        source: str | bytes,
+        chosen: SessionOptions,
+        overrides: Mapping[str, Any],
+        entries: Mapping[str, str],
+    ) -> None:
+        """Loads a model with other settings than `chosen` has, for what that writes."""
+        wanted = normalize_providers(chosen._chosen_providers(), None)
+        options = {**chosen._for_core(wanted, []), **overrides}
+        options["config"] = [*options["config"], *entries.items()]
+        if isinstance(source, str):
+            _core.Session.from_path(source, options)
+        else:
+            _core.Session.from_bytes(source, "", options)
 
     def close(self) -> None:
         """Frees the model; later runs raise Fail."""

@@ -1,16 +1,17 @@
-"""Values outside numpy: OrtValue, SparseTensor, and where they live."""
+"""OrtValue: a value that the core holds, outside numpy."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from enum import IntEnum
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import _core
-from .errors import invalid_argument, not_implemented
+from .devices import OrtMemoryInfo, require_cpu
+from .errors import invalid_argument
+from .sparse import SparseTensor
 
 Array = NDArray[Any]
 
@@ -59,132 +60,6 @@ def element_type_of(dtype: DTypeLike | int) -> int:
     return ELEMENT_TYPES[name]
 
 
-class OrtAllocatorType(IntEnum):
-    """Kinds of allocator, as ONNX Runtime numbers them."""
-
-    INVALID = -1
-    ORT_DEVICE_ALLOCATOR = 0
-    ORT_ARENA_ALLOCATOR = 1
-
-
-class OrtMemType(IntEnum):
-    """Kinds of memory, as ONNX Runtime numbers them."""
-
-    CPU_INPUT = -2
-    CPU_OUTPUT = -1
-    DEFAULT = 0
-
-
-class OrtDevice:
-    """A device by type and number."""
-
-    _TYPES = {"cpu": 0, "cuda": 1, "gpu": 1}
-
-    def __init__(self, device_type: str = "cpu", device_id: int = 0, vendor_id: int = -1) -> None:
-        if device_type not in self._TYPES:
-            raise invalid_argument(f"unknown device {device_type!r}: expected 'cpu' or 'cuda'")
-        self._name, self._id, self._vendor = device_type, device_id, vendor_id
-
-    @staticmethod
-    def make(ort_device_name: str, device_id: int, vendor_id: int = -1) -> OrtDevice:
-        """The device `ort_device_name` ("cpu") number `device_id`."""
-        return OrtDevice(ort_device_name, device_id, vendor_id)
-
-    @staticmethod
-    def cpu() -> int:
-        """The number of the device type CPU."""
-        return 0
-
-    def device_name(self) -> str:
-        """ "cpu" or "cuda"."""
-        return self._name
-
-    def device_type(self) -> int:
-        """The device type's number."""
-        return self._TYPES[self._name]
-
-    def device_id(self) -> int:
-        """The device's number among those of its type."""
-        return self._id
-
-    def device_vendor_id(self) -> int:
-        """The vendor's PCI number, -1 when not given."""
-        return self._vendor
-
-
-class OrtMemoryInfo:
-    """Where inputs and outputs of a session live."""
-
-    def __init__(
-        self, name: str, alloc_type: OrtAllocatorType, device_id: int, mem_type: OrtMemType
-    ) -> None:
-        self.name, self.allocator_type = name, alloc_type
-        self.device_id, self.mem_type = device_id, mem_type
-
-
-def _require_cpu(device_type: str, device_id: int) -> None:
-    if device_type.lower() not in ("cpu", "cpu_pinned") or device_id != 0:
-        raise not_implemented(
-            f"device {device_type}:{device_id} is not available, expected cpu:0 (get_device())"
-        )
-
-
-class SparseTensor:
-    """A sparse tensor: values, their indices, and the dense shape (ONNX's COO form)."""
-
-    def __init__(self, values: Array, indices: Array, shape: Sequence[int]) -> None:
-        self._values, self._indices = values, np.asarray(indices, np.int64)
-        self._shape = [int(extent) for extent in shape]
-
-    @staticmethod
-    def sparse_coo_from_numpy(
-        dense_shape: Sequence[int], values: Array, coo_indices: Array, ort_device: OrtDevice
-    ) -> SparseTensor:
-        """From `values` [nnz] and linear indices [nnz] or coordinates [nnz, rank]."""
-        _require_cpu(ort_device.device_name(), ort_device.device_id())
-        return SparseTensor(values, coo_indices, dense_shape)
-
-    @staticmethod
-    def _from_parts(values: Array, indices: Array, shape: tuple[int, ...]) -> SparseTensor:
-        return SparseTensor(values, indices, shape)
-
-    def values(self) -> Array:
-        """The stored values [nnz]."""
-        return self._values
-
-    def indices(self) -> Array:
-        """Linear indices [nnz] or coordinates [nnz, rank], int64."""
-        return self._indices
-
-    def dense_shape(self) -> list[int]:
-        """The extents of the dense tensor."""
-        return list(self._shape)
-
-    def data_type(self) -> str:
-        """For example "sparse_tensor(float)"."""
-        return self._ortvalue.type
-
-    def device_name(self) -> str:
-        """Always "cpu"."""
-        return "cpu"
-
-    def to_dense(self) -> Array:
-        """The dense array, zeros where nothing is stored."""
-        dense = np.zeros(self._shape, self._values.dtype)
-        if self._indices.ndim == 1:
-            dense.reshape(-1)[self._indices] = self._values
-        else:
-            dense[tuple(self._indices.T)] = self._values
-        return dense
-
-    @property
-    def _ortvalue(self) -> _core.OrtValue:
-        values = _core.OrtValue.from_object(self._values)
-        return _core.OrtValue.from_sparse(
-            values, _core.OrtValue.from_object(self._indices), self._shape
-        )
-
-
 class OrtValue:
     """A value that the core holds: tensor, sequence, map, optional or sparse tensor.
 
@@ -199,7 +74,7 @@ class OrtValue:
         numpy_obj: Array, device_type: str = "cpu", device_id: int = 0, vendor_id: int = -1
     ) -> OrtValue:
         """Shares the memory of a contiguous array; others are copied."""
-        _require_cpu(device_type, device_id)
+        require_cpu(device_type, device_id)
         return OrtValue(_core.OrtValue.from_object(numpy_obj))
 
     @staticmethod
@@ -215,9 +90,10 @@ class OrtValue:
         device_type: str = "cpu",
         device_id: int = 0,
         vendor_id: int = -1,
+        memory_info: OrtMemoryInfo | None = None,
     ) -> OrtValue:
         """Zeros of a shape; `element_type` is a numpy dtype or an ONNX element type."""
-        _require_cpu(device_type, device_id)
+        require_cpu(device_type, device_id)
         number = element_type_of(element_type)
         return OrtValue(_core.OrtValue.from_shape(list(shape), number))
 
@@ -246,9 +122,9 @@ class OrtValue:
         """Always "cpu"."""
         return "cpu"
 
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> list[int]:
         """The extents."""
-        return self._ortvalue.shape
+        return list(self._ortvalue.shape)
 
     def data_type(self) -> str:
         """For example "tensor(float)" or "seq(tensor(int64))"."""
@@ -279,12 +155,20 @@ class OrtValue:
         return self._ortvalue.kind == 4
 
     def numpy(self) -> Any:
-        """A copy as a numpy array (a list for a sequence, a dict for a map)."""
-        return self._ortvalue.numpy()
+        """The tensor as an array over the same memory, where numpy knows the element type.
 
-    def update_inplace(self, np_arr: Array) -> None:
+        Strings and types below 8 bits are copied; a sequence gives a list, a map a dict.
+        """
+        return self._ortvalue.numpy(copy=False)
+
+    def update_inplace(self, data: Array | OrtValue) -> None:
         """Overwrites the elements; type and shape must agree."""
-        self._ortvalue.update(np_arr)
+        if isinstance(data, OrtValue):
+            self._ortvalue.update(data._ortvalue)
+            return
+        if not isinstance(data, np.ndarray):
+            raise TypeError("data must be a numpy.ndarray or an OrtValue.")
+        self._ortvalue.update(data)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
         array: Array = self._ortvalue.numpy(copy=bool(copy))
@@ -300,13 +184,45 @@ class OrtValue:
 class OrtValueVector(list[OrtValue]):
     """A list of OrtValues, by ONNX Runtime's name."""
 
+    def push_back(self, value: OrtValue) -> None:
+        """Appends a value."""
+        self.append(value)
+
+    def push_back_batch(
+        self,
+        tensors: Iterable[Any],
+        data_ptrs: Sequence[int],
+        element_types: Sequence[DTypeLike | int],
+        shapes: Sequence[Sequence[int]],
+        devices: Sequence[Any],
+    ) -> None:
+        """Appends values over memory that the caller keeps alive, by addresses."""
+        for pointer, kind, shape in zip(data_ptrs, element_types, shapes, strict=True):
+            number = element_type_of(kind)
+            self.append(OrtValue(_core.OrtValue.from_pointer(pointer, list(shape), number)))
+
+    def reserve(self, count: int) -> None:
+        """Nothing to do: a list grows by itself."""
+
+    def shrink_to_fit(self) -> None:
+        """Nothing to do: a list shrinks by itself."""
+
     def element_type_at(self, index: int) -> int:
         """The ONNX element type of one entry."""
         return self[index].element_type()
 
-    def shapes(self) -> Iterator[tuple[int, ...]]:
+    def dlpack_at(self, index: int) -> Any:
+        """One entry as a DLPack capsule."""
+        return self[index].__dlpack__()
+
+    def to_dlpacks(self, to_tensor: Any = None) -> list[Any]:
+        """All entries as DLPack capsules, or what `to_tensor` makes of each."""
+        capsules = [value.__dlpack__() for value in self]
+        return capsules if to_tensor is None else [to_tensor(capsule) for capsule in capsules]
+
+    def shapes(self) -> list[list[int]]:
         """The shapes of all entries."""
-        return (value.shape() for value in self)
+        return [value.shape() for value in self]
 
 
 def copy_tensors(

@@ -30,7 +30,7 @@ def test_unknown_input(session: ort.InferenceSession) -> None:
 
 
 def test_unknown_output(session: ort.InferenceSession) -> None:
-    with pytest.raises(ort.InvalidArgument, match="Invalid output name: q"):
+    with pytest.raises(ort.InvalidArgument, match="Invalid output name:q"):
         session.run(["q"], {"x": X, "y": X})
 
 
@@ -74,12 +74,62 @@ def test_unavailable_provider_alone() -> None:
 
 
 def test_unavailable_provider_among_others() -> None:
-    with pytest.warns(UserWarning, match="NoSuchProvider"):
-        session = ort.InferenceSession(
-            models.relu(), providers=["NoSuchProvider", ("CPUExecutionProvider", {"a": 1})]
-        )
+    with pytest.raises(ort.EPFail, match="'NoSuchProvider'.*CPUExecutionProvider"):
+        ort.InferenceSession(models.relu(), providers=["NoSuchProvider", "CPUExecutionProvider"])
+
+
+def test_provider_options() -> None:
+    session = ort.InferenceSession(models.relu(), providers=[("CPUExecutionProvider", {"a": 1})])
     assert session.get_providers() == ["CPUExecutionProvider"]
     assert session.get_provider_options() == {"CPUExecutionProvider": {"a": "1"}}
+    session = ort.InferenceSession(
+        models.relu(), providers=["CPUExecutionProvider"], provider_options=[{"b": 2}]
+    )
+    assert session.get_provider_options() == {"CPUExecutionProvider": {"b": "2"}}
+
+
+@pytest.mark.parametrize(
+    ("providers", "options"),
+    [("CPUExecutionProvider", None), ([1], None), (["CPUExecutionProvider"], [{}, {}])],
+)
+def test_malformed_providers(providers: object, options: object) -> None:
+    with pytest.raises(ValueError, match="provider"):
+        ort.InferenceSession(models.relu(), None, providers, options)  # type: ignore[arg-type]
+
+
+def test_cpu_fallback_can_be_forbidden() -> None:
+    options = ort.SessionOptions()
+    options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    with pytest.raises(ort.Fail, match="fallback to CPU EP has been explicitly disabled"):
+        ort.InferenceSession(models.relu(), options)
+    with pytest.raises(ort.InvalidArgument, match="Conflicting session configuration"):
+        ort.InferenceSession(models.relu(), options, providers=["CPUExecutionProvider"])
+
+
+def test_ort_format() -> None:
+    with pytest.raises(ort.NotImplemented, match=r"\.ort"):
+        ort.InferenceSession("model.ort")
+    options = ort.SessionOptions()
+    options.add_session_config_entry("session.load_model_format", "ORT")
+    with pytest.raises(ort.NotImplemented, match="ONNX"):
+        ort.InferenceSession(models.relu(), options)
+
+
+def test_cancelled_load() -> None:
+    options = ort.SessionOptions()
+    options.set_load_cancellation_flag(True)
+    with pytest.raises(ort.ModelLoadCanceled):
+        ort.InferenceSession(models.relu(), options)
+
+
+@pytest.mark.parametrize(
+    "name",
+    "AdapterFormat LoraAdapter ModelPackage ModelPackageContext ModelPackageOptions "
+    "ModelPackageComponentContext OrtEpContextData OrtEpContextDataBuffer OrtSyncStream".split(),
+)
+def test_what_is_not_available_says_why(name: str) -> None:
+    with pytest.raises(ort.NotImplemented, match=f"{name}: .{{20,}}"):
+        getattr(ort, name)()
 
 
 def test_duplicate_provider() -> None:

@@ -7,6 +7,7 @@ import inspect
 
 import pytest
 
+import onnx_models as models
 import surface
 import tiercel
 
@@ -35,23 +36,36 @@ def test_everything_has_a_docstring() -> None:
 @pytest.mark.skipif(
     importlib.util.find_spec("onnxruntime") is None, reason="ONNX Runtime is not installed"
 )
-@pytest.mark.parametrize("name", ["InferenceSession", "OrtValue", "IOBinding", "RunOptions"])
+@pytest.mark.parametrize(
+    "name",
+    "InferenceSession IOBinding ModelCompiler ModelMetadata NodeArg OrtArenaCfg OrtDevice "
+    "OrtMemoryInfo OrtValue RunOptions SessionIOBinding SessionOptions SparseTensor".split(),
+)
 def test_methods_of_onnxruntime_are_there(name: str) -> None:
     import onnxruntime
 
-    later = {
-        "set_ep_dynamic_options",
-        "get_tuning_results",
-        "set_tuning_results",
-        "create_ortvalue_from_shape_and_type",
-        "release_captured_graph",
-        "get_input_epdevices",
-        "get_provider_graph_assignment_info",
-        "add_active_adapter",
-        "run_async",
-    }
-    theirs = {m for m in dir(getattr(onnxruntime, name)) if m[0] != "_"} - later
+    theirs = {m for m in dir(getattr(onnxruntime, name)) if m[0] != "_"}
     ours = set(dir(getattr(tiercel, name)))
-    if name == "RunOptions":
-        ours |= set(vars(tiercel.RunOptions()))
-    assert not {m for m in theirs - ours if "sync_stream" not in m}
+    session = tiercel.InferenceSession(models.relu())
+    with_fields = {
+        "ModelMetadata": session.get_modelmeta(),
+        "OrtArenaCfg": tiercel.OrtArenaCfg(),
+        "OrtMemoryInfo": session.get_input_memory_infos()[0],
+        "RunOptions": tiercel.RunOptions(),
+        "SessionOptions": tiercel.SessionOptions(),
+    }
+    if name in with_fields:
+        ours |= set(vars(with_fields[name]))
+    assert not theirs - ours
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("onnxruntime") is None, reason="ONNX Runtime is not installed"
+)
+def test_names_of_onnxruntime_are_there() -> None:
+    import onnxruntime
+
+    modules = {"capi", "contextlib", "onnxruntime_validation"}
+    facts = {"cuda_version", "import_capi_exception", "package_name", "version"}
+    theirs = {name for name in dir(onnxruntime) if name[0] != "_"} - modules - facts
+    assert not theirs - set(dir(tiercel))

@@ -23,17 +23,20 @@ def test_ortvalue_shares_memory() -> None:
     assert value.data_ptr() == array.ctypes.data
     array[0, 0] = 9
     assert value.numpy()[0, 0] == 9
-    assert value.shape() == (2, 3) and value.data_type() == "tensor(float)"
+    assert value.shape() == [2, 3] and value.data_type() == "tensor(float)"
     assert value.element_type() == 1 and value.tensor_size_in_bytes() == 24
     assert value.is_tensor() and value.has_value() and value.device_name() == "cpu"
     assert not value.is_sparse_tensor() and not value.is_tensor_sequence()
 
 
-def test_numpy_is_a_copy_and_asarray_is_not() -> None:
+def test_numpy_shares_memory_and_keeps_it() -> None:
     value = ort.OrtValue.ortvalue_from_numpy(X.copy())
-    value.numpy()[:] = 0
-    assert value.numpy()[1, 2] == 5
+    value.numpy()[:] = 7
+    assert value.numpy()[1, 2] == 7
     assert np.asarray(value).ctypes.data == value.data_ptr()
+    assert np.array(value, copy=True).ctypes.data != value.data_ptr()
+    view = ort.OrtValue.ortvalue_from_shape_and_type([4096], np.float32).numpy()
+    np.testing.assert_array_equal(view, 0)
 
 
 def test_from_shape_and_update() -> None:
@@ -44,6 +47,32 @@ def test_from_shape_and_update() -> None:
     with pytest.raises(ort.InvalidArgument, match="update_inplace"):
         value.update_inplace(X.astype(np.float64))
     assert ort.OrtValue.ortvalue_from_shape_and_type([2], 16).data_type() == "tensor(bfloat16)"
+
+
+def test_update_from_a_value_or_an_array_only() -> None:
+    value = ort.OrtValue.ortvalue_from_shape_and_type([2, 3], np.float32)
+    value.update_inplace(ort.OrtValue.ortvalue_from_numpy(X))
+    np.testing.assert_array_equal(value.numpy(), X)
+    with pytest.raises(TypeError, match="numpy.ndarray or an OrtValue"):
+        value.update_inplace([[1, 2, 3]] * 2)  # type: ignore[arg-type]
+    other = ort.OrtValue.ortvalue_from_shape_and_type([2, 3], np.float32)
+    ort.copy_tensors([value], [other])
+    np.testing.assert_array_equal(other.numpy(), X)
+
+
+def test_csr() -> None:
+    device = ort.OrtDevice.make("cpu", 0)
+    sparse = ort.SparseTensor.sparse_csr_from_numpy(
+        [2, 3], np.array([1, 2, 3], np.float32), np.array([0, 2, 1]), np.array([0, 2, 3]), device
+    )
+    np.testing.assert_array_equal(sparse.to_dense(), [[1, 0, 2], [0, 3, 0]])
+    assert sparse.format() == ort.OrtSparseFormat.ORT_SPARSE_CSRC
+    np.testing.assert_array_equal(sparse.as_csrc_view().outer(), [0, 2, 3])
+    np.testing.assert_array_equal(sparse.as_csrc_view().inner(), [0, 2, 1])
+    with pytest.raises(RuntimeError, match="COO"):
+        sparse.as_coo_view()
+    with pytest.raises(ort.InvalidArgument, match="CSR"):
+        ort.SparseTensor.sparse_csr_from_numpy([2, 3], X[0], X[0], np.zeros(9), device)
 
 
 def test_onnx_type_view() -> None:

@@ -23,7 +23,8 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
     library = Path(tiercel.__file__).parent
     program = tmp_path_factory.mktemp("driver") / "driver"
     command = [compiler, "-std=c++20", "-O1", f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'csrc/include'}"]
-    command += [str(Path(__file__).with_name("driver.cpp")), "-o", str(program)]
+    sources = [Path(__file__).with_name(name) for name in ("driver.cpp", "count_calls.cpp")]
+    command += [*map(str, sources), "-o", str(program), "-ldl"]
     command += [f"-L{library}", "-ltiercel", f"-Wl,-rpath,{library}"]
     subprocess.run(command, check=True)
     return program

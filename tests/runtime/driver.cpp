@@ -1,5 +1,6 @@
-// Drives parts of the core that Python does not reach: the memory planner, and two providers at
-// once.
+// Drives parts of the core that Python does not reach: the memory planner, two providers at once,
+// and what a run asks of the allocator and of locks.
+#include <atomic>
 #include <cstring>
 #include <iostream>
 #include <memory>
@@ -13,6 +14,10 @@
 #include "runtime/executor.h"
 #include "runtime/memory_plan.h"
 #include "runtime/program.h"
+#include "session/session.h"
+
+extern std::atomic<bool> counting;
+extern std::atomic<long> allocations, locks;
 
 namespace tiercel {
 namespace {
@@ -108,6 +113,53 @@ int two_providers() {
   return 0;
 }
 
+// Gives outputs to the same memory in every run.
+class FixedSink final : public OutputSink {
+ public:
+  explicit FixedSink(size_t count) : memory_(count) {}
+  void* allocate(int index, DType dtype, std::span<const int64_t> dims) override {
+    auto& bytes = memory_[static_cast<size_t>(index)];
+    bytes.resize(static_cast<size_t>(dtype_bytes(dtype, element_count(dims))) + 64);
+    return reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(bytes.data()) + 63) / 64 * 64);
+  }
+  void set(int, Value) override {}
+
+ private:
+  std::vector<std::vector<std::byte>> memory_;
+};
+
+// Zeros for every input of the model; unknown extents are 1.
+std::vector<Value> zero_feeds(const Session& session) {
+  std::vector<Value> feeds;
+  for (const IoInfo& info : session.inputs()) {
+    Dims dims;
+    for (const Dim& dim : *info.type.shape) dims.push_back(dim.known() ? dim.value() : 1);
+    Tensor tensor(info.type.dtype, dims);
+    std::memset(tensor.raw(), 0, static_cast<size_t>(tensor.bytes()));
+    feeds.emplace_back(std::move(tensor));
+  }
+  feeds.resize(feeds.size() + session.overridable_initializers().size());
+  return feeds;
+}
+
+// "allocations locks" of one run of the model, after two others.
+int count_calls(const std::string& path, int threads) {
+  SessionOptions options;
+  options.intra_op_threads = threads;
+  const std::shared_ptr<Session> session = Session::load(path, options);
+  const std::vector<Value> feeds = zero_feeds(*session);
+  std::vector<int> wanted(session->outputs().size());
+  std::iota(wanted.begin(), wanted.end(), 0);
+  FixedSink sink(wanted.size());
+  for (int run = 0; run < 3; ++run) {
+    counting.store(run == 2);
+    session->run(feeds, wanted, RunOptions{}, sink);
+  }
+  counting.store(false);
+  std::cout << allocations.load() << ' ' << locks.load() << std::endl;
+  return 0;
+}
+
 }  // namespace
 }  // namespace tiercel
 
@@ -116,6 +168,7 @@ int main(int argc, char** argv) {
   if (mode == "plan") return tiercel::plan_lines();
   if (mode == "wrong-plan") return tiercel::check_wrong_plan();
   if (mode == "providers") return tiercel::two_providers();
-  std::cerr << "usage: driver plan|wrong-plan|providers\n";
+  if (mode == "count-calls" && argc == 4) return tiercel::count_calls(argv[2], std::stoi(argv[3]));
+  std::cerr << "usage: driver plan|wrong-plan|providers|count-calls MODEL THREADS\n";
   return 2;
 }

@@ -99,6 +99,7 @@ def test_more_shapes_than_plans() -> None:
         x = RNG.standard_normal((n, 8), np.float32)
         (y,) = many.run(None, {"x": x})
         np.testing.assert_allclose(y, np.tanh(x @ weights["w"]), rtol=1e-5, atol=1e-6)
+    assert many._sess.memory()["plans"] <= 17
 
 
 def test_shapes_that_depend_on_data() -> None:

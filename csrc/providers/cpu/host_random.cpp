@@ -9,9 +9,14 @@
 
 #include "passes/edit.h"
 #include "providers/cpu/host_call.h"
+#include "providers/cpu/provider.h"
 
 namespace tiercel {
 namespace {
+
+// From set_random_seed: streams that are opened in the same order afterwards are the same.
+std::atomic<bool> seed_given{false};
+std::atomic<uint64_t> next_seed{0};
 
 struct Stream {
   uint64_t seed = 0;
@@ -23,6 +28,8 @@ std::shared_ptr<const void> open_stream(const Graph&, const Node& node) {
   if (const auto* seed = node.attributes.get<double>("seed")) {
     const double value = *seed;
     std::memcpy(&stream->seed, &value, sizeof value);
+  } else if (seed_given) {
+    stream->seed = next_seed.fetch_add(1);
   } else {
     std::random_device device;
     stream->seed = static_cast<uint64_t>(device()) << 32 | device();
@@ -190,6 +197,11 @@ constexpr HostOp kRandom[] = {
 };
 
 }  // namespace
+
+void set_random_seed(int64_t seed) {
+  next_seed.store(static_cast<uint64_t>(seed) * 0x9e3779b97f4a7c15U);
+  seed_given.store(true);
+}
 
 std::span<const HostOp> host_random_ops() { return kRandom; }
 

@@ -121,12 +121,15 @@ const char* reason_text(const TclKernel& kernel, int32_t code) {
   return "the kernel does not support this call";
 }
 
-// The first match that supports the call; throws the reasons of all.
-size_t choose(const KernelState& state, TclCall& call, const Node& node) {
+// The first match that supports the call; throws the reasons of all. `prepare(match)` sets up what
+// else of the call depends on the match.
+template <class Prepare>
+size_t choose(const KernelState& state, TclCall& call, const Node& node, const Prepare& prepare) {
   std::string reasons;
   for (size_t i = 0; i < state.matches.size(); ++i) {
     const KernelMatch& match = state.matches[i];
     call.attr = match.attributes->values.data();
+    prepare(i);
     const int32_t code = match.kernel->supports != nullptr ? match.kernel->supports(&call) : 0;
     if (code == 0) return i;
     reasons += concat(reasons.empty() ? "" : "; ", match.kernel->variant, ": ",
@@ -149,7 +152,8 @@ void run_kernel(const Step& step, RunContext& context) {
   call.error_index = -1;
   size_t chosen = 0;
   if (state.matches.size() > 1) {
-    chosen = choose(state, call, context.node(step));
+    chosen = choose(state, call, context.node(step),
+                    [&](size_t i) { call.packed = state.packed[i].data(); });
   }
   const KernelMatch& match = state.matches[chosen];
   call.attr = match.attributes->values.data();
@@ -171,7 +175,10 @@ void run_kernel(const Step& step, RunContext& context) {
 class StaticCall {
  public:
   StaticCall(const Graph& graph, const Node& node) {
-    for (ValueId id : node.inputs) add(graph, id);
+    for (ValueId id : node.inputs) {
+      add(graph, id);
+      constant_.push_back(id != kNone && graph.constant(id) != nullptr);
+    }
     for (ValueId id : node.outputs) add(graph, id);
     for (size_t i = 0; i < tensors_.size(); ++i) {
       if (tensors_[i].rank >= 0) tensors_[i].dims = dims_[i].data();
@@ -185,10 +192,23 @@ class StaticCall {
     call.packed = packed_.data();
     call.epilogue = &none_;
   }
+  // The first match that supports the call when it has packed the constants that it packs.
+  size_t choose_match(const KernelState& state, const Node& node) {
+    return choose(state, call, node, [&](size_t i) { expect_packed(*state.matches[i].kernel); });
+  }
+
   bool known = true;  // every shape is
   TclCall call{};
 
  private:
+  void expect_packed(const TclKernel& kernel) {
+    for (size_t i = 0; i < packed_.size(); ++i) {
+      const bool packs = constant_[i] && kernel.pack != nullptr && kernel.pack_size != nullptr &&
+                         kernel.pack_size(&call, static_cast<int64_t>(i)) > 0;
+      packed_[i] = packs ? &placeholder_ : nullptr;
+    }
+  }
+
   void add(const Graph& graph, ValueId id) {
     tensors_.push_back({nullptr, nullptr, -1, 0, 0});
     dims_.emplace_back();
@@ -214,6 +234,7 @@ class StaticCall {
   std::vector<Dims> dims_;
   std::vector<TclTensor*> pointers_;
   std::vector<void*> packed_;
+  std::vector<bool> constant_;  // per input
   TclEpilogue none_{nullptr, nullptr};
   int64_t placeholder_ = 0;
 };
@@ -251,8 +272,7 @@ std::optional<std::string> kernel_refuses(const Graph& graph, const Node& node) 
   KernelState state{.matches = matches};
   try {
     static_cast<void>(compile_epilogue(graph, node));
-    if (!call.known) return std::nullopt;
-    static_cast<void>(choose(state, call.call, node));
+    static_cast<void>(call.choose_match(state, node));
   } catch (const Error& error) {
     return error.what();
   }
@@ -266,7 +286,7 @@ Step compile_kernel(const Graph& graph, const Node& node) {
   state->n_inputs = node.inputs.size();
   StaticCall call(graph, node);
   if (call.known) {
-    const KernelMatch match = state->matches[choose(*state, call.call, node)];
+    const KernelMatch match = state->matches[call.choose_match(*state, node)];
     state->matches = {match};
   }
   // Packing needs the dims of the other inputs too; without them kernels read plain weights.

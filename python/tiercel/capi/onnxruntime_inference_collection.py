@@ -1,7 +1,22 @@
 """The session classes under the module path that ONNX Runtime gives them."""
 
 from ..binding import IOBinding
+from ..compile import ModelCompiler
+from ..devices import OrtDevice, OrtDeviceVendorId
 from ..session import InferenceSession
-from ..values import OrtDevice, OrtValue, SparseTensor
+from ..sparse import SparseTensor
+from ..values import OrtValue, copy_tensors
 
-__all__ = ["IOBinding", "InferenceSession", "OrtDevice", "OrtValue", "SparseTensor"]
+Session = InferenceSession
+
+__all__ = [
+    "IOBinding",
+    "InferenceSession",
+    "ModelCompiler",
+    "OrtDevice",
+    "OrtDeviceVendorId",
+    "OrtValue",
+    "Session",
+    "SparseTensor",
+    "copy_tensors",
+]

@@ -1,14 +1,49 @@
 """Exceptions, options and values under the module path that ONNX Runtime gives them."""
 
+from ..binding import (
+    SessionIOBinding,
+)
+from ..compile import (
+    ModelCompiler,
+    OrtCompileApiFlags,
+    OrtExternalInitializerInfo,
+)
+from ..devices import (
+    OrtAllocatorType,
+    OrtArenaCfg,
+    OrtDevice,
+    OrtDeviceMemoryType,
+    OrtDeviceVendorId,
+    OrtEpDevice,
+    OrtExecutionProviderDevicePolicy,
+    OrtHardwareDevice,
+    OrtHardwareDeviceType,
+    OrtMemoryInfo,
+    OrtMemoryInfoDeviceType,
+    OrtMemType,
+    OrtSyncStream,
+    create_and_register_allocator,
+    create_and_register_allocator_v2,
+    get_ep_devices,
+    register_execution_provider_library,
+    unregister_execution_provider_library,
+)
 from ..environment import (
+    disable_telemetry_events,
+    enable_telemetry_events,
     get_all_providers,
     get_available_providers,
     get_build_info,
     get_device,
     get_version_string,
     has_collective_ops,
+    preload_dlls,
+    print_debug_info,
+    set_default_logger_callback,
     set_default_logger_severity,
     set_default_logger_verbosity,
+    set_global_thread_pool_sizes,
+    set_seed,
 )
 from ..errors import (
     DeviceReset,
@@ -27,7 +62,12 @@ from ..errors import (
     NotImplemented,  # noqa: A004 - ONNX Runtime's name
     RuntimeException,
 )
-from ..metadata import ModelMetadata, NodeArg
+from ..metadata import (
+    ModelMetadata,
+    NodeArg,
+    OrtEpAssignedNode,
+    OrtEpAssignedSubgraph,
+)
 from ..options import (
     ExecutionMode,
     ExecutionOrder,
@@ -35,19 +75,31 @@ from ..options import (
     RunOptions,
     SessionOptions,
 )
-from ..session import InferenceSession
+from ..session import (
+    InferenceSession,
+)
+from ..sparse import (
+    OrtSparseFormat,
+    SparseTensor,
+)
+from ..unavailable import (
+    AdapterFormat,
+    LoraAdapter,
+    ModelPackage,
+    ModelPackageComponentContext,
+    ModelPackageContext,
+    ModelPackageOptions,
+    OrtEpContextData,
+    OrtEpContextDataBuffer,
+)
 from ..values import (
-    OrtAllocatorType,
-    OrtDevice,
-    OrtMemoryInfo,
-    OrtMemType,
     OrtValue,
     OrtValueVector,
-    SparseTensor,
     copy_tensors,
 )
 
 __all__ = [
+    "AdapterFormat",
     "DeviceReset",
     "EPFail",
     "EngineError",
@@ -59,9 +111,15 @@ __all__ = [
     "InvalidArgument",
     "InvalidGraph",
     "InvalidProtobuf",
+    "LoraAdapter",
+    "ModelCompiler",
     "ModelLoadCanceled",
     "ModelLoaded",
     "ModelMetadata",
+    "ModelPackage",
+    "ModelPackageComponentContext",
+    "ModelPackageContext",
+    "ModelPackageOptions",
     "ModelRequiresCompilation",
     "NoModel",
     "NoSuchFile",
@@ -69,22 +127,51 @@ __all__ = [
     "NotFound",
     "NotImplemented",
     "OrtAllocatorType",
+    "OrtArenaCfg",
+    "OrtCompileApiFlags",
     "OrtDevice",
+    "OrtDeviceMemoryType",
+    "OrtDeviceVendorId",
+    "OrtEpAssignedNode",
+    "OrtEpAssignedSubgraph",
+    "OrtEpContextData",
+    "OrtEpContextDataBuffer",
+    "OrtEpDevice",
+    "OrtExecutionProviderDevicePolicy",
+    "OrtExternalInitializerInfo",
+    "OrtHardwareDevice",
+    "OrtHardwareDeviceType",
     "OrtMemType",
     "OrtMemoryInfo",
+    "OrtMemoryInfoDeviceType",
+    "OrtSparseFormat",
+    "OrtSyncStream",
     "OrtValue",
     "OrtValueVector",
     "RunOptions",
     "RuntimeException",
+    "SessionIOBinding",
     "SessionOptions",
     "SparseTensor",
     "copy_tensors",
+    "create_and_register_allocator",
+    "create_and_register_allocator_v2",
+    "disable_telemetry_events",
+    "enable_telemetry_events",
     "get_all_providers",
     "get_available_providers",
     "get_build_info",
     "get_device",
+    "get_ep_devices",
     "get_version_string",
     "has_collective_ops",
+    "preload_dlls",
+    "print_debug_info",
+    "register_execution_provider_library",
+    "set_default_logger_callback",
     "set_default_logger_severity",
     "set_default_logger_verbosity",
+    "set_global_thread_pool_sizes",
+    "set_seed",
+    "unregister_execution_provider_library",
 ]

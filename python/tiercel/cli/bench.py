@@ -13,7 +13,7 @@ import numpy as np
 from ..options import SessionOptions
 from ..session import InferenceSession
 from ..values import Array
-from .feeds import make_feeds
+from .feeds import make_feeds, whole_number
 from .table import print_table, progress
 
 Runner = Callable[[], list[Any]]
@@ -95,7 +95,9 @@ def bench(options: Any) -> int:
             raise ValueError(
                 f"--against: unknown engine {name!r}, expected {sorted(_ENGINES)[::-1]}"
             )
-    counts = [int(text) for text in options.threads.split(",")]
+    counts = [whole_number(text, "--threads") for text in options.threads.split(",")]
+    if not options.seconds > 0:
+        raise ValueError(f"--seconds: expected a number above 0, got {options.seconds}")
     feeds = make_feeds(InferenceSession(options.model), options)
     rows = []
     jobs = [(count, name) for count in counts for name in engines]

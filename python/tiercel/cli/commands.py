@@ -10,21 +10,24 @@ import numpy as np
 
 from ..options import SessionOptions
 from ..session import InferenceSession
-from .feeds import make_feeds
+from .feeds import make_feeds, sizes
 from .table import print_table
 
 
-def _size(count: int) -> str:
+def _size(count: float) -> str:
     for unit in ("B", "KiB", "MiB"):
         if count < 1024:
             return f"{count:.4g} {unit}"
-        count = count / 1024  # type: ignore[assignment]
+        count /= 1024
     return f"{count:.4g} GiB"
 
 
 def inspect(options: Any) -> int:
     """Prints what a model is made of."""
-    session = InferenceSession(options.model)
+    settings = SessionOptions()
+    for name, size in sizes(options.dim).items():
+        settings.add_free_dimension_override_by_name(name, size)
+    session = InferenceSession(options.model, settings)
     facts = session._sess.model()
     memory = session._sess.memory()
     opsets = ", ".join(f"{d or 'ai.onnx'} {v}" for d, v in facts["opset_imports"].items())
@@ -36,6 +39,8 @@ def inspect(options: Any) -> int:
             f"memory     {_size(memory['arena_bytes'])} planned, "
             f"lower bound {_size(memory['lower_bound_bytes'])}"
         )
+    elif not memory["plans"]:
+        print("memory     planned when the shapes are known: give them with --dim NAME=SIZE")
     for key, value in facts["custom_metadata_map"].items():
         print(f"metadata   {key} = {value[:80]}")
     rows = [("input", *_port(arg)) for arg in session.get_inputs()]

@@ -38,6 +38,33 @@ def pairs(entries: Sequence[str], what: str) -> dict[str, str]:
     return found
 
 
+def whole_number(text: str, what: str) -> int:
+    """A number >= 1 from an argument."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"{what}: expected a number >= 1, got {text!r}")
+    return int(text)
+
+
+def sizes(entries: Sequence[str]) -> dict[str, int]:
+    """--dim NAME=SIZE arguments as a dict."""
+    found = pairs(entries, "--dim")
+    return {name: whole_number(size, f"--dim {name}") for name, size in found.items()}
+
+
+def _load(arg: NodeArg, path: str) -> Array:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise ValueError(f"--input {arg.name}: there is no file {path!r}") from None
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(
+            f"--input {arg.name}: {path!r} is no array that numpy.save wrote ({error})"
+        ) from error
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"--input {arg.name}: {path!r} holds several arrays, expected one (.npy)")
+    return array
+
+
 def _random(arg: NodeArg, dims: dict[str, int], generator: np.random.Generator) -> Array:
     shape = []
     for extent in arg.shape:
@@ -59,13 +86,15 @@ def _random(arg: NodeArg, dims: dict[str, int], generator: np.random.Generator) 
 def make_feeds(session: InferenceSession, options: Any) -> dict[str, Array]:
     """One array per input: from --input, or random of the shape that --dim completes."""
     files = pairs(options.input, "--input")
-    dims = {name: int(size) for name, size in pairs(options.dim, "--dim").items()}
+    dims = sizes(options.dim)
     names = {arg.name for arg in session.get_inputs()}
     if unknown := sorted(set(files) - names):
         raise ValueError(f"--input: the model has no input {unknown[0]!r}, it has {sorted(names)}")
     generator = np.random.default_rng(options.seed)
     return {
-        arg.name: np.load(files[arg.name]) if arg.name in files else _random(arg, dims, generator)
+        arg.name: _load(arg, files[arg.name])
+        if arg.name in files
+        else _random(arg, dims, generator)
         for arg in session.get_inputs()
         if arg.name in files or not arg.type.startswith("optional")
     }

@@ -35,6 +35,13 @@ def _parser() -> argparse.ArgumentParser:
 
     inspect = commands.add_parser("inspect", help="inputs, outputs, operators, size, memory plan")
     inspect.add_argument("model")
+    inspect.add_argument(
+        "--dim",
+        action="append",
+        default=[],
+        metavar="NAME=SIZE",
+        help="size of a symbolic dimension, for the memory plan",
+    )
 
     run = commands.add_parser("run", help="run a model once and print its outputs")
     run.add_argument("model")
