@@ -82,6 +82,7 @@ from .unavailable import (
     ModelPackageComponentContext,
     ModelPackageContext,
     ModelPackageOptions,
+    ModelPackageWriteMode,
     OrtEpContextData,
     OrtEpContextDataBuffer,
 )
@@ -111,6 +112,7 @@ __all__ = [
     "ModelPackageComponentContext",
     "ModelPackageContext",
     "ModelPackageOptions",
+    "ModelPackageWriteMode",
     "ModelRequiresCompilation",
     "NoModel",
     "NoSuchFile",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Any, NoReturn
 
 from .errors import not_implemented
@@ -52,6 +53,13 @@ class ModelPackage(_Unavailable):
     def open(*_: Any) -> ModelPackage:
         """Raises NotImplemented."""
         ModelPackage._refuse()
+
+
+class ModelPackageWriteMode(IntEnum):
+    """How a model package is written."""
+
+    DENSE = 0
+    PRESERVE = 1
 
 
 class ModelPackageContext(_Unavailable):

@@ -89,6 +89,7 @@ from ..unavailable import (
     ModelPackageComponentContext,
     ModelPackageContext,
     ModelPackageOptions,
+    ModelPackageWriteMode,
     OrtEpContextData,
     OrtEpContextDataBuffer,
 )
@@ -120,6 +121,7 @@ __all__ = [
     "ModelPackageComponentContext",
     "ModelPackageContext",
     "ModelPackageOptions",
+    "ModelPackageWriteMode",
     "ModelRequiresCompilation",
     "NoModel",
     "NoSuchFile",
