@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from numpy.typing import DTypeLike
-
 from . import _core
 from .devices import require_cpu
 from .errors import invalid_argument
-from .values import Array, OrtValue, OrtValueVector, element_type_of
+from .sparse import Array
+from .values import OrtValue, OrtValueVector, element_type_of
 
 if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
     from .session import InferenceSession
 
 

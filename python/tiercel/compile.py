@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from enum import IntFlag
-from pathlib import Path
 from typing import Any
 
 from .errors import invalid_argument, not_implemented
@@ -56,7 +55,7 @@ class ModelCompiler:
             )
         self._options, self._model = sess_options, input_model_path_or_bytes
         self._flags, self._level = flags, graph_optimization_level
-        self._external = Path(external_initializers_file_path or "")
+        self._external = os.path.basename(external_initializers_file_path or "")
         self._threshold = int(external_initializers_size_threshold)
 
     def compile_to_file(self, output_model_path: str | os.PathLike[str] | None = None) -> None:
@@ -64,23 +63,23 @@ class ModelCompiler:
         if output_model_path is None:
             if isinstance(self._model, bytes):
                 raise ValueError("output_model_path: needed for a model from bytes")
-            source = Path(self._model)
-            output_model_path = source.with_name(source.stem + "_ctx.onnx")
-        path = Path(output_model_path)
-        if self._flags & OrtCompileApiFlags.ERROR_IF_OUTPUT_FILE_EXISTS and path.exists():
+            output_model_path = os.path.splitext(os.fspath(self._model))[0] + "_ctx.onnx"
+        path = os.fspath(output_model_path)
+        if self._flags & OrtCompileApiFlags.ERROR_IF_OUTPUT_FILE_EXISTS and os.path.exists(path):
             raise invalid_argument(f"Output model path: {path} exists already.")
         self._write(path)
 
     def compile_to_bytes(self) -> bytes:
         """The model as bytes."""
-        if self._external.name:
+        if self._external:
             raise not_implemented("external initializers: a model in bytes has no folder for them")
         import tempfile
 
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "model.onnx"
+            path = os.path.join(folder, "model.onnx")
             self._write(path)
-            return path.read_bytes()
+            with open(path, "rb") as file:
+                return file.read()
 
     def compile_to_stream(self, write_function: Callable[[bytes], None]) -> None:
         """Passes the model's bytes to a function."""
@@ -97,17 +96,17 @@ class ModelCompiler:
     def clear_ep_context_data_write_func(self) -> None:
         """Nothing to do: no provider here puts compiled code beside models."""
 
-    def _write(self, path: Path) -> None:
+    def _write(self, path: str) -> None:
         from .session import InferenceSession
 
         source = self._model if isinstance(self._model, bytes) else os.fspath(self._model)
         overrides: dict[str, Any] = {
             "level": int(self._level),
-            "optimized_model_path": str(path),
+            "optimized_model_path": path,
         }
         entries = {}
-        if self._external.name:
+        if self._external:
             prefix = "session.optimized_model_external_initializers_"
-            entries[prefix + "file_name"] = self._external.name
+            entries[prefix + "file_name"] = self._external
             entries[prefix + "min_size_in_bytes"] = str(self._threshold)
         InferenceSession._write_optimized(source, self._options, overrides, entries)

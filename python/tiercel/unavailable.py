@@ -58,8 +58,8 @@ class ModelPackage(_Unavailable):
 class ModelPackageWriteMode(IntEnum):
     """How a model package is written."""
 
-    DENSE = 0
-    PRESERVE = 1
+    PRESERVE = 0
+    DENSE = 1
 
 
 class ModelPackageContext(_Unavailable):

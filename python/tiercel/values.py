@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
 
 from . import _core
 from .devices import OrtMemoryInfo, require_cpu
 from .errors import invalid_argument
-from .sparse import SparseTensor
+from .sparse import Array, SparseTensor
 
-Array = NDArray[Any]
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
 
 # ONNX element types (TensorProto.DataType) by numpy or ml_dtypes name.
 ELEMENT_TYPES = {

@@ -41,7 +41,7 @@ def raised(call: Callable[[], object]) -> tuple[str, str]:
 ENUMS = (
     "ExecutionMode ExecutionOrder GraphOptimizationLevel OrtAllocatorType OrtCompileApiFlags "
     "OrtDeviceMemoryType OrtDeviceVendorId OrtExecutionProviderDevicePolicy OrtHardwareDeviceType "
-    "OrtMemType OrtMemoryInfoDeviceType OrtSparseFormat"
+    "OrtMemType OrtMemoryInfoDeviceType OrtSparseFormat ModelPackageWriteMode"
 ).split()
 
 

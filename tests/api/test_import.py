@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -29,18 +29,20 @@ def test_imports_only_numpy() -> None:
 
 
 def seconds(module: str) -> float:
-    """Wall-clock of a fresh process that imports the module."""
-    start = time.perf_counter()
+    """Processor time of a fresh process that imports the module: a busy machine changes it less
+    than time on the clock.
+    """
+    before = os.times()
     subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
-    return time.perf_counter() - start
+    after = os.times()
+    used = after.children_user + after.children_system
+    return used - before.children_user - before.children_system
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("onnxruntime") is None, reason="ONNX Runtime is not installed"
-)
 def test_import_is_no_slower_than_onnxruntime() -> None:
+    pytest.importorskip("onnxruntime")
     ours, theirs = [], []
-    for _ in range(5):
+    for _ in range(7):
         ours.append(seconds("tiercel"))
         theirs.append(seconds("onnxruntime"))
     assert min(ours) <= min(theirs) * 1.05

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..options import SessionOptions
 from ..session import InferenceSession
-from ..values import Array
+from ..sparse import Array
 from .feeds import make_feeds, whole_number
 from .table import print_table, progress
 

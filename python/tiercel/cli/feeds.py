@@ -9,7 +9,7 @@ import numpy as np
 
 from ..metadata import NodeArg
 from ..session import InferenceSession
-from ..values import Array
+from ..sparse import Array
 
 _DTYPES = {
     "float": np.float32,
