@@ -157,8 +157,8 @@ PyArrayObject* contiguous(PyObject* object, DType guide) {
   const bool own_dtype = PyArray_Check(object) || PyArray_CheckScalar(object) ||
                          PyObject_HasAttrString(object, "__array__") == 1;
   if (!own_dtype && guide != DType::Undefined && guide != DType::String) descr = descr_of(guide);
-  PyObject* array =
-      PyArray_CheckFromAny(object, descr, 0, 0, NPY_ARRAY_CARRAY_RO | NPY_ARRAY_NOTSWAPPED, nullptr);
+  PyObject* array = PyArray_CheckFromAny(object, descr, 0, 0,
+                                         NPY_ARRAY_CARRAY_RO | NPY_ARRAY_NOTSWAPPED, nullptr);
   if (array == nullptr) throw py::error_already_set();
   return as_array(array);
 }

@@ -7,8 +7,8 @@ namespace tiercel {
 
 std::vector<std::string> available_providers() { return {"CPUExecutionProvider"}; }
 
-std::shared_ptr<Provider> make_provider(
-    std::string_view name, const std::vector<std::pair<std::string, std::string>>&) {
+std::shared_ptr<Provider> make_provider(std::string_view name,
+                                        const std::vector<std::pair<std::string, std::string>>&) {
   if (name == "CPUExecutionProvider") return make_cpu_provider();
   throw_error(ErrorKind::EPFail, "provider ", std::string(name),
               " is not compiled into this library; available: CPUExecutionProvider");

@@ -23,6 +23,18 @@ assert InferenceSession is tiercel.InferenceSession
 assert C.InvalidArgument is InvalidArgument is tiercel.InvalidArgument
 assert int(ort.__version__.split(".")[0]) == 1
 assert importlib.metadata.version("onnxruntime") == ort.__version__
+import warnings
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    assert ort.InferenceSession(sys.argv[1], providers=both).get_providers() == both[1:]
+assert "'CUDAExecutionProvider' is not in available" in str(caught[0].message)
+try:
+    ort.InferenceSession(sys.argv[1], providers=both[:1])
+except ort.EPFail:
+    pass
+else:
+    raise AssertionError("nothing that was asked for is there")
 session = ort.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
 print(session.run(None, {"x": np.array([-1, 2, -3, 4], np.float32)})[0].tolist())
 """
