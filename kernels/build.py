@@ -115,7 +115,7 @@ def compile_kernel(index: int, isas: list[str], cache: pathlib.Path, shared: str
                     raise RuntimeError(f"{row.file}: {row.op} {bound} {isa}: {error}") from None
             made.append(
                 {"bound": bound, "isa": isa, "object": str(target), "functions": functions}
-                | {"phases": parts.phases}
+                | {"phases": parts.phases, "prologue": k.__dict__.get("_takes_prologue", False)}
             )
     return made
 
@@ -179,7 +179,7 @@ def table_text(kernels: list, tiles: list) -> str:
                     result, given = results.get(kind, "int64_t"), arguments.get(kind, "TclCall*")
                     lines.append(f"{result} {symbol}({given});")
             types = ";".join(f"{p}={t}" for p, t in one["bound"].items())
-            flags = int(row.inplace) + 2 * int(row.epilogue)
+            flags = int(row.inplace) + 2 * int(row.epilogue) + 4 * int(one["prologue"])
             reasons = c_list(("", *row.reasons))
             rows.append(
                 f'  {{"{row.domain}", "{row.op}", "{row.variant}", "{one["isa"]}", "{types}", '

@@ -1,7 +1,8 @@
-// Groups elementwise nodes of one output shape into pointwise programs: epilogues where a kernel
-// takes them, else one node.
+// Groups elementwise nodes of one output shape into pointwise programs: epilogues or prologues of
+// the nodes beside them where kernels take them, else one node.
 #include <algorithm>
 #include <set>
+#include <span>
 #include <unordered_map>
 
 #include "passes/edit.h"
@@ -21,12 +22,29 @@ struct OpName {
 
 // Operators whose kernels apply an epilogue to finished runs of their output.
 constexpr OpName kTakeEpilogue[] = {
-    {"", "MatMul"}, {"", "Gemm"}, {"", "Conv"}, {"", "ConvTranspose"}, {"tiercel", "ConvBlocked"},
+    {"", "MatMul"},
+    {"", "Gemm"},
+    {"", "Conv"},
+    {"", "ConvTranspose"},
+    {"tiercel", "ConvBlocked"},
+    {"tiercel", "PermutedMatMul"},
+    {"", "Softmax"},
+    {"", "LogSoftmax"},
+    {"", "LayerNormalization"},
+    {"", "RMSNormalization"},
 };
 
-bool takes_epilogue(const Node& node) {
-  return !node.attributes.find("epilogue") &&
-         std::any_of(std::begin(kTakeEpilogue), std::end(kTakeEpilogue),
+// Operators whose kernels compute what they read as input 0, run by run.
+constexpr OpName kTakePrologue[] = {
+    {"", "Softmax"},
+    {"", "LogSoftmax"},
+    {"", "LayerNormalization"},
+    {"", "RMSNormalization"},
+};
+
+bool takes(const Node& node, std::string_view attribute, std::span<const OpName> takers) {
+  return !node.attributes.find(attribute) &&
+         std::any_of(takers.begin(), takers.end(),
                      [&](const OpName& name) { return is_op(node, name.op, name.domain); });
 }
 
@@ -82,7 +100,8 @@ class Fuser {
       if (taken_.contains(*it) || !fusable(graph_, graph_.node(*it))) continue;
       const Group group = grow(*it);
       taken_.insert(group.nodes.begin(), group.nodes.end());
-      changed = attach(group) || (group.nodes.size() > 1 && replace(group)) || changed;
+      changed = attach(group) || attach_before(group) ||
+                (group.nodes.size() > 1 && replace(group)) || changed;
     }
     if (changed) graph_.sort();
     return changed;
@@ -189,7 +208,7 @@ class Fuser {
       if (made_by == kNone) continue;
       const Node& node = graph_.node(made_by);
       const Type& type = graph_.value(operand).type;
-      if (!takes_epilogue(node) || node.outputs[0] != operand) continue;
+      if (!takes(node, "epilogue", kTakeEpilogue) || node.outputs[0] != operand) continue;
       if (node.provider != graph_.node(group.nodes[0]).provider) continue;
       if (type.dtype != graph_.value(group.result).type.dtype) continue;
       if (classes_.of(operand) != classes_.of(group.result)) continue;
@@ -213,6 +232,33 @@ class Fuser {
     graph_.value(group.result).producer = anchor;
     graph_.value(group.result).producer_output = 0;
     graph_.value(main).producer = kNone;
+    return true;
+  }
+
+  // The group as prologue of the only node that reads its result, as its input 0; an operand that
+  // agrees in shape and type stands in for it.
+  bool attach_before(const Group& group) {
+    const auto& users = consumers_[static_cast<size_t>(group.result)];
+    if (users.size() != 1 || graph_.is_output(group.result)) return false;
+    const Node& reader = graph_.node(users[0]);
+    if (!takes(reader, "prologue", kTakePrologue) || reader.inputs[0] != group.result) return false;
+    if (std::count(reader.inputs.begin(), reader.inputs.end(), group.result) != 1) return false;
+    if (reader.provider != graph_.node(group.nodes[0]).provider) return false;
+    const auto main = std::find_if(group.operands.begin(), group.operands.end(), [&](ValueId id) {
+      return classes_.of(id) == classes_.of(group.result) && !graph_.constant(id) &&
+             graph_.value(id).type.dtype == graph_.value(group.result).type.dtype;
+    });
+    if (main == group.operands.end()) return false;
+    std::vector<ValueId> captures = group.operands;
+    std::erase(captures, *main);
+    Node with = reader;
+    with.inputs[0] = *main;
+    with.attributes.set("prologue", body_of(group, {*main}, captures));
+    if (!runs(with)) return false;
+    const NodeId id = users[0];
+    remove(group);
+    graph_.node(id) = std::move(with);
+    graph_.value(group.result).producer = kNone;
     return true;
   }
 

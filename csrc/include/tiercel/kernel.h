@@ -33,11 +33,22 @@ typedef struct TclAttr {
 
 /* A pointwise program that a kernel applies to finished runs of its output while they are still in
    cache. `apply(context, data, start, count)`: `data` points at output element `start` of the dense
-   output; `count` elements follow. Elements are computed in place. NULL apply: nothing to do. */
+   output; `count` elements follow. Elements are computed in place. NULL apply: nothing to do.
+   `apply_rows` does so for `rows` runs, each `stride` elements behind the one before. */
 typedef struct TclEpilogue {
   void (*apply)(const void* context, void* data, int64_t start, int64_t count);
   const void* context;
+  void (*apply_rows)(const void* context, void* data, int64_t start, int64_t count, int64_t rows,
+                     int64_t stride);
 } TclEpilogue;
+
+/* A pointwise program that computes what a kernel reads as input 0: `fill(context, to, start,
+   count)` writes elements [start, start + count) of it to `to`. The kernel then asks for each run
+   once and never reads in[0]->data. NULL fill: input 0 is in memory. */
+typedef struct TclPrologue {
+  void (*fill)(const void* context, void* to, int64_t start, int64_t count);
+  const void* context;
+} TclPrologue;
 
 typedef struct TclCall {
   TclTensor* const* in;
@@ -51,6 +62,7 @@ typedef struct TclCall {
   const TclEpilogue* epilogue; /* never NULL */
   int64_t error_index; /* kernels may store the offending flat index here before they return an
                           error code */
+  const TclPrologue* prologue; /* never NULL */
 } TclCall;
 
 /* What a kernel returns: 0, or one of these. */
@@ -105,8 +117,9 @@ typedef struct TclKernel {
 } TclKernel;
 
 enum {
-  TCL_INPLACE = 1, /* output 0 may share its bytes with input 0 when their sizes agree */
-  TCL_EPILOGUE = 2 /* the kernel calls call->epilogue on every finished run of output 0 */
+  TCL_INPLACE = 1,  /* output 0 may share its bytes with input 0 when their sizes agree */
+  TCL_EPILOGUE = 2, /* the kernel calls call->epilogue on every finished run of output 0 */
+  TCL_PROLOGUE = 4  /* the kernel takes input 0 from call->prologue when there is one */
 };
 
 /* One row of the tile table: an elementwise operation over n contiguous elements. Unused operands

@@ -32,6 +32,9 @@ class Operands {
   [[nodiscard]] TclTensor* const* data() const {
     return many_.empty() ? few_.data() : many_.data();
   }
+  void replace_first(TclTensor* tensor) {
+    (many_.empty() ? few_.data() : many_.data())[0] = tensor;
+  }
 
  private:
   std::array<TclTensor*, kMany> few_;
@@ -39,11 +42,11 @@ class Operands {
 };
 
 struct KernelState {
-  std::vector<KernelMatch> matches;        // one when shapes were known
-  size_t n_inputs = 0;                     // of the node; captures of the epilogue follow
+  std::vector<KernelMatch> matches;  // one when shapes were known
+  size_t n_inputs = 0;  // of the node; captures of the epilogue and of the prologue follow
   std::vector<std::vector<void*>> packed;  // per match, per input
   std::vector<std::shared_ptr<const Buffer>> packed_owners;
-  std::shared_ptr<const PointwiseProgram> epilogue;
+  std::shared_ptr<const PointwiseProgram> epilogue, prologue;
 };
 
 int64_t moved_bytes(const TclCall& call) {
@@ -138,17 +141,92 @@ size_t choose(const KernelState& state, TclCall& call, const Node& node, const P
   throw_error(ErrorKind::NotImplemented, where(node), ": no kernel supports it: ", reasons);
 }
 
+constexpr TclEpilogue kNoEpilogue{nullptr, nullptr, nullptr};
+constexpr TclPrologue kNoPrologue{nullptr, nullptr};
+
+// A whole attached program at once, for kernels that do not run it themselves.
+struct AttachedWork {
+  const AttachedProgram* program;
+  void* to;
+
+  static void body(void* context, int64_t begin, int64_t end, int) {
+    const auto& work = *static_cast<const AttachedWork*>(context);
+    work.program->run(work.to, begin, end);
+  }
+};
+
+void run_attached(const AttachedProgram& program, void* to, RunContext& context) {
+  AttachedWork work{&program, to};
+  const int64_t worth = std::max<int64_t>(1, program.program().work(program.walk()) / kThreadNs);
+  const int width = static_cast<int>(std::min<int64_t>(context.environment().threads, worth));
+  const int64_t units = PointwiseProgram::units(program.walk());
+  parallel_for(width, units, std::max<int64_t>(1, units / (int64_t{4} * width)), AttachedWork::body,
+               &work);
+}
+
+// The programs of one call: handed to the kernel, or run before and after it.
+class AttachedPrograms {
+ public:
+  AttachedPrograms(const KernelState& state, const TclKernel& kernel, Operands& in,
+                   TclTensor* output)
+      : in_(in), output_(output) {
+    TclTensor* const* captures = in.data() + state.n_inputs;
+    if (state.epilogue) {
+      after_.bind(*state.epilogue, output, captures);
+      captures += state.epilogue->n_inputs - 1;
+      epilogue_ = after_.epilogue();
+      run_after_ = (kernel.flags & TCL_EPILOGUE) == 0;
+    }
+    if (state.prologue) {
+      before_.bind(*state.prologue, in.data()[0], captures);
+      prologue_ = before_.prologue();
+      run_before_ = (kernel.flags & TCL_PROLOGUE) == 0;
+    }
+  }
+
+  // Workspace of the kernel, and behind it what it reads as input 0 when it cannot compute that.
+  void prepare(TclCall& call, int64_t workspace, RunContext& context) {
+    workspace = (workspace + 63) / 64 * 64;
+    const TclTensor& main = *in_.data()[0];
+    const int64_t more = run_before_ ? dtype_bytes(static_cast<DType>(main.dtype), main.size) : 0;
+    if (workspace + more > 0) call.workspace = context.workspace(workspace + more);
+    if (run_before_) {
+      made_ = main;
+      made_.data = static_cast<std::byte*>(call.workspace) + workspace;
+      run_attached(before_, made_.data, context);
+      in_.replace_first(&made_);
+    } else if (prologue_.fill != nullptr) {
+      call.prologue = &prologue_;
+    }
+    if (!run_after_ && epilogue_.apply != nullptr) call.epilogue = &epilogue_;
+  }
+
+  void finish(RunContext& context) const {
+    if (run_after_) run_attached(after_, output_->data, context);
+  }
+
+ private:
+  Operands& in_;
+  TclTensor* output_;
+  AttachedProgram after_, before_;
+  TclEpilogue epilogue_ = kNoEpilogue;
+  TclPrologue prologue_ = kNoPrologue;
+  TclTensor made_{};
+  bool run_after_ = false;
+  bool run_before_ = false;
+};
+
 void run_kernel(const Step& step, RunContext& context) {
-  static const TclEpilogue no_epilogue{nullptr, nullptr};
   const auto& state = *static_cast<const KernelState*>(step.state.get());
-  const Operands in(context, step.inputs, step.inputs.size());
+  Operands in(context, step.inputs, step.inputs.size());
   const Operands out(context, step.outputs, step.outputs.size());
   TclCall call{};
   call.in = in.data();
   call.out = out.data();
   call.n_in = static_cast<int64_t>(state.n_inputs);
   call.n_out = static_cast<int64_t>(step.outputs.size());
-  call.epilogue = &no_epilogue;
+  call.epilogue = &kNoEpilogue;
+  call.prologue = &kNoPrologue;
   call.error_index = -1;
   size_t chosen = 0;
   if (state.matches.size() > 1) {
@@ -158,17 +236,16 @@ void run_kernel(const Step& step, RunContext& context) {
   const KernelMatch& match = state.matches[chosen];
   call.attr = match.attributes->values.data();
   call.packed = state.packed[chosen].data();
-  PointwiseEpilogue bound;
-  TclEpilogue epilogue{};
-  if (state.epilogue) {
-    bound.bind(*state.epilogue, context.tensor(step.outputs[0]), in.data() + state.n_inputs);
-    epilogue = bound.kernel_epilogue();
-    call.epilogue = &epilogue;
+  const int64_t workspace = match.kernel->workspace != nullptr ? match.kernel->workspace(&call) : 0;
+  if (!state.epilogue && !state.prologue) {
+    if (workspace > 0) call.workspace = context.workspace(workspace);
+    run_phases(*match.kernel, call, context.node(step), context);
+    return;
   }
-  if (match.kernel->workspace != nullptr) {
-    call.workspace = context.workspace(match.kernel->workspace(&call));
-  }
+  AttachedPrograms attached(state, *match.kernel, in, out.data()[0]);
+  attached.prepare(call, workspace, context);
   run_phases(*match.kernel, call, context.node(step), context);
+  attached.finish(context);
 }
 
 // Tensors of a node as they are known when it is compiled: constants have data, others only dims.
@@ -190,7 +267,8 @@ class StaticCall {
     call.n_in = static_cast<int64_t>(node.inputs.size());
     call.n_out = static_cast<int64_t>(node.outputs.size());
     call.packed = packed_.data();
-    call.epilogue = &none_;
+    call.epilogue = &kNoEpilogue;
+    call.prologue = &kNoPrologue;
   }
   // The first match that supports the call when it has packed the constants that it packs.
   size_t choose_match(const KernelState& state, const Node& node) {
@@ -235,7 +313,6 @@ class StaticCall {
   std::vector<TclTensor*> pointers_;
   std::vector<void*> packed_;
   std::vector<bool> constant_;  // per input
-  TclEpilogue none_{nullptr, nullptr};
   int64_t placeholder_ = 0;
 };
 
@@ -255,11 +332,20 @@ void pack_constants(const Graph& graph, const Node& node, StaticCall& call, Kern
   }
 }
 
-void add_epilogue(const Graph& graph, const Node& node, KernelState& state, Step& step) {
-  state.epilogue = compile_epilogue(graph, node);
-  if (!state.epilogue) return;
-  const auto* body = node.attributes.get<std::shared_ptr<Graph>>("epilogue");
+std::shared_ptr<const PointwiseProgram> attach(const Node& node, std::string_view attribute,
+                                               Step& step) {
+  std::shared_ptr<const PointwiseProgram> program = compile_attached(node, attribute);
+  if (!program) return nullptr;
+  const auto* body = node.attributes.get<std::shared_ptr<Graph>>(attribute);
   for (const Capture& capture : (*body)->captures) step.inputs.push_back(capture.outer);
+  return program;
+}
+
+// The output may take the bytes of input 0 when nothing else in the call reads those.
+bool runs_in_place(const KernelState& state, const Step& step) {
+  if (state.matches.size() != 1 || (state.matches[0].kernel->flags & TCL_INPLACE) == 0)
+    return false;
+  return std::count(step.inputs.begin(), step.inputs.end(), step.inputs[0]) == 1;
 }
 
 }  // namespace
@@ -297,9 +383,10 @@ Step compile_kernel(const Graph& graph, const Node& node) {
                          std::vector<void*>(std::max<size_t>(node.inputs.size(), 1), nullptr));
   }
   Step step{.run = run_kernel, .inputs = node.inputs, .outputs = node.outputs};
-  add_epilogue(graph, node, *state, step);
+  state->epilogue = attach(node, "epilogue", step);
+  state->prologue = attach(node, "prologue", step);
   const TclKernel& first = *state->matches.front().kernel;
-  if (state->matches.size() == 1 && (first.flags & TCL_INPLACE) != 0) step.inplace = 0;
+  if (runs_in_place(*state, step)) step.inplace = 0;
   step.kernel = concat(first.variant, " ", first.isa, " ", first.types);
   step.state = std::move(state);
   return step;

@@ -361,24 +361,28 @@ constexpr int64_t kStackBytes =
 }  // namespace
 
 void PointwiseProgram::run_range(const PointwiseWalk& walk, const void* const* inputs,
-                                 void* const* outputs, int64_t start, int64_t count) const {
+                                 void* const* outputs, int64_t start, int64_t count, int64_t rows,
+                                 int64_t stride) const {
   if (count <= 0) return;
   if (instructions.size() == 1 && direct(walk)) {
     const Instruction& step = instructions[0];
-    std::array<const void*, 3> operands{};
-    for (size_t i = 0; i < 3; ++i) {
-      if (step.in[i] < 0) continue;
-      const Register& reg = registers[static_cast<size_t>(step.in[i])];
-      const auto* base = static_cast<const std::byte*>(inputs[reg.index]);
-      operands[i] = base + bytes_at(start, reg.bits);
+    for (int64_t r = 0; r < rows; ++r, start += stride) {
+      std::array<const void*, 3> operands{};
+      for (size_t i = 0; i < 3; ++i) {
+        if (step.in[i] < 0) continue;
+        const Register& reg = registers[static_cast<size_t>(step.in[i])];
+        const auto* base = static_cast<const std::byte*>(inputs[reg.index]);
+        operands[i] = base + bytes_at(start, reg.bits);
+      }
+      auto* out = static_cast<std::byte*>(outputs[0]);
+      out += bytes_at(start, registers[static_cast<size_t>(step.out)].bits);
+      step.run(out, operands[0], operands[1], operands[2], count, params.data() + step.params);
     }
-    auto* out = static_cast<std::byte*>(outputs[0]);
-    out += bytes_at(start, registers[static_cast<size_t>(step.out)].bits);
-    step.run(out, operands[0], operands[1], operands[2], count, params.data() + step.params);
     return;
   }
   alignas(64) std::byte tiles[kStackBytes];
-  TileRun(*this, walk, inputs, outputs, tiles).run(start, count);
+  TileRun tile_run(*this, walk, inputs, outputs, tiles);
+  for (int64_t r = 0; r < rows; ++r) tile_run.run(start + r * stride, count);
 }
 
 // One instruction from dense inputs to the output: no tiles needed.
@@ -407,31 +411,54 @@ void PointwiseProgram::run(const PointwiseWalk& walk, TclTensor* const* inputs,
   run_range(walk, in.data(), out.data(), start, stop - start);
 }
 
-void PointwiseEpilogue::bind(const PointwiseProgram& bound, TclTensor* output,
-                             TclTensor* const* captures) {
-  program = &bound;
+void AttachedProgram::bind(const PointwiseProgram& bound, TclTensor* main,
+                           TclTensor* const* captures) {
+  program_ = &bound;
+  main_ = main->data;
   std::array<TclTensor*, kPointwiseOperands> inputs{};
-  inputs[0] = output;
+  inputs[0] = main;
   for (int i = 1; i < bound.n_inputs; ++i) {
     inputs[static_cast<size_t>(i)] = captures[i - 1];
-    operands[static_cast<size_t>(i - 1)] = captures[i - 1]->data;
+    operands_[static_cast<size_t>(i - 1)] = captures[i - 1]->data;
   }
-  TclTensor* const outputs[] = {output};
-  bound.walk(inputs.data(), outputs, walk);
+  TclTensor* const outputs[] = {main};
+  bound.walk(inputs.data(), outputs, walk_);
 }
 
-void PointwiseEpilogue::apply(const void* context, void* data, int64_t start, int64_t count) {
-  const auto& self = *static_cast<const PointwiseEpilogue*>(context);
-  const PointwiseProgram& program = *self.program;
-  const int64_t bits = program.registers[static_cast<size_t>(program.output_register[0])].bits;
-  std::byte* base = static_cast<std::byte*>(data) - bytes_at(start, bits);
+int64_t AttachedProgram::bits() const {
+  return program_->registers[static_cast<size_t>(program_->output_register[0])].bits;
+}
+
+void AttachedProgram::compute(const void* from, void* to, int64_t start, int64_t count,
+                              int64_t rows, int64_t stride) const {
   std::array<const void*, kPointwiseOperands> in;
-  in[0] = base;
-  for (int i = 1; i < program.n_inputs; ++i) {
-    in[static_cast<size_t>(i)] = self.operands[static_cast<size_t>(i - 1)];
+  in[0] = from;
+  for (int i = 1; i < program_->n_inputs; ++i) {
+    in[static_cast<size_t>(i)] = operands_[static_cast<size_t>(i - 1)];
   }
-  void* out = base;
-  program.run_range(self.walk, in.data(), &out, start, count);
+  program_->run_range(walk_, in.data(), &to, start, count, rows, stride);
+}
+
+void AttachedProgram::run(void* to, int64_t begin, int64_t end) const {
+  const int64_t start = begin * walk_.unit;
+  compute(main_, to, start, std::min(end * walk_.unit, walk_.size) - start, 1, 0);
+}
+
+void AttachedProgram::apply(const void* context, void* data, int64_t start, int64_t count) {
+  apply_rows(context, data, start, count, 1, 0);
+}
+
+void AttachedProgram::apply_rows(const void* context, void* data, int64_t start, int64_t count,
+                                 int64_t rows, int64_t stride) {
+  const auto& self = *static_cast<const AttachedProgram*>(context);
+  std::byte* base = static_cast<std::byte*>(data) - bytes_at(start, self.bits());
+  self.compute(base, base, start, count, rows, stride);
+}
+
+void AttachedProgram::fill(const void* context, void* to, int64_t start, int64_t count) {
+  const auto& self = *static_cast<const AttachedProgram*>(context);
+  std::byte* base = static_cast<std::byte*>(to) - bytes_at(start, self.bits());
+  self.compute(self.main_, base, start, count, 1, 0);
 }
 
 }  // namespace tiercel

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ir/graph.h"
@@ -67,9 +68,10 @@ class PointwiseProgram {
   // Computes units [begin, end). Needs no scratch: tiles live on the stack.
   void run(const PointwiseWalk& walk, TclTensor* const* inputs, TclTensor* const* outputs,
            int64_t begin, int64_t end) const;
-  // Output elements [start, start + count); `inputs` and `outputs` are base pointers.
+  // Output elements [start, start + count), `rows` times, each time `stride` elements further on;
+  // `inputs` and `outputs` are base pointers.
   void run_range(const PointwiseWalk& walk, const void* const* inputs, void* const* outputs,
-                 int64_t start, int64_t count) const;
+                 int64_t start, int64_t count, int64_t rows = 1, int64_t stride = 0) const;
 
   std::vector<Instruction> instructions;
   std::vector<Register> registers;
@@ -93,25 +95,39 @@ class PointwiseProgram {
 [[nodiscard]] std::shared_ptr<const PointwiseProgram> compile_pointwise(const Graph& graph,
                                                                         const Node& node);
 
-// The attribute `epilogue` of a node: a body graph whose input 0 is the node's output 0 and whose
-// other operands are its captures, in order. Every operand broadcasts to the shape of output 0; the
-// result replaces output 0.
-[[nodiscard]] std::shared_ptr<const PointwiseProgram> compile_epilogue(
-    const Graph& graph, const Node& node);  // nullptr: none
+// Programs that hang on a node whose kernel is no pointwise program, as body graphs whose input 0
+// is a tensor of the node and whose other operands are their captures, in order. The attribute
+// `epilogue` starts from the node's output 0 and replaces it; `prologue` starts from the node's
+// input 0 and makes what the kernel reads in its place. Every operand broadcasts to that tensor.
+[[nodiscard]] std::shared_ptr<const PointwiseProgram> compile_attached(
+    const Node& node, std::string_view attribute);  // nullptr: none
 
-// An epilogue bound to the tensors of one call; must outlive the kernel call. Trivial to set up
-// again for the next run.
-struct PointwiseEpilogue {
-  const PointwiseProgram* program = nullptr;
-  PointwiseWalk walk;
-  std::array<const void*, kPointwiseOperands> operands{};  // captures
-
-  // `output`: the node's output 0; `captures`: one tensor per capture.
-  void bind(const PointwiseProgram& program, TclTensor* output, TclTensor* const* captures);
-  [[nodiscard]] TclEpilogue kernel_epilogue() const { return {apply, this}; }
+// An epilogue or prologue bound to the tensors of one call; must outlive the kernel call. Trivial
+// to set up again for the next run.
+class AttachedProgram {
+ public:
+  // `main`: the tensor that the program starts from; `captures`: one tensor per capture.
+  void bind(const PointwiseProgram& program, TclTensor* main, TclTensor* const* captures);
+  [[nodiscard]] TclEpilogue epilogue() const { return {apply, this, apply_rows}; }
+  [[nodiscard]] TclPrologue prologue() const { return {fill, this}; }
+  [[nodiscard]] const PointwiseProgram& program() const { return *program_; }
+  // The walk over the elements of `main`, and units [begin, end) of it from `main` into `to`.
+  [[nodiscard]] const PointwiseWalk& walk() const { return walk_; }
+  void run(void* to, int64_t begin, int64_t end) const;
 
  private:
   static void apply(const void* context, void* data, int64_t start, int64_t count);
+  static void apply_rows(const void* context, void* data, int64_t start, int64_t count,
+                         int64_t rows, int64_t stride);
+  static void fill(const void* context, void* to, int64_t start, int64_t count);
+  [[nodiscard]] int64_t bits() const;  // of one element of the result
+  void compute(const void* from, void* to, int64_t start, int64_t count, int64_t rows,
+               int64_t stride) const;
+
+  const PointwiseProgram* program_ = nullptr;
+  const void* main_ = nullptr;
+  PointwiseWalk walk_;
+  std::array<const void*, kPointwiseOperands> operands_{};  // captures
 };
 
 }  // namespace tiercel

@@ -1,4 +1,4 @@
-// Compiles elementwise nodes, Pointwise bodies and epilogues to programs over tile kernels.
+// Compiles elementwise nodes, Pointwise bodies, epilogues and prologues to programs over tiles.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -472,10 +472,10 @@ std::shared_ptr<const PointwiseProgram> compile_pointwise(const Graph& graph, co
   return compile(node, body_of(graph, node));
 }
 
-std::shared_ptr<const PointwiseProgram> compile_epilogue(const Graph&, const Node& node) {
-  const auto* epilogue = node.attributes.get<std::shared_ptr<Graph>>("epilogue");
-  if (!epilogue) return nullptr;
-  const Graph& graph = **epilogue;
+std::shared_ptr<const PointwiseProgram> compile_attached(const Node& node, std::string_view name) {
+  const auto* attached = node.attributes.get<std::shared_ptr<Graph>>(name);
+  if (!attached) return nullptr;
+  const Graph& graph = **attached;
   Body body{graph, live_nodes(graph), {graph.inputs.at(0)}, {graph.outputs.at(0)}};
   for (const Capture& capture : graph.captures) body.inputs.push_back(capture.inner);
   return compile(node, body);

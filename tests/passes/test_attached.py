@@ -1,0 +1,116 @@
+"""Pointwise programs in front of and behind softmax and normalisations."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+import tiercel
+from models import feeds_of, model, operators, session
+
+READERS = {
+    "Softmax": "y = Softmax(s)",
+    "LogSoftmax": "y = LogSoftmax(s)",
+    "LayerNormalization": "y = LayerNormalization(s, w, b)",
+    "RMSNormalization": "y = RMSNormalization(s, w)",
+}
+SHAPES = [[1, 5], [3, 17], [2, 4, 40], [6, 1000], [2, 3, 5000]]
+
+
+def agree(m: onnx.ModelProto, expected: dict[str, int], tolerance: float = 2e-5) -> None:
+    feeds = feeds_of(m)
+    fast = session(m)
+    assert dict(operators(fast)) == expected
+    (want,) = session(m, optimised=False).run(None, feeds)
+    (got,) = fast.run(None, feeds)
+    np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance)
+
+
+def dims(shape: list[int]) -> str:
+    return ", ".join(map(str, shape))
+
+
+@pytest.mark.parametrize("op", READERS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_prologue(op: str, shape: list[int]) -> None:
+    row = shape[-1]
+    m = model(
+        f"""agraph (float[{dims(shape)}] x, float[{row}] z, float[{row}] w, float[{row}] b)
+            => (float[{dims(shape)}] y) {{
+            a = Mul(x, z)
+            s = Tanh(a)
+            {READERS[op]}
+        }}""",
+        23,
+    )
+    agree(m, {op: 1})
+
+
+@pytest.mark.parametrize("op", READERS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_epilogue(op: str, shape: list[int]) -> None:
+    row = shape[-1]
+    node = READERS[op].replace("y =", "t =").replace("(s", "(x")
+    m = model(
+        f"""agraph (float[{dims(shape)}] x, float[{row}] z, float[{row}] w, float[{row}] b)
+            => (float[{dims(shape)}] y) {{
+            {node}
+            r = Mul(t, z)
+            y = Add(r, x)
+        }}""",
+        23,
+    )
+    agree(m, {op: 1})
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("dtype", ["float", "double", "float16"])
+def test_softmax_along_every_axis_between_programs(axis: int, dtype: str) -> None:
+    text = f"""agraph ({dtype}[3, 7, 300] x, {dtype}[300] z) => ({dtype}[3, 7, 300] y) {{
+        a = Add(x, z)
+        t = Softmax<axis = {axis}>(a)
+        y = Sqrt(t)
+    }}"""
+    agree(model(text), {"Softmax": 1}, 2e-3 if dtype == "float16" else 2e-5)
+
+
+def test_a_value_that_others_read_is_no_prologue() -> None:
+    text = """agraph (float[4, 30] x, float[30] z) => (float[4, 30] y, float[4, 30] a) {
+        a = Add(x, z)
+        y = Softmax(a)
+    }"""
+    assert operators(session(model(text)))["Add"] == 1
+
+
+def test_kernels_without_prologue_get_their_input_computed() -> None:
+    text = """agraph (bfloat16[4, 30] x, bfloat16[30] z, bfloat16[30] w) => (bfloat16[4, 30] y) {
+        a = Add(x, z)
+        t = LayerNormalization(a, w)
+        y = Relu(t)
+    }"""
+    m = model(text)
+    feeds = {
+        name: tiercel.OrtValue.ortvalue_from_numpy(value) for name, value in feeds_of(m).items()
+    }
+    fast, plain = session(m), session(m, optimised=False)
+    assert dict(operators(fast)) == {"LayerNormalization": 1}
+    got, want = (s.run_with_ort_values(None, feeds)[0].numpy() for s in (fast, plain))
+    np.testing.assert_allclose(got.astype(float), want.astype(float), rtol=0.02, atol=0.02)
+
+
+def test_programs_do_not_depend_on_the_number_of_threads() -> None:
+    text = """agraph (float[64, 700] x, float[700] z) => (float[64, 700] y) {
+        a = Mul(x, z)
+        t = Softmax(a)
+        y = Mul(t, x)
+    }"""
+    m = model(text)
+    results = []
+    for threads in (1, 2, 3):
+        options = tiercel.SessionOptions()
+        options.intra_op_num_threads = threads
+        s = tiercel.InferenceSession(m.SerializeToString(), options)
+        results.append(s.run(None, feeds_of(m))[0])
+    for other in results[1:]:
+        np.testing.assert_array_equal(results[0], other)
