@@ -1,6 +1,6 @@
 """Conv of float32 images and lines as matrix products: the window's inputs in panels, times W."""
 
-from register_block import block_product, panel_width
+from panels import panels
 from strides import every_other
 from windows import WINDOW, window
 
@@ -32,8 +32,8 @@ def conv(k):
     Scratch memory holds panels [depth][width] of the inputs under each window element; consecutive
     blocks of one tile find them there.
     """
-    block = block_product(k)
-    width, lanes = panel_width(k), k.lanes("T")
+    g = panels(k)
+    block, width, lanes = g.block, g.width, k.lanes("T")
     v = k.vector("T")
     get, put = k.load("T"), k.store("T")
     w = window(k, 1)

@@ -4,7 +4,7 @@ column.
 
 from __future__ import annotations
 
-from matmul import blocks, shapes
+from matmul_shapes import blocks, shapes
 from numba import int64
 from panels_int8 import UNSIGNED, panels_int8
 
@@ -19,7 +19,7 @@ def product(k, right, zeros):
     `zeros`.
     """
     s, g = shapes(k, right), panels_int8(k)
-    cut = blocks(k, g, True)
+    cut = blocks(g.height, g.width, 96)
     step, group, shift = g.width, g.group, g.shift
     pack_a, pack_b, multiply = g.pack_a, g.pack_b, g.multiply
     get, put, word = k.load("uint8"), k.store("int32"), k.cast("int32")

@@ -1,122 +1,128 @@
-"""Matrix products over packed panels: register-blocked micro-kernels and the packing they need."""
+"""Register-blocked matrix products over panels of B, two vectors wide, and their packing."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from _lang import inline, namespace
+from micro import micro, prefetch
+from transpose_block import transpose_block
 
-DEPTH = 256  # of a block along K: a panel of B then stays in the L1 cache
+from _lang import namespace
 
-
-def tile_shape(k: Any, t: str) -> tuple[int, int]:
-    """Rows and vectors of the largest register tile: accumulators, one row of B, one broadcast."""
-    return (12, 2) if k.isa in ("v4", "vnni", "bf16") else (4, 3) if k.isa == "v3" else (8, 2)
-
-
-def heights(rows: int) -> list[int]:
-    """Row counts with a micro-kernel of their own; any number of rows is a sum of them."""
-    return [h for h in (12, 8, 4, 2, 1) if h <= rows]
+DEPTH = 384  # of a block along K: a panel of B then stays in the L1 cache
+MANY = 8  # blocks of rows that make up for asking ahead for the next panel
+WORDS = {16: "int16", 32: "float", 64: "double"}
 
 
-def micro_kernel(k: Any, t: str, height: int, vectors: int) -> Any:
-    """C[height, width] (+)= A B, sums in registers. A is packed [depth][height], B [depth][width].
-
-    `fresh`: C is overwritten, else added to. `n` < width: the columns that exist.
-    """
-    v = k.vector(t)
-    p = k.vector("double" if k.dtype(t).name == "double" else "float")
-    load = k.load("double" if k.dtype(t).name == "double" else "float")
-    lanes, step = k.lanes(t), k.dtype(t).bits // 8
-    width = vectors * lanes
-    tiles = [(i, j) for i in range(height) for j in range(vectors)]
-    lines = [f"c{i}_{j} = p.zero()" for i, j in tiles]
-    lines += ["for d in range(depth):"]
-    lines += [f"  b{j} = p.load(b, d * {width} + {j * lanes})" for j in range(vectors)]
-    for i in range(height):
-        lines += [f"  x = p.set(load(a, d * {height} + {i}))"]
-        lines += [f"  c{i}_{j} = p.fma(x, b{j}, c{i}_{j})" for j in range(vectors)]
-    for i in range(height):
-        lines += [f"row = offset(c, {i} * stride * {step})", f"if n >= {width}:"]
-        for j in range(vectors):
-            at = f"row, {j * lanes}"
-            lines += [f"  if fresh == 0: c{i}_{j} = c{i}_{j} + v.load({at})"]
-            lines += [f"  v.store({at}, c{i}_{j})"]
-        lines += ["else:"]
-        for j in range(vectors):
-            at, left = f"row, {j * lanes}", f"n - {j * lanes}"
-            lines += [f"  if n > {j * lanes}:"]
-            lines += [f"    if fresh == 0: c{i}_{j} = c{i}_{j} + v.load_n({at}, {left})"]
-            lines += [f"    v.store_n({at}, c{i}_{j}, {left})"]
-    scope = {"v": v, "p": p, "load": load, "offset": k.offset}
-    name = f"micro{height}"
-    source = f"def {name}(depth, a, b, c, stride, n, fresh):\n  " + "\n  ".join(lines)
-    exec(compile(source + "\n  return 0", f"<{name}>", "exec"), scope)
-    signature = "int64(int64, pointer, pointer, pointer, int64, int64, int64)"
-    return k.outline(signature)(scope[name])
+def tallest(isa: str) -> int:
+    """Rows of the largest register block: 12 × 2 vectors of 32 registers, 6 × 2 of 16."""
+    return {"v3": 6, "neon": 8}.get(isa, 12)
 
 
 def panels(k: Any, t: str = "T") -> Any:
-    """Functions over panels: `pack_a`, `pack_b`, `multiply`; and the facts `height`, `width`."""
-    rows, vectors = tile_shape(k, t)
-    wide = "double" if k.dtype(t).name == "double" else "float"
-    get, put, lanes = k.load(t), k.store(wide), k.lanes(t)
-    size, wide_size = k.dtype(t).bits // 8, k.dtype(wide).bits // 8
-    width, offset = vectors * lanes, k.offset
-    v, p = k.vector(t), k.vector(wide)
+    """`block`, `pack_b` and the facts about panels of elements of `t`.
 
-    @inline
-    def pack_rows(to, a, at, count, step_row, step_depth, depth):
-        """`count` rows of A from element `at` as [depth][count]."""
-        for d in range(depth):
-            for i in range(count):
-                put(to, d * count + i, get(a, at + i * step_row + d * step_depth))
+    `wide`: the type of A and C; `width`: columns of a panel; `bytes`: of one element of B.
+    """
+    dtype = k.dtype(t)
+    wide = "double" if dtype.name == "double" else "float"
+    lanes = k.lanes(wide)
+    return namespace(
+        *("panels",),
+        block=block_product(k, t),
+        pack_b=packing(k, t),
+        width=2 * lanes,
+        bytes=dtype.bits // 8,
+        wide=wide,
+        wide_bytes=8 if wide == "double" else 4,
+    )
+
+
+def packing(k: Any, t: str) -> Any:
+    """`pack_b(to, b, at, n, step_depth, step_column, depth)`: a panel, `n` columns of B from
+    element `at` as [depth][width], the rest zeros. The elements keep their type.
+    """
+    bits = k.dtype(t).bits
+    word = WORDS[bits]
+    wide = "double" if bits == 64 else "float"
+    lanes, v = k.lanes(wide), k.vector(word, k.lanes(wide))
+    get, put, width = k.load(word), k.store(word), 2 * lanes
+    turn = transpose_block(word, word, lanes)
 
     @k.outline("int64(pointer, pointer, int64, int64, int64, int64, int64)")
     def pack_b(to, b, at, n, step_depth, step_column, depth):
-        """A panel: `n` columns of B from element `at` as [depth][width], the rest zeros."""
-        for d in range(depth):
+        d = 0
+        if n == width and step_column == 1:
+            while d < depth:
+                row = at + d * step_depth
+                v.store(to, d * width, v.load(b, row))
+                v.store(to, d * width + lanes, v.load(b, row + lanes))
+                d += 1
+        elif n == width and step_depth == 1:
+            while d + lanes <= depth:
+                turn(to, d * width, width, b, at + d, step_column)
+                turn(to, d * width + lanes, width, b, at + lanes * step_column + d, step_column)
+                d += lanes
+        while d < depth:
             row = at + d * step_depth
-            if n == width and step_column == 1:
-                for j in range(0, width, lanes):
-                    p.store(to, d * width + j, v.load(b, row + j))
-            else:
-                for j in range(width):
-                    if j < n:
-                        put(to, d * width + j, get(b, row + j * step_column))
-                    else:
-                        put(to, d * width + j, 0)
+            for j in range(width):
+                if j < n:
+                    put(to, d * width + j, get(b, row + j * step_column))
+                else:
+                    put(to, d * width + j, 0)
+            d += 1
         return 0
 
-    scope = {"pack_rows": pack_rows, "offset": offset}
-    packing, product = ["i = 0"], ["i = 0"]
-    for h in heights(rows):
-        scope[f"micro{h}"] = micro_kernel(k, t, h, vectors)
-        packing += [
-            f"while rows - i >= {h}:",
-            f"  pack_rows(offset(to, i * depth * {wide_size}), a, at + i * step_row, {h},",
-            "            step_row, step_depth, depth)",
-            f"  i += {h}",
-        ]
-        product += [
-            f"while rows - i >= {h}:",
-            f"  micro{h}(depth, offset(a, i * depth * {wide_size}), b,",
-            f"           offset(c, i * stride * {size}), stride, n, fresh)",
-            f"  i += {h}",
-        ]
-    head = "def pack_a(to, a, at, rows, step_row, step_depth, depth):"
-    exec("\n  ".join([head, *packing, "return 0"]), scope)
-    head = "def multiply(depth, a, b, c, rows, stride, n, fresh):"
-    exec("\n  ".join([head, *product, "return 0"]), scope)
-    arguments = "pointer, pointer, pointer, int64, int64, int64, int64"
-    return namespace(
-        "panels",
-        pack_a=k.outline("int64(pointer, pointer, int64, int64, int64, int64, int64)")(
-            scope["pack_a"]
-        ),
-        pack_b=pack_b,
-        multiply=k.outline(f"int64(int64, {arguments})")(scope["multiply"]),
-        height=rows,
-        width=width,
-        bytes=wide_size,
+    return pack_b
+
+
+def block_product(k: Any, t: str, name: str = "block") -> Any:
+    """`block(m, n, depth, a, a_row, a_step, b, b_row, b_panel, c, c_row, first)`: C[m, n] = A B,
+    or += when `first` is 0.
+
+    B is `depth` rows of `b_row` elements; panel p of its columns starts p · b_panel elements on and
+    is read to its whole width. The rows are cut evenly into blocks of at most the largest register
+    block; few rows take more panels at once instead, since sums that wait for one another leave
+    the units idle. Each block of rows asks for its share of the next panel.
+    """
+    dtype = k.dtype(t)
+    wide = "double" if dtype.name == "double" else "float"
+    lanes, most = k.lanes(wide), tallest(k.isa)
+    width, b_bytes, c_bytes = 2 * lanes, dtype.bits // 8, 8 if wide == "double" else 4
+    scope = {"offset": k.offset, "ahead": prefetch()}
+
+    def call(rows: int, vectors: int, masked: bool) -> str:
+        name = f"micro_{rows}_{vectors}_{int(masked)}"
+        scope[name] = micro(rows, vectors, lanes, masked, wide, dtype.name)
+        return f"{name}(depth, ap, a_row, a_step, bp, b_row, b_panel, cp, c_row, left, first)"
+
+    lines = ["j = 0", "while j < n:"]
+    lines += [f"  bp = offset(b, j // {width} * b_panel * {b_bytes})", "  left = n - j"]
+    for rows, count in ((1, 4), (2, 2)):
+        lines += [f"  if m == {rows} and left >= {count * width}:"]
+        lines += [f"    ap, cp = a, offset(c, j * {c_bytes})"]
+        lines += [f"    {call(rows, 2 * count, False)}", f"    j += {count * width}"]
+        lines += ["    continue"]
+    lines += [f"  i, blocks = 0, (m + {most - 1}) // {most}"]
+    lines += [f"  coming = offset(bp, (b_panel if left > {width} else depth * b_row) * {b_bytes})"]
+    lines += [f"  is_worth = blocks >= {MANY} and b_row == {width}"]
+    lines += [f"  coming_bytes, line = depth * {width * b_bytes} if is_worth else 0, 0"]
+    lines += ["  share = (coming_bytes + blocks - 1) // blocks", "  while i < m:"]
+    lines += ["    end = line + share if coming_bytes > 0 else line"]
+    lines += ["    while line < end:", "      ahead(coming, line)", "      line += 64"]
+    lines += ["    rows = (m - i + blocks - 1) // blocks", "    blocks -= 1"]
+    lines += [f"    ap = offset(a, i * a_row * {c_bytes})"]
+    lines += [f"    cp = offset(c, (i * c_row + j) * {c_bytes})"]
+    for rows in range(most, 0, -1):
+        lines += [f"    {'if' if rows == most else 'elif'} rows == {rows}:"]
+        lines += [f"      if left >= {width}:", f"        {call(rows, 2, False)}"]
+        lines += [f"      elif left > {lanes}:", f"        {call(rows, 2, True)}"]
+        lines += ["      else:", f"        {call(rows, 1, True)}"]
+    lines += ["    i += rows", f"  j += {width}", "return 0"]
+    head = f"def {name}(m, n, depth, a, a_row, a_step, b, b_row, b_panel, c, c_row, first):"
+    exec(compile("\n  ".join([head, *lines]), f"<{name}>", "exec"), scope)
+    signature = (
+        "int64(int64, int64, int64, pointer, int64, int64, pointer, int64, int64, pointer, int64,"
+        "int64)"
     )
+    return k.outline(signature)(scope[name])
