@@ -14,10 +14,8 @@ constexpr std::string_view kTensors2 =
     "int8 uint8 float8e4m3fn float8e4m3fnuz float8e5m2 float8e5m2fnuz";
 
 // numpy.matmul: a vector gets an axis of 1, which goes again afterwards.
-std::optional<Shape> matmul_shape(InferContext& ctx, int left, int right) {
-  if (!ctx.has_shape(left) || !ctx.has_shape(right)) return std::nullopt;
-  Shape a = *ctx.shape(left);
-  Shape b = *ctx.shape(right);
+Shape matmul_shape(InferContext& ctx, Shape a, Shape b) {
+  const std::string given = concat(shape_text(a), " and ", shape_text(b));
   if (a.empty() || b.empty()) ctx.fail("an operand is a scalar; expected rank 1 or more");
   const bool row = a.size() == 1;
   const bool column = b.size() == 1;
@@ -26,14 +24,38 @@ std::optional<Shape> matmul_shape(InferContext& ctx, int left, int right) {
   const Dim inner = a.back();
   const Dim outer = b[b.size() - 2];
   if (inner.known() && outer.known() && !inner.same(outer)) {
-    ctx.fail(concat("operands have shapes ", shape_text(*ctx.shape(left)), " and ",
-                    shape_text(*ctx.shape(right)), ": ", inner.value(), " columns meet ",
+    ctx.fail(concat("operands have shapes ", given, ": ", inner.value(), " columns meet ",
                     outer.value(), " rows"));
   }
   Shape out = broadcast(Shape(a.begin(), a.end() - 2), Shape(b.begin(), b.end() - 2));
   if (!row) out.push_back(a[a.size() - 2]);
   if (!column) out.push_back(b.back());
   return out;
+}
+
+std::optional<Shape> matmul_shape(InferContext& ctx, int left, int right) {
+  if (!ctx.has_shape(left) || !ctx.has_shape(right)) return std::nullopt;
+  return matmul_shape(ctx, *ctx.shape(left), *ctx.shape(right));
+}
+
+// Input `i` with its axes in the order that the attribute lists.
+Shape permuted(InferContext& ctx, int i, std::string_view attribute) {
+  const Shape& in = *ctx.shape(i);
+  const std::optional<std::vector<int64_t>> perm = ctx.attr_ints(attribute);
+  if (!perm || perm->empty()) return in;
+  if (perm->size() != in.size()) {
+    ctx.fail(
+        concat(attribute, " has ", perm->size(), " entries, its operand has rank ", in.size()));
+  }
+  Shape out;
+  for (int64_t axis : *perm) out.push_back(in.at(static_cast<size_t>(axis)));
+  return out;
+}
+
+void permuted_matmul(InferContext& ctx) {
+  if (!ctx.has_shape(0) || !ctx.has_shape(1)) return ctx.set(0, ctx.dtype(0));
+  ctx.set(0, ctx.dtype(0),
+          matmul_shape(ctx, permuted(ctx, 0, "perm_a"), permuted(ctx, 1, "perm_b")));
 }
 
 void matmul(InferContext& ctx) { ctx.set(0, ctx.dtype(0), matmul_shape(ctx, 0, 1)); }
@@ -171,6 +193,15 @@ OpList matmul_ops() {
        .outputs = {{"Y", "T"}},
        .types = {{"T", "float double float16 bfloat16 int32 int64 uint32 uint64"}},
        .shape = matmul},
+      // MatMul of Transpose(A, perm_a) and Transpose(B, perm_b); without a list an operand stays as
+      // it is.
+      {.domain = "tiercel",
+       .name = "PermutedMatMul",
+       .inputs = {{"A", "T"}, {"B", "T"}},
+       .outputs = {{"Y", "T"}},
+       .types = {{"T", "float double float16 bfloat16"}},
+       .attributes = {{"perm_a", AttrDef::Ints}, {"perm_b", AttrDef::Ints}},
+       .shape = permuted_matmul},
       {.name = "Gemm",
        .since = 13,
        .inputs = {{"A", "T"}, {"B", "T"}, {"C", "T", Param::Optional}},

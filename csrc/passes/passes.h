@@ -19,6 +19,8 @@ bool fuse_patterns(Graph& graph,
 // Quantising and dequantising at once becomes rounding, elementwise.
 bool fuse_quantize(Graph& graph, PassContext& context);
 bool lower(Graph& graph, PassContext& context);  // Pow by multiplying
+bool fuse_transpose(Graph& graph,
+                    PassContext& context);  // into the matrix products that read the result
 bool fuse_pointwise(Graph& graph,
                     PassContext& context);  // elementwise DAGs as one node or as epilogue
 

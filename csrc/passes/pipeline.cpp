@@ -33,6 +33,7 @@ constexpr Pass kGeneric[] = {
 // The layout pass belongs before the fusion of pointwise programs, which then become epilogues of
 // blocked kernels.
 constexpr Pass kProvider[] = {
+    {"fuse-transpose", Extended, fuse_transpose},
     {"fuse-pointwise", Extended, fuse_pointwise},
     {"dce-provider", Basic, dce},
     {"infer-provider", Basic, infer},
