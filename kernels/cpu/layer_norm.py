@@ -8,7 +8,10 @@ from numba import int64
 from _lang import kernel, parts
 
 CHUNK = 4096  # elements of input 0 that a prologue computes at once
-REASONS = ("scale or bias has not one element for each of the normalised axes",)
+REASONS = (
+    "scale or bias has not one element for each of the normalised axes",
+    "the statistics are wanted too",
+)
 
 
 def rows_builder(centred):
@@ -17,7 +20,6 @@ def rows_builder(centred):
     def build(k):
         v, lanes, cast = k.vector("T"), k.lanes("T"), k.cast("T")
         get, put = k.load("T"), k.store("T")
-        stash = k.store("float" if k.dtype("T").name != "double" else "double")
         take, has, offset = input_rows(k), has_prologue(), k.offset
         size = k.dtype("T").bits // 8
 
@@ -30,8 +32,8 @@ def rows_builder(centred):
                 n *= k.input_dim(call, 0, a)
             return n
 
-        @k.outline("int64(call, pointer, pointer, int64, int64)")
-        def row(call, x, y, n, unit):
+        @k.outline("int64(call, pointer, pointer, int64)")
+        def row(call, x, y, n):
             pairs, whole = n // (2 * lanes) * (2 * lanes), n // lanes * lanes
             mean, a, b = cast(0), v.zero(), v.zero()
             if centred:
@@ -64,10 +66,6 @@ def rows_builder(centred):
                     v.store(y, i, (v.load(x, i) - m) * f * v.load(scale, i))
                 for i in range(whole, n):
                     put(y, i, (get(x, i) - mean) * factor * get(scale, i))
-            if k.n_outputs(call) > 1 and k.output_rank(call, 1) >= 0:
-                stash(k.output(call, 1), unit, mean)
-            if k.n_outputs(call) > 2 and k.output_rank(call, 2) >= 0:
-                stash(k.output(call, 2), unit, factor)
             return 0
 
         def run(call, phase, begin, end, scratch):
@@ -78,7 +76,7 @@ def rows_builder(centred):
                 x = take(call, at, count * n, scratch)
                 y = offset(k.output(call, 0), at * size)
                 for r in range(count):
-                    row(call, offset(x, r * n * size), offset(y, r * n * size), n, unit + r)
+                    row(call, offset(x, r * n * size), offset(y, r * n * size), n)
                 k.epilogue(call, y, at, count * n)
                 unit += count
             return k.OK
@@ -95,7 +93,10 @@ def rows_builder(centred):
             odd = k.input_size(call, 1) != n
             if k.has_input(call, 2):
                 odd = odd or k.input_size(call, 2) != n
-            return 1 if odd else 0
+            reason = 1 if odd else 0
+            for i in range(1, k.n_outputs(call)):
+                reason = 2 if k.output_rank(call, i) >= 0 else reason
+            return reason
 
         def work(call):
             return k.output_size(call, 0) // 2
