@@ -19,6 +19,8 @@ bool fuse_patterns(Graph& graph,
 // Quantising and dequantising at once becomes rounding, elementwise.
 bool fuse_quantize(Graph& graph, PassContext& context);
 bool lower(Graph& graph, PassContext& context);  // Pow by multiplying
+// Convolutions and what lies between them in blocks of channels.
+bool layout(Graph& graph, PassContext& context);
 bool fuse_pointwise(Graph& graph,
                     PassContext& context);  // elementwise DAGs as one node or as epilogue
 

@@ -30,9 +30,10 @@ constexpr Pass kGeneric[] = {
     {"infer-fused", Extended, infer},
 };
 
-// The layout pass belongs before the fusion of pointwise programs, which then become epilogues of
+// The layout pass comes before the fusion of pointwise programs, which then become epilogues of
 // blocked kernels.
 constexpr Pass kProvider[] = {
+    {"layout", Layout, layout},
     {"fuse-pointwise", Extended, fuse_pointwise},
     {"dce-provider", Basic, dce},
     {"infer-provider", Basic, infer},
