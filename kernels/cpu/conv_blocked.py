@@ -12,6 +12,7 @@ BAND = 192 << 10  # bytes of inputs that one unit of work reads: what stays in t
 DEPTH = 256  # rows of weights of one block along the input channels: what stays in the L1 cache
 LINE = 120  # pixels of one row of an image that is one line
 UNITS = 16  # of work, at least, where there are enough output channels
+LATENCY = 8  # half cycles of a multiplication and addition
 FINISHED = 2048  # output elements that the epilogue takes at once
 REASONS = (
     "the blocks are not as wide as this instruction set's vectors",
@@ -37,23 +38,21 @@ def conv(k):
     """X is [N, C / c, H, W, c], or [N, C, H, W] where C is small; Y is [N, M / c, Y, X, c], W as in
     Conv.
 
-    A unit is a band of rows of one group of one image, and a part of the output channels. Output
-    channels go in sets of two blocks; the last three of an odd number are one set. Weights are
-    packed [set][blocks of input channels][taps][channels of the block][channels of the set].
+    A unit is a band of rows of one group of one image, and a part of the output channels, which go
+    in sets of two or three blocks. Weights are packed [blocks of outputs][blocks of inputs][taps]
+    [inputs of the block][outputs of the block].
     """
     lanes = k.lanes("T")
     get, put = k.load("T"), k.store("T")
     w = window(k, 1)
     one, two, three = heights(k)
-    most = (one, two, three)
-    # Three variants for each number of vectors: blocks inside the row, at its edges, single
-    # channels anywhere.
+    # Whole blocks by one, two and three blocks of outputs, then single channels.
     tile = outlined(
         k,
         tuple(
-            Variant(most[v - 1], v, channels, edge)
-            for channels, edge in ((lanes, False), (lanes, True), (1, True))
-            for v in (1, 2, 3)
+            Variant(most, i + 1, channels)
+            for channels in (lanes, 1)
+            for i, most in enumerate((one, two, three))
         ),
     )
 
@@ -72,19 +71,6 @@ def conv(k):
     @inline
     def group_blocks(call):
         return k.output_dim(call, 0, 1) // k.attr_int(call, GROUP)
-
-    @inline
-    def sets_of(call):
-        return max(group_blocks(call) // 2, 1)
-
-    @inline
-    def set_blocks(call, index):
-        """Blocks of one set of a group."""
-        blocks = group_blocks(call)
-        n = min(blocks, 2)
-        if index == max(blocks // 2, 1) - 1 and blocks > 1:
-            n += blocks % 2
-        return n
 
     @k.outline("int64(call, int64)")
     def pad(call, i):
@@ -109,6 +95,27 @@ def conv(k):
             rows = (pixels + columns - 1) // max(columns, 1)
         return rows if axis == 0 else columns
 
+    @k.outline("int64(int64, int64)")
+    def cost(columns, vectors):
+        """Cycles for a row of pixels and one block, in units of 1/64: two sums a cycle, two loads a
+        cycle, and no tile faster than the latency of its sums."""
+        most = one if vectors == 1 else two if vectors == 2 else three
+        n = (columns + most - 1) // most
+        total = 0
+        for i in range(n):
+            pixels = columns * (i + 1) // n - columns * i // n
+            total += max(pixels * vectors, pixels + vectors, LATENCY)
+        return total * 64 // vectors
+
+    @k.outline("int64(call)")
+    def sets_of(call):
+        """Sets of two or three blocks that share out the outputs of a group."""
+        columns, blocks = grid(call, 1), group_blocks(call)
+        n = max(blocks // 2, 1)
+        if cost(columns, 3) < cost(columns, 2):
+            n = (blocks + 2) // 3
+        return n
+
     @k.outline("int64(call)")
     def bands_of(call):
         pixels = k.input_dim(call, 0, 3) * w.stride(call, 0)
@@ -125,19 +132,16 @@ def conv(k):
     @k.outline("int64(call, pointer)")
     def pack_weights(call, to):
         channels, inputs, taps = k.input_dim(call, 1, 0), k.input_dim(call, 1, 1), taps_of(call)
-        weight = k.input(call, 1)
-        whole, blocks, sets = blocked_channels(call), group_blocks(call), sets_of(call)
-        for unit in range(k.attr_int(call, GROUP) * sets):
-            first = (unit // sets * blocks + 2 * (unit % sets)) * lanes
-            width = set_blocks(call, unit % sets) * lanes
-            base = first * inputs * taps
+        weight, whole = k.input(call, 1), blocked_channels(call)
+        for block in range(k.output_dim(call, 0, 1)):
+            first = block * lanes
             for d in range(inputs):
                 at, step = d * taps, 1
                 if d < whole:
                     at, step = d // lanes * lanes * taps + d % lanes, lanes
                 for t in range(taps):
-                    row = base + (at + t * step) * width
-                    for j in range(width):
+                    row = (first * inputs * taps) + (at + t * step) * lanes
+                    for j in range(lanes):
                         value = float32(0)
                         if first + j < channels:
                             value = get(weight, ((first + j) * inputs + d) * taps + t)
@@ -174,7 +178,7 @@ def conv(k):
         else:
             top, low, taps_y = rows_under(call, row)
             line = top * extent
-        rows_w = k.input_dim(call, 1, 3) * channels * vectors * lanes
+        rows_w = k.input_dim(call, 1, 3) * channels * lanes
         weights = k.offset(weights, low * rows_w * 4)
         w_block = k.input_dim(call, 1, 2) * rows_w
         row_step = w.dilation(call, 0) * extent * width
@@ -184,16 +188,11 @@ def conv(k):
             at = count * i // tiles_here
             many = count * (i + 1) // tiles_here - at
             column = at * stride - before
-            last = column + (many - 1) * stride + (taps_x - 1) * spread
-            kind = 0
-            if blocked == 0:
-                kind = 6
-            elif column < 0 or last >= extent:
-                kind = 3
+            kind = vectors - 1 if blocked == 1 else vectors + 2
             source = k.offset(x, (line + column) * width * 4)
             target = k.offset(y, (row * columns + at) * lanes * 4)
             tile(
-                kind + vectors - 1,
+                kind,
                 many,
                 blocks,
                 taps_y,
@@ -205,6 +204,7 @@ def conv(k):
                 spread * width,
                 weights,
                 w_block,
+                k.input_dim(call, 1, 1) * taps_of(call) * lanes,
                 target,
                 pixels * lanes,
                 start,
@@ -246,22 +246,24 @@ def conv(k):
     def set_band(call, image, group, index, row, end, weights, scratch):
         """Rows [row, end) of one set of one group of one image."""
         inputs, taps = k.input_dim(call, 1, 1), taps_of(call)
-        whole, vectors = blocked_channels(call), set_blocks(call, index)
+        blocks, sets, whole = group_blocks(call), sets_of(call), blocked_channels(call)
+        first_block = blocks * index // sets
+        vectors = blocks * (index + 1) // sets - first_block
         planes = k.input_dim(call, 0, 2) * k.input_dim(call, 0, 3)
         pixels = k.output_dim(call, 0, 2) * k.output_dim(call, 0, 3)
-        block = group * group_blocks(call) + 2 * index
+        block = group * blocks + first_block
         start = start_of(call, block, vectors, scratch)
         weights = k.offset(weights, block * lanes * inputs * taps * 4)
         columns = grid(call, 1)
         out_block = image * k.output_dim(call, 0, 1) + block
         y = k.offset(k.output(call, 0), out_block * pixels * lanes * 4)
         held = max(DEPTH // (lanes * taps), 1)
-        some = max(FINISHED // max(columns * lanes, 1), 1)
+        at_once = max(FINISHED // max(columns * lanes, 1), 1)
         done = 0
         while done < inputs:
-            blocked, blocks = 0, min(inputs - done, held * lanes)
+            blocked, some = 0, min(inputs - done, held * lanes)
             if done < whole:
-                blocked, blocks = 1, min((whole - done) // lanes, held)
+                blocked, some = 1, min((whole - done) // lanes, held)
             channel, step = image * k.input_dim(call, 0, 1) + done, planes
             within = 0
             if k.input_rank(call, 0) == 5:
@@ -270,14 +272,14 @@ def conv(k):
                 ) * lanes
                 within, step = done % lanes, planes * lanes if blocked == 1 else 1
             x = k.offset(k.input(call, 0), (channel * planes + within) * 4)
-            part = k.offset(weights, done * taps * vectors * lanes * 4)
+            part = k.offset(weights, done * taps * lanes * 4)
             first = 1 if done == 0 else 0
-            done += blocks * lanes if blocked == 1 else blocks
+            done += some * lanes if blocked == 1 else some
             for r in range(row, end):
-                sweep(call, r, vectors, blocked, blocks, x, step, part, y, start, first, scratch)
-                ready = (r + 1 - row) % some
+                sweep(call, r, vectors, blocked, some, x, step, part, y, start, first, scratch)
+                ready = (r + 1 - row) % at_once
                 if done == inputs and (ready == 0 or r + 1 == end):
-                    rows = some if ready == 0 else ready
+                    rows = at_once if ready == 0 else ready
                     finish(call, out_block, vectors, r + 1 - rows, rows)
         return 0
 

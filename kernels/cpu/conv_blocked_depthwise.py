@@ -33,7 +33,7 @@ def conv(k):
     get, put = k.load("T"), k.store("T")
     w = window(k, 1)
     most = 12
-    tile = outlined(k, (Variant(most, 1, 0, False), Variant(most, 1, 0, True)))
+    tile = outlined(k, (Variant(most, 1, 0),))
 
     @inline
     def taps_of(call):
@@ -72,9 +72,8 @@ def conv(k):
             at = columns * i // n
             many = columns * (i + 1) // n - at
             column = at * stride - before
-            last = column + (many - 1) * stride + (taps_x - 1) * spread
             tile(
-                1 if column < 0 or last >= extent else 0,
+                0,
                 many,
                 1,
                 max(high - low, 0),
@@ -85,6 +84,7 @@ def conv(k):
                 spread_y * extent * lanes,
                 spread * lanes,
                 weights,
+                0,
                 0,
                 k.offset(y, (row * columns + at) * lanes * 4),
                 0,

@@ -21,8 +21,8 @@ _FLOATS = _F32.as_pointer()
 UNROLL = 8  # channels of one block that are written out one after another
 ARGUMENTS = (
     *("variant", "pixels", "blocks", "taps_y", "taps_x", "x", "pixel", "block_step", "row_step"),
-    *("column_step", "w", "w_block", "y", "y_block", "start", "first", "zeros", "column", "stride"),
-    *("spread", "extent"),
+    *("column_step", "w", "w_block", "w_vector", "y", "y_block", "start", "first", "zeros"),
+    *("column", "stride", "spread", "extent"),
 )
 _POINTERS = ("x", "w", "y", "start", "zeros")
 SIGNATURE = f"int64({', '.join('pointer' if n in _POINTERS else 'int64' for n in ARGUMENTS)})"
@@ -33,28 +33,26 @@ WIDEST = 32  # more pixels than any tile has
 class Variant:
     """`most` pixels × `vectors` blocks of output channels, from blocks of `channels` channels.
 
-    `channels` 0 stands for depthwise: lane i of a pixel meets lane i of the weights. `edge`: taps
-    may lie left or right of the row.
+    `channels` 0 stands for depthwise: lane i of a pixel meets lane i of the weights.
     """
 
     most: int
     vectors: int
     channels: int
-    edge: bool
 
 
 @cache
 def tiles(variants: tuple[Variant, ...], lanes: int) -> Any:
     """Y[pixels, vectors · lanes] of `pixels` neighbouring output pixels, by one of the variants.
 
-    For every block of input channels and every tap, `w` holds `channels` rows of weights, each
-    `vectors` · `lanes` long, one after another; blocks are `w_block` apart, so that taps of the
-    first rows may be left out. `x` is what pixel 0 reads under the first tap: pixels are `pixel`
-    elements apart, blocks `block_step`, rows of taps `row_step`, columns of taps `column_step`,
-    channels 1.
+    For every block of input channels and every tap, `w` holds `channels` vectors of weights, one
+    after another; blocks are `w_block` apart, so that taps of the first rows may be left out, and
+    the weights of the next vector of outputs are `w_vector` further on. `x` is what pixel 0 reads
+    under the first tap: pixels are `pixel` elements apart, blocks `block_step`, rows of taps
+    `row_step`, columns of taps `column_step`, channels 1.
 
     Vector v of a pixel is at y[v · y_block + pixel · lanes]. The sums start with `start` when
-    `first` is 1, else with what `y` holds. At an edge pixel p under tap column t is at
+    `first` is 1, else with what `y` holds. Pixel p under tap column t is at
     `column` + p · `stride` + t · `spread` of `extent` columns; outside, `zeros` are read.
     """
     kinds = [PTR if n in _POINTERS else types.int64 for n in ARGUMENTS]
@@ -94,7 +92,7 @@ class _Tile:
         self, b: Any, given: dict[str, Any], pixels: int, variant: Variant, lanes: int
     ) -> None:
         self.b, self.given, self.pixels, self.lanes = b, given, pixels, lanes
-        self.vectors, self.channels, self.edge = variant.vectors, variant.channels, variant.edge
+        self.vectors, self.channels = variant.vectors, variant.channels
         self.vector = ir.VectorType(_F32, lanes)
 
     def emit(self) -> None:
@@ -135,9 +133,10 @@ class _Tile:
     def _store(self, value: Any, place: Any) -> None:
         self.b.store(value, self.b.bitcast(place, self.vector.as_pointer())).align = 4
 
-    def _places(self, row: Any, tap: Any) -> list[Any]:
-        """What each pixel reads under a tap. Steps of one and two pixels are addressing modes, so
-        that every third pixel has a pointer of its own."""
+    def _places(self, row: Any, tap: Any, column: Any = None) -> list[Any]:
+        """What each pixel reads under a tap; with `column`, that of pixel 0, zeros outside the row.
+        Steps of one and two pixels are addressing modes, so that every third pixel has a pointer of
+        its own."""
         b, g = self.b, self.given
         at = b.gep(row, [b.mul(tap, g["column_step"])])
         out = []
@@ -146,41 +145,49 @@ class _Tile:
             if p > 0 and p % 3 == 0:
                 base = b.gep(at, [b.mul(g["pixel"], I64(p))])
             place = b.gep(base, [b.mul(g["pixel"], I64(p % 3))]) if p % 3 else base
-            if self.edge:
-                column = b.add(g["column"], b.mul(tap, g["spread"]))
-                column = b.add(column, b.mul(g["stride"], I64(p)))
-                inside = b.icmp_unsigned("<", column, g["extent"])
+            if column is not None:
+                own = b.add(column, b.mul(g["stride"], I64(p)))
+                inside = b.icmp_unsigned("<", own, g["extent"])
                 place = b.select(inside, place, g["zeros"])
             out.append(place)
         return out
 
     def _tap(self, row: Any, tap: Any, w: Any, sums: list[Any]) -> None:
-        b, width = self.b, self.vectors * self.lanes
-        places = self._places(row, tap)
+        b, g = self.b, self.given
         weights = b.load(w)
+        column = b.add(g["column"], b.mul(tap, g["spread"]))
+        last = b.add(column, b.mul(g["stride"], I64(self.pixels - 1)))
+        inside = b.and_(
+            b.icmp_unsigned("<", column, g["extent"]), b.icmp_unsigned("<", last, g["extent"])
+        )
+        with b.if_else(inside, likely=True) as (then, other):
+            with then:
+                self._pixels(self._places(row, tap), weights, sums)
+            with other:
+                self._pixels(self._places(row, tap, column), weights, sums)
+        b.store(b.gep(weights, [I64(max(self.channels, 1) * self.lanes)]), w)
+
+    def _pixels(self, places: list[Any], weights: Any, sums: list[Any]) -> None:
+        b = self.b
         if self.channels == 0:
             factor = self._load(weights)
             for place, slot in zip(places, sums, strict=True):
                 self._add(factor, self._load(place), slot)
-            b.store(b.gep(weights, [I64(self.lanes)]), w)
             return
         step = min(UNROLL, self.channels)
         if step == self.channels:
             self._channels(places, weights, step, sums)
-        else:
-            with cgutils.for_range(b, I64(self.channels // step)) as parts:
-                first = b.mul(parts.index, I64(step))
-                moved = [b.gep(place, [first]) for place in places]
-                self._channels(moved, b.gep(weights, [b.mul(first, I64(width))]), step, sums)
-        b.store(b.gep(weights, [I64(self.channels * width)]), w)
+            return
+        with cgutils.for_range(b, I64(self.channels // step)) as parts:
+            first = b.mul(parts.index, I64(step))
+            moved = [b.gep(place, [first]) for place in places]
+            self._channels(moved, b.gep(weights, [b.mul(first, I64(self.lanes))]), step, sums)
 
     def _channels(self, places: list[Any], weights: Any, count: int, sums: list[Any]) -> None:
-        b, width = self.b, self.vectors * self.lanes
+        b, step = self.b, self.given["w_vector"]
+        streams = [b.gep(weights, [b.mul(step, I64(v))]) for v in range(self.vectors)]
         for c in range(count):
-            factors = [
-                self._load(b.gep(weights, [I64(c * width + v * self.lanes)]))
-                for v in range(self.vectors)
-            ]
+            factors = [self._load(b.gep(stream, [I64(c * self.lanes)])) for stream in streams]
             for p, place in enumerate(places):
                 value = b.load(b.gep(place, [I64(c)]))
                 value.align = 4
