@@ -12,9 +12,9 @@ namespace tiercel::passes {
 namespace {
 
 // Multiplications that the blocked form has to save for one converted element; measured.
-constexpr double kConversion = 40;
+constexpr double kConversion = 64;
 // What one output element of a convolution gains beyond its multiplications: no packing of inputs.
-constexpr double kOutput = 40;
+constexpr double kOutput = 16;
 
 class Layout {
  public:

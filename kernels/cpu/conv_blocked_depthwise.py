@@ -32,8 +32,9 @@ def conv(k):
     lanes = k.lanes("T")
     get, put = k.load("T"), k.store("T")
     w = window(k, 1)
-    most = 12
-    tile = outlined(k, (Variant(most, 1, 0),))
+    most = 8
+    known = ((3, 1), (3, 2), (5, 1), (5, 2), (7, 1))
+    tile = outlined(k, (Variant(most, 1, 0), *(Variant(most, 1, 0, *window) for window in known)))
 
     @inline
     def taps_of(call):
@@ -67,13 +68,19 @@ def conv(k):
         high = min(max((height - 1 - top) // spread_y + 1, 0), k.input_dim(call, 1, 2))
         weights = k.offset(weights, low * taps_x * lanes * 4)
         line = (top + low * spread_y) * extent
+        kind = 0
+        if spread == 1:
+            if stride == 1:
+                kind = 1 if taps_x == 3 else 3 if taps_x == 5 else 5 if taps_x == 7 else 0
+            elif stride == 2:
+                kind = 2 if taps_x == 3 else 4 if taps_x == 5 else 0
         n = (columns + most - 1) // most
         for i in range(n):
             at = columns * i // n
             many = columns * (i + 1) // n - at
             column = at * stride - before
             tile(
-                0,
+                kind,
                 many,
                 1,
                 max(high - low, 0),

@@ -33,12 +33,16 @@ WIDEST = 32  # more pixels than any tile has
 class Variant:
     """`most` pixels × `vectors` blocks of output channels, from blocks of `channels` channels.
 
-    `channels` 0 stands for depthwise: lane i of a pixel meets lane i of the weights.
+    `channels` 0 stands for depthwise: lane i of a pixel meets lane i of the weights. `taps` columns
+    and a `stride` that are known beforehand, without dilation, let one load of an input serve all
+    pixels that it lies under; 0 taps: any.
     """
 
     most: int
     vectors: int
     channels: int
+    taps: int = 0
+    stride: int = 1
 
 
 @cache
@@ -93,6 +97,7 @@ class _Tile:
     ) -> None:
         self.b, self.given, self.pixels, self.lanes = b, given, pixels, lanes
         self.vectors, self.channels = variant.vectors, variant.channels
+        self.taps, self.stride = variant.taps, variant.stride
         self.vector = ir.VectorType(_F32, lanes)
 
     def emit(self) -> None:
@@ -116,8 +121,11 @@ class _Tile:
             b.store(b.gep(g["w"], [b.mul(blocks.index, g["w_block"])]), w)
             with cgutils.for_range(b, g["taps_y"]) as rows:
                 row = b.gep(x, [b.mul(rows.index, g["row_step"])])
-                with cgutils.for_range(b, g["taps_x"]) as columns:
-                    self._tap(row, columns.index, w, sums)
+                if self.taps:
+                    self._window(row, w, sums)
+                else:
+                    with cgutils.for_range(b, g["taps_x"]) as columns:
+                        self._tap(row, columns.index, w, sums)
         for i, slot in enumerate(sums):
             self._store(b.load(slot), self._result(i))
 
@@ -166,6 +174,35 @@ class _Tile:
             with other:
                 self._pixels(self._places(row, tap, column), weights, sums)
         b.store(b.gep(weights, [I64(max(self.channels, 1) * self.lanes)]), w)
+
+    def _window(self, row: Any, w: Any, sums: list[Any]) -> None:
+        """A row of taps known beforehand, depthwise."""
+        b, g = self.b, self.given
+        weights = b.load(w)
+        factors = [self._load(b.gep(weights, [I64(t * self.lanes)])) for t in range(self.taps)]
+        reach = (self.pixels - 1) * self.stride + self.taps
+        last = b.add(g["column"], I64(reach - 1))
+        inside = b.and_(
+            b.icmp_unsigned("<", g["column"], g["extent"]), b.icmp_unsigned("<", last, g["extent"])
+        )
+        with b.if_else(inside, likely=True) as branches:
+            for branch, cut in zip(branches, (False, True), strict=True):
+                with branch:
+                    self._slide(row, factors, reach, cut, sums)
+        b.store(b.gep(weights, [I64(self.taps * self.lanes)]), w)
+
+    def _slide(self, row: Any, factors: list[Any], reach: int, cut: bool, sums: list[Any]) -> None:
+        b, g = self.b, self.given
+        for i in range(reach):
+            place = b.gep(row, [I64(i * self.lanes)])
+            if cut:
+                column = b.add(g["column"], I64(i))
+                place = b.select(b.icmp_unsigned("<", column, g["extent"]), place, g["zeros"])
+            value = self._load(place)
+            for pixel, slot in enumerate(sums):
+                tap = i - pixel * self.stride
+                if 0 <= tap < self.taps:
+                    self._add(value, factors[tap], slot)
 
     def _pixels(self, places: list[Any], weights: Any, sums: list[Any]) -> None:
         b = self.b
