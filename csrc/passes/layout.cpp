@@ -15,6 +15,8 @@ namespace {
 constexpr double kConversion = 64;
 // What one output element of a convolution gains beyond its multiplications: no packing of inputs.
 constexpr double kOutput = 16;
+// The same for a depthwise convolution, whose planes are padded and cut into phases otherwise.
+constexpr double kDepthwise = 64;
 
 class Layout {
  public:
@@ -70,7 +72,9 @@ class Layout {
     if (!rules_.is_convolution(node)) return 0;
     const Tensor& weight = *graph_.constant(node.inputs[1]);
     const double out = elements(node.outputs[0]);
-    return out * (kOutput + static_cast<double>(weight.size() / weight.dims()[0]));
+    const auto multiplications = static_cast<double>(weight.size() / weight.dims()[0]);
+    const bool depthwise = weight.dims()[1] == 1 && attr_int(node, "group", 1) > 1;
+    return out * (multiplications + (depthwise ? kDepthwise : kOutput));
   }
 
   // Chosen nodes that are linked by blocked values stay or go together.

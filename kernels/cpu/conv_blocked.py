@@ -184,9 +184,11 @@ def conv(k):
         row_step = w.dilation(call, 0) * extent * width
         most = one if vectors == 1 else two if vectors == 2 else three
         tiles_here = (count + most - 1) // most
-        for i in range(tiles_here):
-            at = count * i // tiles_here
-            many = count * (i + 1) // tiles_here - at
+        for half in range(2):
+            # Strips of one pixel less than the others come first.
+            many = count // tiles_here + half
+            strips = count % tiles_here if half == 1 else tiles_here - count % tiles_here
+            at = half * (count // tiles_here) * (tiles_here - count % tiles_here)
             column = at * stride - before
             kind = vectors - 1 if blocked == 1 else vectors + 2
             source = k.offset(x, (line + column) * width * 4)
@@ -194,6 +196,7 @@ def conv(k):
             tile(
                 kind,
                 many,
+                strips,
                 blocks,
                 taps_y,
                 taps_x,

@@ -75,13 +75,16 @@ def conv(k):
             elif stride == 2:
                 kind = 2 if taps_x == 3 else 4 if taps_x == 5 else 0
         n = (columns + most - 1) // most
-        for i in range(n):
-            at = columns * i // n
-            many = columns * (i + 1) // n - at
+        for half in range(2):
+            # Strips of one pixel less than the others come first.
+            many = columns // n + half
+            strips = columns % n if half == 1 else n - columns % n
+            at = half * (columns // n) * (n - columns % n)
             column = at * stride - before
             tile(
                 kind,
                 many,
+                strips,
                 1,
                 max(high - low, 0),
                 taps_x,

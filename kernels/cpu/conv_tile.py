@@ -20,7 +20,18 @@ _F32 = ir.FloatType()
 _FLOATS = _F32.as_pointer()
 UNROLL = 8  # channels of one block that are written out one after another
 ARGUMENTS = (
-    *("variant", "pixels", "blocks", "taps_y", "taps_x", "x", "pixel", "block_step", "row_step"),
+    *(
+        "variant",
+        "pixels",
+        "strips",
+        "blocks",
+        "taps_y",
+        "taps_x",
+        "x",
+        "pixel",
+        "block_step",
+        "row_step",
+    ),
     *("column_step", "w", "w_block", "w_vector", "y", "y_block", "start", "first", "zeros"),
     *("column", "stride", "spread", "extent"),
 )
@@ -47,7 +58,8 @@ class Variant:
 
 @cache
 def tiles(variants: tuple[Variant, ...], lanes: int) -> Any:
-    """Y[pixels, vectors · lanes] of `pixels` neighbouring output pixels, by one of the variants.
+    """Y[pixels, vectors · lanes] of `pixels` neighbouring output pixels, by one of the variants,
+    and of as many more strips of pixels to the right of them.
 
     For every block of input channels and every tap, `w` holds `channels` vectors of weights, one
     after another; blocks are `w_block` apart, so that taps of the first rows may be left out, and
@@ -101,11 +113,23 @@ class _Tile:
         self.vector = ir.VectorType(_F32, lanes)
 
     def emit(self) -> None:
-        b, g = self.b, self.given
+        b, all_strips = self.b, self.given
         sums = [
             cgutils.alloca_once(b, self.vector, name="sum")
             for _ in range(self.pixels * self.vectors)
         ]
+        with cgutils.for_range(b, all_strips["strips"]) as strips:
+            first = b.mul(strips.index, I64(self.pixels))
+            moved = {
+                "x": b.gep(all_strips["x"], [b.mul(first, all_strips["pixel"])]),
+                "y": b.gep(all_strips["y"], [b.mul(first, I64(self.lanes))]),
+                "column": b.add(all_strips["column"], b.mul(first, all_strips["stride"])),
+            }
+            self.given = all_strips | moved
+            self._strip(sums)
+
+    def _strip(self, sums: list[Any]) -> None:
+        b, g = self.b, self.given
         fresh = b.icmp_signed("!=", g["first"], I64(0))
         with b.if_else(fresh) as (then, other):
             with then:
