@@ -8,7 +8,8 @@ from _lang import inline, kernel, parts
 
 ATTRIBUTES = (*WINDOW, "group")
 GROUP = len(WINDOW)
-BAND = 192 << 10  # bytes of inputs that one unit of work reads: what stays in the L2 cache
+BAND = 224 << 10  # bytes of inputs that one unit of work reads: what stays in the L2 cache
+HEAVY = 1 << 20  # bytes of weights that come from further away for every band
 DEPTH = 256  # rows of weights of one block along the input channels: what stays in the L1 cache
 LINE = 120  # pixels of one row of an image that is one line
 UNITS = 16  # of work, at least, where there are enough output channels
@@ -116,12 +117,19 @@ def conv(k):
             n = (blocks + 2) // 3
         return n
 
+    @inline
+    def packed_bytes(call):
+        return k.output_dim(call, 0, 1) * lanes * k.input_dim(call, 1, 1) * taps_of(call) * 4
+
     @k.outline("int64(call)")
     def bands_of(call):
-        pixels = k.input_dim(call, 0, 3) * w.stride(call, 0)
-        if is_line(call) == 1:
-            pixels = grid(call, 1)
-        held = max(BAND // max(pixels * k.input_dim(call, 1, 1) * 4, 1), 1)
+        bytes_row = grid(call, 1) * k.input_dim(call, 1, 1) * 4
+        for i in range(2):
+            bytes_row *= min(w.stride(call, i), k.input_dim(call, 1, i + 2))
+        room = BAND
+        if packed_bytes(call) > HEAVY:
+            room = 2 * BAND
+        held = max(room // max(bytes_row, 1), 1)
         return (grid(call, 0) + held - 1) // held
 
     @k.outline("int64(call)")
@@ -312,10 +320,6 @@ def conv(k):
             n = k.output_dim(call, 0, 0) * k.attr_int(call, GROUP) * bands_of(call)
             n *= parts_of(call)
         return n
-
-    @inline
-    def packed_bytes(call):
-        return k.output_dim(call, 0, 1) * lanes * k.input_dim(call, 1, 1) * taps_of(call) * 4
 
     def workspace(call):
         return 64 if k.has_packed(call, 1) else packed_bytes(call)
