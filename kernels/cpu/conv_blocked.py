@@ -1,5 +1,6 @@
 """Conv of float32 images in the blocked layout: register tiles of pixels × output channels."""
 
+from conv_bands import GROUP, bands
 from conv_tile import Variant, outlined
 from numba import float32
 from windows import WINDOW, window
@@ -7,23 +8,25 @@ from windows import WINDOW, window
 from _lang import inline, kernel, parts
 
 ATTRIBUTES = (*WINDOW, "group")
-GROUP = len(WINDOW)
-BAND = 224 << 10  # bytes of inputs that one unit of work reads: what stays in the L2 cache
-HEAVY = 1 << 20  # bytes of weights that come from further away for every band
 DEPTH = 256  # rows of weights of one block along the input channels: what stays in the L1 cache
-LINE = 120  # pixels of one row of an image that is one line
-UNITS = 16  # of work, at least, where there are enough output channels
-LATENCY = 8  # half cycles of a multiplication and addition
 FINISHED = 2048  # output elements that the epilogue takes at once
 REASONS = (
     "the blocks are not as wide as this instruction set's vectors",
     "groups cut through blocks",
+    "planes of as many channels as a block has",
 )
 
 
 def heights(k):
     """The largest number of pixels of one tile of one, two and three blocks of output channels."""
     return (12, 6, 4) if k.isa == "v3" else (12, 12, 8)
+
+
+def variants(most, lanes):
+    """Whole blocks of inputs by one, two and three blocks of outputs, then single channels."""
+    return tuple(
+        Variant(pixels, i + 1, channels) for channels in (lanes, 1) for i, pixels in enumerate(most)
+    )
 
 
 @kernel(
@@ -47,95 +50,11 @@ def conv(k):
     get, put = k.load("T"), k.store("T")
     w = window(k, 1)
     one, two, three = heights(k)
-    # Whole blocks by one, two and three blocks of outputs, then single channels.
-    tile = outlined(
-        k,
-        tuple(
-            Variant(most, i + 1, channels)
-            for channels in (lanes, 1)
-            for i, most in enumerate((one, two, three))
-        ),
-    )
-
-    @inline
-    def taps_of(call):
-        return k.input_dim(call, 1, 2) * k.input_dim(call, 1, 3)
-
-    @inline
-    def blocked_channels(call):
-        """Input channels of a group that fill blocks."""
-        whole = 0
-        if k.input_rank(call, 0) == 5:
-            whole = k.input_dim(call, 1, 1) // lanes * lanes
-        return whole
-
-    @inline
-    def group_blocks(call):
-        return k.output_dim(call, 0, 1) // k.attr_int(call, GROUP)
-
-    @k.outline("int64(call, int64)")
-    def pad(call, i):
-        return w.before(call, i)
-
-    @k.outline("int64(call)")
-    def is_line(call):
-        """One window element, everywhere inside, without gaps: the image is one line."""
-        out = taps_of(call) == 1
-        for i in range(2):
-            out = out and w.stride(call, i) == 1 and pad(call, i) == 0
-            out = out and k.input_dim(call, 0, i + 2) == k.output_dim(call, 0, i + 2)
-        return 1 if out else 0
-
-    @k.outline("int64(call, int64)")
-    def grid(call, axis):
-        """Rows (0) or columns (1) of output pixels as they are worked through."""
-        rows, columns = k.output_dim(call, 0, 2), k.output_dim(call, 0, 3)
-        if is_line(call) == 1:
-            pixels = rows * columns
-            columns = min(pixels, LINE)
-            rows = (pixels + columns - 1) // max(columns, 1)
-        return rows if axis == 0 else columns
-
-    @k.outline("int64(int64, int64)")
-    def cost(columns, vectors):
-        """Cycles for a row of pixels and one block, in units of 1/64: two sums a cycle, two loads a
-        cycle, and no tile faster than the latency of its sums."""
-        most = one if vectors == 1 else two if vectors == 2 else three
-        n = (columns + most - 1) // most
-        total = 0
-        for i in range(n):
-            pixels = columns * (i + 1) // n - columns * i // n
-            total += max(pixels * vectors, pixels + vectors, LATENCY)
-        return total * 64 // vectors
-
-    @k.outline("int64(call)")
-    def sets_of(call):
-        """Sets of two or three blocks that share out the outputs of a group."""
-        columns, blocks = grid(call, 1), group_blocks(call)
-        n = max(blocks // 2, 1)
-        if cost(columns, 3) < cost(columns, 2):
-            n = (blocks + 2) // 3
-        return n
-
-    @inline
-    def packed_bytes(call):
-        return k.output_dim(call, 0, 1) * lanes * k.input_dim(call, 1, 1) * taps_of(call) * 4
-
-    @k.outline("int64(call)")
-    def bands_of(call):
-        bytes_row = grid(call, 1) * k.input_dim(call, 1, 1) * 4
-        for i in range(2):
-            bytes_row *= min(w.stride(call, i), k.input_dim(call, 1, i + 2))
-        room = BAND
-        if packed_bytes(call) > HEAVY:
-            room = 2 * BAND
-        held = max(room // max(bytes_row, 1), 1)
-        return (grid(call, 0) + held - 1) // held
-
-    @k.outline("int64(call)")
-    def parts_of(call):
-        tasks = k.output_dim(call, 0, 0) * k.attr_int(call, GROUP) * bands_of(call)
-        return min((UNITS + tasks - 1) // max(tasks, 1), sets_of(call))
+    tile = outlined(k, variants(heights(k), lanes))
+    cut = bands(k, w, (one, two, three))
+    taps_of, blocked_channels, group_blocks = cut.taps_of, cut.blocked_channels, cut.group_blocks
+    pad, is_line, grid, packed_bytes = cut.pad, cut.is_line, cut.grid, cut.packed_bytes
+    sets_of, bands_of, parts_of = cut.sets_of, cut.bands_of, cut.parts_of
 
     @k.outline("int64(call, pointer)")
     def pack_weights(call, to):
@@ -338,6 +257,8 @@ def conv(k):
         elif groups > 1:
             if k.input_dim(call, 1, 1) % lanes != 0 or k.input_dim(call, 1, 0) % (groups * lanes):
                 why = 2
+        elif k.input_rank(call, 0) == 4 and k.input_dim(call, 1, 1) >= lanes:
+            why = 3
         return why
 
     def pack_size(call, index):
