@@ -18,7 +18,7 @@ bool fuse_patterns(Graph& graph,
                    PassContext& context);  // rules: Gelu, LayerNormalization, Attention …
 // Quantising and dequantising at once becomes rounding, elementwise.
 bool fuse_quantize(Graph& graph, PassContext& context);
-bool lower(Graph& graph, PassContext& context);  // Pow by multiplying
+bool lower(Graph& graph, PassContext& context);  // single nodes by cheaper ones
 // Convolutions and what lies between them in blocks of channels.
 bool layout(Graph& graph, PassContext& context);
 bool fuse_pointwise(Graph& graph,

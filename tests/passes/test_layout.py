@@ -256,3 +256,18 @@ def test_explain_shows_the_layout() -> None:
     s = session(net.model(net.conv(net.conv("x", 3, 24), 24, 16)))
     assert "layout" in s.explain()
     assert "ConvBlocked" in s.explain()
+
+
+@pytest.mark.parametrize("block", [2, 3])
+def test_transposed_convolutions_without_overlap(block: int) -> None:
+    net = Net(2, 3, 9, 7)
+    a = net.op("Relu", net.conv("x", 3, 24))
+    weight = net.constant(net.rng.standard_normal((24, 5, block, block)).astype(np.float32))
+    bias = net.constant(net.rng.standard_normal(5).astype(np.float32))
+    up = net.op("ConvTranspose", a, weight, bias, strides=[block, block])
+    m = net.model(net.op("Sigmoid", up))
+    plain, fast = session(m, optimised=False), session(m)
+    x = np.random.default_rng(2).standard_normal((2, 3, 9, 7)).astype(np.float32)
+    (want,), (got,) = plain.run(None, {"x": x}), fast.run(None, {"x": x})
+    np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-5)
+    assert "ConvTranspose" not in operators(fast)
