@@ -19,6 +19,7 @@ from _lang.lanes import I64, Lanes, splat
 _F32 = ir.FloatType()
 _FLOATS = _F32.as_pointer()
 UNROLL = 8  # channels of one block that are written out one after another
+UNROLL_EDGE = 4  # the same where taps lie outside, which is rarer
 ARGUMENTS = (
     *(
         "variant",
@@ -194,9 +195,9 @@ class _Tile:
         )
         with b.if_else(inside, likely=True) as (then, other):
             with then:
-                self._pixels(self._places(row, tap), weights, sums)
+                self._pixels(self._places(row, tap), weights, sums, UNROLL)
             with other:
-                self._pixels(self._places(row, tap, column), weights, sums)
+                self._pixels(self._places(row, tap, column), weights, sums, UNROLL_EDGE)
         b.store(b.gep(weights, [I64(max(self.channels, 1) * self.lanes)]), w)
 
     def _window(self, row: Any, w: Any, sums: list[Any]) -> None:
@@ -228,14 +229,14 @@ class _Tile:
                 if 0 <= tap < self.taps:
                     self._add(value, factors[tap], slot)
 
-    def _pixels(self, places: list[Any], weights: Any, sums: list[Any]) -> None:
+    def _pixels(self, places: list[Any], weights: Any, sums: list[Any], unroll: int) -> None:
         b = self.b
         if self.channels == 0:
             factor = self._load(weights)
             for place, slot in zip(places, sums, strict=True):
                 self._add(factor, self._load(place), slot)
             return
-        step = min(UNROLL, self.channels)
+        step = min(unroll, self.channels)
         if step == self.channels:
             self._channels(places, weights, step, sums)
             return
