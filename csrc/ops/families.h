@@ -5,6 +5,7 @@
 namespace tiercel {
 
 OpList attention_ops();
+OpList blocked_ops();
 OpList concat_split_pad_ops();
 OpList control_flow_ops();
 OpList contrib_ops();

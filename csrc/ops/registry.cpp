@@ -39,6 +39,7 @@ constexpr Family kFamilies[] = {
     contrib_ops,
     contrib_quantized_ops,
     internal_ops,
+    blocked_ops,
     generate_ops,
 };
 

@@ -1,5 +1,6 @@
 // Last rewrites of single nodes into cheaper ones, after the rules have seen the originals.
 #include "passes/edit.h"
+#include "passes/lower_conv_transpose.h"
 #include "passes/passes.h"
 
 namespace tiercel::passes {
@@ -29,6 +30,7 @@ bool lower(Graph& graph, PassContext&) {
     const std::vector<NodeId> order = g.order;
     for (NodeId id : order) {
       if (is_op(g.node(id), "Pow")) changed = small_power(g, id) || changed;
+      if (is_op(g.node(id), "ConvTranspose")) changed = lower_conv_transpose(g, id) || changed;
     }
     return changed;
   });

@@ -18,9 +18,12 @@ bool fuse_patterns(Graph& graph,
                    PassContext& context);  // rules: Gelu, LayerNormalization, Attention …
 // Quantising and dequantising at once becomes rounding, elementwise.
 bool fuse_quantize(Graph& graph, PassContext& context);
-bool lower(Graph& graph, PassContext& context);  // Pow by multiplying
-bool fuse_transpose(Graph& graph,
-                    PassContext& context);  // into the matrix products that read the result
+// Single nodes by cheaper ones: Pow by multiplying, transposed convolution without overlap.
+bool lower(Graph& graph, PassContext& context);
+// Transposes into the matrix products that read the result.
+bool fuse_transpose(Graph& graph, PassContext& context);
+// Convolutions and what lies between them in blocks of channels.
+bool layout(Graph& graph, PassContext& context);
 bool fuse_pointwise(Graph& graph,
                     PassContext& context);  // elementwise DAGs as one node or as epilogue
 

@@ -30,10 +30,11 @@ constexpr Pass kGeneric[] = {
     {"infer-fused", Extended, infer},
 };
 
-// The layout pass belongs before the fusion of pointwise programs, which then become epilogues of
+// The layout pass comes before the fusion of pointwise programs, which then become epilogues of
 // blocked kernels.
 constexpr Pass kProvider[] = {
     {"fuse-transpose", Extended, fuse_transpose},
+    {"layout", Layout, layout},
     {"fuse-pointwise", Extended, fuse_pointwise},
     {"dce-provider", Basic, dce},
     {"infer-provider", Basic, infer},

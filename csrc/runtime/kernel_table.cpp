@@ -44,6 +44,11 @@ Table build_table() {
   return table;
 }
 
+const Table& table() {
+  static const Table made = build_table();
+  return made;
+}
+
 // The element type that a node binds a type parameter to; Undefined when no value of it is there.
 DType bound_type(std::string_view parameter, const Graph& graph, const Node& node) {
   const auto search = [&](const std::vector<Param>& params, const std::vector<ValueId>& values) {
@@ -130,6 +135,15 @@ std::shared_ptr<const KernelAttributes> read_attributes(const TclKernel& kernel,
 
 }  // namespace
 
+int64_t vector_block(std::string_view domain, std::string_view op) {
+  const auto rows = table().find(key(domain, op));
+  if (rows == table().end()) return 0;
+  const auto best = std::min_element(rows->second.begin(), rows->second.end(),
+                                     [](const Row& a, const Row& b) { return a.isa < b.isa; });
+  const std::string_view isa = best->kernel->isa;
+  return isa == "neon" ? 4 : isa == "v3" ? 8 : 16;
+}
+
 std::string node_types(const Graph& graph, const Node& node) {
   std::string out;
   for (const TypeParam& parameter : node.def->types) {
@@ -155,9 +169,8 @@ bool types_match(std::string_view wanted, const Graph& graph, const Node& node) 
 }
 
 std::vector<KernelMatch> find_kernels(const Graph& graph, const Node& node, std::string& reason) {
-  static const Table table = build_table();
-  const auto rows = table.find(key(node.domain == "ai.onnx" ? "" : node.domain, node.op_type));
-  if (rows == table.end()) {
+  const auto rows = table().find(key(node.domain == "ai.onnx" ? "" : node.domain, node.op_type));
+  if (rows == table().end()) {
     reason = "no kernel";
     return {};
   }

@@ -29,6 +29,10 @@ struct KernelMatch {
 [[nodiscard]] std::vector<KernelMatch> find_kernels(const Graph& graph, const Node& node,
                                                     std::string& reason);
 
+// Lanes of float32 in the vectors of the best row of an operator that this machine runs; 0: it has
+// none.
+[[nodiscard]] int64_t vector_block(std::string_view domain, std::string_view op);
+
 // "T=float;T1=int64" of a node: every type parameter that one of its values binds.
 [[nodiscard]] std::string node_types(const Graph& graph, const Node& node);
 // Whether a row's or host operator's types allow those of a node.

@@ -9,6 +9,7 @@
 #include "ir/onnx_reader.h"
 #include "ops/upgrade.h"
 #include "passes/passes.h"
+#include "runtime/kernel_table.h"
 #include "runtime/profile.h"
 #include "runtime/program.h"
 #include "session/explain.h"
@@ -75,6 +76,7 @@ CompileOptions make_compile_options(const SessionOptions& options) {
   out.passes.level = options.level;
   out.passes.disabled = options.disabled_passes;
   out.passes.verify = options.verify;
+  out.passes.block = vector_block("tiercel", "ConvBlocked");
   CompileOptions plain{out.providers, {}};
   out.passes.evaluate = [plain](const Graph& graph, const Node& node) {
     return evaluate_node(graph, node, plain);

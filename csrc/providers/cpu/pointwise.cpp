@@ -88,6 +88,19 @@ void splat(void* out, const void* value, int64_t n, int64_t bits) {
 
 }  // namespace
 
+namespace {
+
+// Whether a short innermost row of the input repeats along a longer second dim.
+bool repeats(const Walk& walk, size_t input) {
+  if (walk.rank < 2) return false;
+  const auto last = static_cast<size_t>(walk.rank - 1);
+  const auto& strides = walk.strides[input];
+  return walk.dims[last] < kLongRow && strides[last] == 1 && strides[last - 1] == 0 &&
+         walk.dims[last] * walk.dims[last - 1] >= kLongRow;
+}
+
+}  // namespace
+
 void PointwiseProgram::walk(TclTensor* const* inputs, TclTensor* const* outputs,
                             PointwiseWalk& walk) const {
   const TclTensor& output = *outputs[0];
@@ -113,11 +126,15 @@ void PointwiseProgram::walk(TclTensor* const* inputs, TclTensor* const* outputs,
     } else if (axes.dims[static_cast<size_t>(axes.rank - 1)] == size &&
                walk.strides[slot][static_cast<size_t>(axes.rank - 1)] == 1) {
       walk.mode[slot] = Walk::Mode::Periodic;
+    } else if (repeats(walk, slot)) {
+      walk.mode[slot] = Walk::Mode::Repeated;
     } else {
       walk.mode[slot] = Walk::Mode::Strided;
     }
     if (walk.mode[slot] != Walk::Mode::Dense && size > 0) {
-      expanded += walk.mode[slot] == Walk::Mode::Periodic ? 2 : 1;
+      const bool rows =
+          walk.mode[slot] == Walk::Mode::Periodic || walk.mode[slot] == Walk::Mode::Repeated;
+      expanded += rows ? 2 : 1;
     }
   }
   const int64_t element = std::max(widest / 8, int64_t{1});
@@ -150,9 +167,12 @@ class TileRun {
   void run(int64_t start, int64_t count) {
     const int64_t row = walk_.rank > 0 ? walk_.dims[static_cast<size_t>(walk_.rank - 1)] : 1;
     const bool by_row = needs_rows_ && row >= kLongRow;
+    const auto below = static_cast<size_t>(std::max<int64_t>(walk_.rank - 2, 0));
+    const int64_t plane = needs_planes_ ? row * walk_.dims[below] : 0;
     for (int64_t at = start, end = start + count; at < end;) {
       int64_t n = std::min(walk_.tile, end - at);
       if (by_row) n = std::min(n, row - at % row);
+      if (plane > 0) n = std::min(n, plane - at % plane);
       tile(at, n, by_row);
       at += n;
     }
@@ -188,6 +208,10 @@ class TileRun {
         if (period < kLongRow) repeat(expansion_[input], inputs_[input], period, bits);
         break;
       }
+      case Walk::Mode::Repeated:
+        needs_planes_ = true;
+        expansion_[input] = take(2);
+        break;
       case Walk::Mode::Strided:
         needs_rows_ = true;
         expansion_[input] = take(1);
@@ -258,6 +282,12 @@ class TileRun {
     const auto last = static_cast<size_t>(walk_.rank - 1);
     const int64_t row = walk_.dims[last];
     if (walk_.mode[input] == Walk::Mode::Periodic && !by_row) {
+      return expansion_[input] + bytes_at(start % row, bits);
+    }
+    if (walk_.mode[input] == Walk::Mode::Repeated) {
+      const std::byte* from = base + bytes_at(offset(input, start - start % row), bits);
+      if (splatted_[input] != from) repeat(expansion_[input], from, row, bits);
+      splatted_[input] = from;
       return expansion_[input] + bytes_at(start % row, bits);
     }
     if (!by_row) return expand(input, start, n, bits);
@@ -348,6 +378,7 @@ class TileRun {
   int64_t slot_bytes_ = 0;
   std::byte* next_ = nullptr;
   bool needs_rows_ = false;
+  bool needs_planes_ = false;
   std::array<std::byte*, kPointwiseRegisters> at_;
   std::array<std::byte*, kPointwiseOperands> expansion_;
   std::array<const std::byte*, kPointwiseOperands> splatted_{};

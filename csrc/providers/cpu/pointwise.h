@@ -26,6 +26,7 @@ struct PointwiseWalk {
     Dense,     // as the output
     Scalar,    // one element
     Periodic,  // the innermost dim alone, repeated
+    Repeated,  // as Periodic within the two innermost dims, another row beyond
     Strided    // anything else: expanded into the tile
   };
   int64_t size = 0;  // output elements
