@@ -8,14 +8,23 @@ SOURCES := CMakeLists.txt pyproject.toml $(shell find csrc kernels python -type 
 KERNEL_CACHE ?= $(CURDIR)/.cache/kernels
 TESTS ?= tests
 WORKERS ?= 2
+FUZZ_SECONDS ?= 300
 
-.PHONY: demo test lint format clean
+.PHONY: demo test fuzz lint format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/magika_demo.py
 
 test: $(VENV)/.installed $(VENV)/.test
 	$(BIN)/python -m pytest -n $(WORKERS) $(TESTS)
+
+# Mutations of small models against the core, built with sanitizers.
+fuzz: $(VENV)/.installed $(VENV)/.test
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B build/fuzz -G Ninja -DTIERCEL_SANITIZE=ON \
+	  -DTIERCEL_FUZZ=ON -DTIERCEL_KERNEL_CACHE="$(KERNEL_CACHE)"
+	$(BIN)/cmake --build build/fuzz --target fuzz_session
+	$(BIN)/python tests/fuzz/write_corpus.py build/fuzz/corpus 100
+	build/fuzz/fuzz_session --seconds $(FUZZ_SECONDS) --last build/fuzz/last.onnx build/fuzz/corpus
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
