@@ -8,8 +8,9 @@ SOURCES := CMakeLists.txt pyproject.toml $(shell find csrc kernels python -type 
 KERNEL_CACHE ?= $(CURDIR)/.cache/kernels
 TESTS ?= tests
 WORKERS ?= 2
+FUZZ_SECONDS ?= 300
 
-.PHONY: demo test lint format clean
+.PHONY: demo test fuzz lint format clean
 
 # The first demo builds kernels for this machine alone, which is sooner done.
 demo: $(or $(wildcard $(VENV)/.installed),$(VENV)/.installed-native)
@@ -17,6 +18,14 @@ demo: $(or $(wildcard $(VENV)/.installed),$(VENV)/.installed-native)
 
 test: $(VENV)/.installed $(VENV)/.test
 	$(BIN)/python -m pytest -n $(WORKERS) $(TESTS)
+
+# Mutations of small models against the core, built with sanitizers.
+fuzz: $(VENV)/.installed $(VENV)/.test
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B build/fuzz -G Ninja -DTIERCEL_SANITIZE=ON \
+	  -DTIERCEL_FUZZ=ON -DTIERCEL_KERNEL_CACHE="$(KERNEL_CACHE)"
+	$(BIN)/cmake --build build/fuzz --target fuzz_session
+	$(BIN)/python tests/fuzz/write_corpus.py build/fuzz/corpus 100
+	build/fuzz/fuzz_session --seconds $(FUZZ_SECONDS) --last build/fuzz/last.onnx build/fuzz/corpus
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

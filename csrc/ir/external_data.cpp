@@ -39,6 +39,7 @@ fs::path contained(const std::string& location, const std::string& folder,
   const fs::path relative(location);
   if (location.empty()) refuse("has no location");
   if (folder.empty()) refuse("cannot be found for a model from memory without a folder");
+  if (location.find('\0') != std::string::npos) refuse("has a name that no file can have");
   if (relative.is_absolute()) refuse("is an absolute path");
   for (const fs::path& part : relative) {
     if (part == "..") refuse("leads out of the folder");

@@ -27,6 +27,27 @@ std::shared_ptr<proto::Graph> copy_graph(const proto::Graph& graph) {
   return copy;
 }
 
+// About how much memory a copy of a node takes, in bytes: its texts and lists, its bodies' too.
+int64_t copy_bytes(const proto::Node& node) {
+  size_t bytes = sizeof node + node.name.size() + node.op_type.size() + node.domain.size();
+  for (const std::string& name : node.inputs) bytes += sizeof name + name.size();
+  for (const std::string& name : node.outputs) bytes += sizeof name + name.size();
+  int64_t bodies = 0;
+  for (const proto::Attribute& attribute : node.attributes) {
+    bytes += sizeof attribute + attribute.name.size();
+    const auto add = [&](const auto& value) {
+      if constexpr (requires { value.size() * sizeof value[0]; }) {
+        bytes += value.size() * sizeof value[0];
+      }
+    };
+    std::visit(add, attribute.value);
+    for (const auto& body : attribute.graphs) {
+      for (const proto::Node& inner : body->nodes) bodies += copy_bytes(inner);
+    }
+  }
+  return static_cast<int64_t>(bytes) + bodies;
+}
+
 class Inliner {
  public:
   explicit Inliner(proto::Model& model) : model_(model) {
@@ -47,6 +68,19 @@ class Inliner {
 
  private:
   static constexpr int kMaxDepth = 64;  // calls within calls: more is a circle
+  // Of all copies. Functions that call each other several times double with every level: a few
+  // hundred bytes of a file could ask for any amount.
+  static constexpr int64_t kMaxCopied = int64_t{1} << 30;
+
+  void spend(const proto::Node& node, const std::string& prefix) {
+    const size_t names = node.inputs.size() + node.outputs.size() + 1;
+    copied_ += copy_bytes(node) + static_cast<int64_t>(names * prefix.size());
+    if (copied_ > kMaxCopied) {
+      throw_error(ErrorKind::InvalidGraph, "function \"", node.op_type,
+                  "\": the model's functions, put in place of their calls, need more than ",
+                  kMaxCopied >> 20, " MiB");
+    }
+  }
 
   void expand_node(proto::Node&& node, std::vector<proto::Node>& out, int depth) {
     for (proto::Attribute& attribute : node.attributes) {
@@ -84,6 +118,7 @@ class Inliner {
       if (!node.outputs[i].empty()) bind_output(names, function.outputs[i], node.outputs[i], out);
     }
     for (const proto::Node& inner : function.nodes) {
+      spend(inner, prefix);
       proto::Node copy = inner;
       rename(copy, names, attributes, prefix);
       expand_node(std::move(copy), out, depth + 1);
@@ -153,6 +188,7 @@ class Inliner {
   proto::Model& model_;
   std::unordered_map<std::string, const proto::Function*> functions_;
   int calls_ = 0;
+  int64_t copied_ = 0;
 };
 
 }  // namespace

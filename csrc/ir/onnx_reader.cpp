@@ -7,6 +7,7 @@
 #include <unordered_set>
 
 #include "base/mapped_file.h"
+#include "base/sparse.h"
 #include "ir/function_body.h"
 #include "ir/onnx_proto.h"
 
@@ -17,8 +18,8 @@ namespace {
 // Names of one graph; unknown ones are looked for in the enclosing graph and captured.
 class GraphReader {
  public:
-  GraphReader(const std::map<std::string, int64_t>& opsets, GraphReader* outer)
-      : opsets_(opsets), outer_(outer) {}
+  GraphReader(const std::map<std::string, int64_t>& opsets, GraphReader* outer, int64_t& dense_left)
+      : opsets_(opsets), outer_(outer), dense_left_(dense_left) {}
 
   Graph read(proto::Graph& source) {
     graph_.name = std::move(source.name);
@@ -49,10 +50,7 @@ class GraphReader {
       define(name, graph_.add_constant(name, std::move(tensor)));
     }
     for (auto& [name, sparse] : source.sparse_initializers) {
-      Type type = Type::tensor(sparse->values.dtype(), to_shape(sparse->dims));
-      const ValueId id = graph_.add_value(name, std::move(type));
-      graph_.value(id).sparse = std::move(sparse);
-      define(name, id);
+      define(name, graph_.add_constant(name, dense(*sparse, dense_left_)));
     }
   }
 
@@ -98,7 +96,7 @@ class GraphReader {
   }
 
   std::shared_ptr<Graph> read_body(proto::Graph& body) {
-    return std::make_shared<Graph>(GraphReader(opsets_, this).read(body));
+    return std::make_shared<Graph>(GraphReader(opsets_, this, dense_left_).read(body));
   }
 
   void add_attribute(Node& node, proto::Attribute& attribute) {
@@ -150,6 +148,7 @@ class GraphReader {
 
   const std::map<std::string, int64_t>& opsets_;
   GraphReader* outer_;
+  int64_t& dense_left_;  // bytes that sparse initialisers may still take
   Graph graph_;
   std::unordered_map<std::string, ValueId> values_;
   std::unordered_map<std::string, Type> types_;
@@ -170,7 +169,8 @@ Model build(proto::Model&& source) {
   for (proto::ValueInfo& input : source.graph.inputs) {
     if (!input.denotations.empty()) model.denotations[input.name] = std::move(input.denotations);
   }
-  model.graph = GraphReader(model.opset_imports, nullptr).read(source.graph);
+  int64_t dense_left = kDenseBudget;
+  model.graph = GraphReader(model.opset_imports, nullptr, dense_left).read(source.graph);
   return model;
 }
 

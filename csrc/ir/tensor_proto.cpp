@@ -115,15 +115,20 @@ Tensor from_bytes(const RawTensor& t, DType dtype, Bytes bytes,
   return over_bytes(t, dtype, bytes, owner);
 }
 
-void expect_count(const RawTensor& t, size_t count, int64_t expected) {
-  if (static_cast<int64_t>(count) != expected) {
-    fail(t, concat("holds ", count, " elements, but its shape needs ", expected));
+// `elements` of `each` numbers.
+void expect_count(const RawTensor& t, size_t count, int64_t elements, int64_t each = 1) {
+  int64_t expected = 0;
+  if (__builtin_mul_overflow(elements, each, &expected) ||
+      static_cast<int64_t>(count) != expected) {
+    fail(t, concat("holds ", count, " elements, but its shape needs ", elements,
+                   each == 1 ? "" : concat(" times ", each)));
   }
 }
 
 template <class To, class From>
-Tensor converted(const RawTensor& t, DType dtype, const std::vector<From>& values, int64_t count) {
-  expect_count(t, values.size(), count);
+Tensor converted(const RawTensor& t, DType dtype, const std::vector<From>& values, int64_t elements,
+                 int64_t each = 1) {
+  expect_count(t, values.size(), elements, each);
   Tensor tensor(dtype, t.dims);
   for (size_t i = 0; i < values.size(); ++i) tensor.data<To>()[i] = static_cast<To>(values[i]);
   return tensor;
@@ -147,11 +152,11 @@ Tensor from_fields(const RawTensor& t, DType dtype) {
     case DType::Float:
       return converted<float>(t, dtype, t.floats, elements);
     case DType::Complex64:
-      return converted<float>(t, dtype, t.floats, 2 * elements);
+      return converted<float>(t, dtype, t.floats, elements, 2);
     case DType::Double:
       return converted<double>(t, dtype, t.doubles, elements);
     case DType::Complex128:
-      return converted<double>(t, dtype, t.doubles, 2 * elements);
+      return converted<double>(t, dtype, t.doubles, elements, 2);
     case DType::Int64:
       return converted<int64_t>(t, dtype, t.int64s, elements);
     case DType::UInt64:
@@ -179,6 +184,9 @@ Tensor parse_tensor(WireReader message, const Source& source, std::string* name)
   }
   const auto dtype = static_cast<DType>(t.dtype);
   constexpr int64_t kExternal = 1;
+  if (dtype == DType::String && (t.raw || t.location == kExternal)) {
+    fail(t, "strings cannot be raw or external data");
+  }
   if (t.location == kExternal) {
     if (source.external != nullptr) {
       const auto given = source.external->tensors.find(t.name);
@@ -189,10 +197,7 @@ Tensor parse_tensor(WireReader message, const Source& source, std::string* name)
                        source.external);
     return from_bytes(t, dtype, outside.bytes, outside.owner);
   }
-  if (t.raw) {
-    if (dtype == DType::String) fail(t, "strings cannot be raw data");
-    return from_bytes(t, dtype, *t.raw, source.owner);
-  }
+  if (t.raw) return from_bytes(t, dtype, *t.raw, source.owner);
   return from_fields(t, dtype);
 }
 

@@ -166,6 +166,7 @@ void infer_node(Graph& graph, Node& node, bool at_run) {
   if (!node.def) {
     throw_error(ErrorKind::InvalidGraph, where(node), ": is not an operator this runtime knows");
   }
+  check_constraints(graph, node);
   InferContext context(graph, node, at_run);
   try {
     node.def->shape(context);

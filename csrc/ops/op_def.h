@@ -143,7 +143,10 @@ using OpList = std::vector<OpDef>;
 // nullptr when unknown. domain "ai.onnx" and "" are one.
 [[nodiscard]] const OpDef* find_op(std::string_view domain, std::string_view name);
 [[nodiscard]] std::span<const OpDef* const> all_ops();
-// Runs the node's shape function, recursing into subgraphs for control flow. `at_run`: all input
+// Throws Error(InvalidGraph) when the type of an input or the kind of an attribute contradicts the
+// operator.
+void check_constraints(const Graph& graph, const Node& node);
+// Checks the node's constraints and runs its shape function, recursing into subgraphs for control flow. `at_run`: all input
 // shapes and `value_inputs` are known, and data-dependent extents (kDataDependent) are to be given
 // by their upper bounds.
 void infer_node(Graph& graph, Node& node, bool at_run = false);

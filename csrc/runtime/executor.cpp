@@ -113,13 +113,24 @@ void RunContext::set_tensor(ValueId id, const Tensor& tensor) {
 
 void RunContext::set_value(ValueId id, Value value) {
   if (id == kNone) return;
+  const Type& type = plan_->graph.value(id).type;
+  if (value.tensor() == nullptr) {
+    if (type.is_tensor()) {
+      throw_error(ErrorKind::RuntimeException, "value \"", plan_->graph.value(id).name,
+                  "\": expected ", type.text(), ", got something else than a tensor");
+    }
+    tensors_[static_cast<size_t>(id)] = TclTensor{nullptr, nullptr, -1, 0, 0};
+  }
   if (const Tensor* tensor = value.tensor()) {
-    const Type& type = plan_->graph.value(id).type;
     const std::optional<Dims> known =
         type.is_tensor() && type.shape ? concrete(*type.shape) : std::nullopt;
     if (known && *known != tensor->dims()) {
       throw_error(ErrorKind::RuntimeException, "value \"", plan_->graph.value(id).name,
                   "\": expected shape ", dims_text(*known), ", got ", dims_text(tensor->dims()));
+    }
+    if (type.is_tensor() && type.dtype != DType::Undefined && type.dtype != tensor->dtype()) {
+      throw_error(ErrorKind::RuntimeException, "value \"", plan_->graph.value(id).name,
+                  "\": expected ", type.text(), ", got tensor(", dtype_name(tensor->dtype()), ")");
     }
     set_tensor(id, *tensor);
   }
@@ -217,8 +228,8 @@ void RunContext::prepare_dynamic(const Step& step) {
     const Type& type = live_->value(out).type;
     const std::optional<Dims> dims =
         type.is_tensor() && type.shape ? concrete(*type.shape) : std::nullopt;
-    if (!dims) {
-      throw_error(ErrorKind::NotImplemented, where(live), ": the shape of output \"",
+    if (!dims || type.dtype == DType::Undefined) {
+      throw_error(ErrorKind::NotImplemented, where(live), ": the type and shape of output \"",
                   live_->value(out).name, "\" cannot be found at run: ", type.text());
     }
     allocate(out, type.dtype, *dims);

@@ -12,7 +12,7 @@ namespace {
 bool is_dense(const Type& type) { return type.is_tensor() && type.dtype != DType::String; }
 
 std::optional<Dims> known_dims(const Type& type) {
-  if (!type.is_tensor() || !type.shape) return std::nullopt;
+  if (!type.is_tensor() || !type.shape || type.dtype == DType::Undefined) return std::nullopt;
   return concrete(*type.shape);
 }
 
@@ -212,6 +212,22 @@ class Planner {
   std::vector<int> first_, last_;
 };
 
+// Memory follows from what operators give for their inputs, never from what a file declares of the
+// values between: where an operator cannot tell, the shape is found at run.
+void derive_shapes(Graph& graph) {
+  for (NodeId id : graph.order) {
+    Node& node = graph.node(id);
+    if (node.removed || node.def == nullptr) continue;
+    for (ValueId out : node.outputs) {
+      if (out == kNone) continue;
+      ValueInfo& value = graph.value(out);
+      if (value.type.is_tensor()) value.type.shape.reset();
+      value.known.reset();
+    }
+    infer_node(graph, node);
+  }
+}
+
 }  // namespace
 
 std::vector<ValueId> run_inputs(const Graph& graph) {
@@ -235,6 +251,7 @@ std::shared_ptr<const Plan> make_plan(const Graph& graph, std::span<const Type> 
     assign(plan->graph, options);
   }
   insert_copies(plan->graph, options);
+  derive_shapes(plan->graph);
   plan->inputs = run_inputs(plan->graph);
   plan->outputs = plan->graph.outputs;
   Planner(*plan, options).run();

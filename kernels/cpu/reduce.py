@@ -420,9 +420,13 @@ def running_builder(product):
         @inline
         def axis_of(call):
             narrow = k.input_dtype(call, 1) == 6
+            if k.input_size(call, 1) != 1:
+                return int64(-1)
             p = k.input(call, 1)
+            rank = k.input_rank(call, 0)
             a = int64(ld32(p, 0)) if narrow else ld64(p, 0)
-            return a + k.input_rank(call, 0) if a < 0 else a
+            a = a + rank if a < 0 else a
+            return a if a < rank else int64(-1)  # -1: no axis of the input
 
         @inline
         def inner_of(call):
@@ -432,6 +436,8 @@ def running_builder(product):
             return n
 
         def run(call, phase, begin, end, scratch):
+            if axis_of(call) < 0:
+                return k.INDEX_OUT_OF_RANGE
             n, inner = k.input_dim(call, 0, axis_of(call)), inner_of(call)
             exclusive, reverse = k.attr_int(call, 0) != 0, k.attr_int(call, 1) != 0
             for unit in range(begin, end):
@@ -446,12 +452,10 @@ def running_builder(product):
             return k.OK
 
         def units(call, phase):
+            if axis_of(call) < 0:
+                return 1
             n = k.input_dim(call, 0, axis_of(call))
             return k.input_size(call, 0) // n if n > 0 else 0
-
-        def supports(call):
-            a = axis_of(call)
-            return 0 if 0 <= a < k.input_rank(call, 0) else 1
 
         return parts(run=run, units=units)
 

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import tiercel
-from test_damaged_files import rich_model
+from seed_models import rich_model
 
 
 def constant_model(tensor: onnx.TensorProto) -> onnx.ModelProto:

@@ -86,6 +86,8 @@ def cpp_functions(text: str) -> list[tuple[str, int]]:
     for number, line in enumerate(lines, 1):
         if start is None and re.match(r"[A-Za-z_\[].*[(]", line) and not line.endswith(";"):
             start = number
+        elif start and line.endswith(";") and "{" not in "".join(lines[start - 1 : number]):
+            start = None  # a declaration over several lines
         elif start is not None and line.startswith("}"):
             if line.rstrip() == "}" and not lines[start].strip().startswith("return {"):
                 found.append((f"line {start}", number - start + 1))

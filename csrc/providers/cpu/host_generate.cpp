@@ -1,6 +1,7 @@
 // Operators whose result lies in a tensor attribute: Constant and ConstantOfShape.
 #include <cstring>
 
+#include "base/sparse.h"
 #include "providers/cpu/host_call.h"
 
 namespace tiercel {
@@ -10,45 +11,14 @@ Tensor text_tensor(const std::vector<std::string>& values, Dims dims) {
   return Tensor::of<std::string>(DType::String, std::move(dims), values);
 }
 
-// The dense form of a sparse tensor with flat or per-axis indices.
-Tensor dense(const Node& node, const SparseTensor& sparse) {
-  Tensor out(sparse.values.dtype(), sparse.dims);
-  const int64_t bytes = dtype_bits(out.dtype()) / 8, count = sparse.values.size();
-  if (bytes == 0 || out.dtype() == DType::String) {
-    throw_error(ErrorKind::NotImplemented, where(node), ": sparse ", dtype_name(out.dtype()),
-                " values are not supported; give a dense value");
-  }
-  std::memset(out.raw(), 0, static_cast<size_t>(out.bytes()));
-  const std::vector<int64_t> indices = sparse.indices.as_i64();
-  const size_t depth = sparse.indices.rank() == 2 ? sparse.dims.size() : 1;
-  if (indices.size() != static_cast<size_t>(count) * depth) {
-    throw_error(ErrorKind::InvalidGraph, where(node), ": sparse_value has ", indices.size(),
-                " indices for ", count, " values");
-  }
-  for (int64_t i = 0; i < count; ++i) {
-    int64_t flat = 0;
-    for (size_t d = 0; d < depth; ++d) {
-      const int64_t extent = depth == 1 ? out.size() : sparse.dims[d];
-      const int64_t at = indices[static_cast<size_t>(i) * depth + d];
-      if (at < 0 || at >= extent) {
-        throw_error(ErrorKind::InvalidGraph, where(node), ": sparse_value has the index ", at,
-                    "; expected less than ", extent);
-      }
-      flat = flat * extent + at;
-    }
-    std::memcpy(out.data<std::byte>() + flat * bytes, sparse.values.data<std::byte>() + i * bytes,
-                static_cast<size_t>(bytes));
-  }
-  return out;
-}
-
 void constant(HostCall& call) {
   const Attributes& a = call.node.attributes;
   Value& out = call.outputs[0];
   if (const auto* value = a.get<Tensor>("value")) {
     out = *value;
   } else if (const auto* sparse = a.get<std::shared_ptr<SparseTensor>>("sparse_value")) {
-    out = dense(call.node, **sparse);
+    int64_t budget = kDenseBudget;
+    out = dense(**sparse, budget);
   } else if (const auto* number = a.get<int64_t>("value_int")) {
     out = Tensor::scalar_i64(*number);
   } else if (const auto* ints = a.get<std::vector<int64_t>>("value_ints")) {

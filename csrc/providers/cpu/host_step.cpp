@@ -53,6 +53,9 @@ std::optional<std::string> host_refuses(const Graph& graph, const Node& node) {
 Step compile_host(const Graph& graph, const Node& node) {
   auto state = std::make_shared<HostState>();
   state->op = find_host(graph, node);
+  if (state->op == nullptr) {
+    throw_error(ErrorKind::NotImplemented, where(node), ": no kernel and no host operator runs it");
+  }
   if (state->op->prepare != nullptr) state->prepared = state->op->prepare(graph, node);
   Step step{.run = run_host, .inputs = node.inputs, .outputs = node.outputs};
   step.takes_values = true;

@@ -12,7 +12,7 @@ bool holds_other_than_tensors(const Graph& graph, const Node& node) {
   const auto other = [&](ValueId id) {
     if (id == kNone) return false;
     const Type& type = graph.value(id).type;
-    return !type.is_tensor() || type.dtype == DType::String;
+    return !type.is_tensor() || type.dtype == DType::String || type.dtype == DType::Undefined;
   };
   for (ValueId id : node.inputs) {
     if (other(id)) return true;
