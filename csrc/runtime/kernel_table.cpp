@@ -176,13 +176,8 @@ std::vector<KernelMatch> find_kernels(const Graph& graph, const Node& node, std:
   }
   std::vector<KernelMatch> found;
   reason = concat("no kernel for ", node_types(graph, node));
-  const bool has_epilogue = node.attributes.find("epilogue") != nullptr;
   for (const Row& row : rows->second) {
     if (!types_match(row.kernel->types, graph, node)) continue;
-    if (has_epilogue && (row.kernel->flags & TCL_EPILOGUE) == 0) {
-      reason = concat(row.kernel->variant, " applies no epilogue");
-      continue;
-    }
     const bool listed = std::any_of(found.begin(), found.end(), [&](const KernelMatch& match) {
       return std::string_view(match.kernel->variant) == row.kernel->variant &&
              std::string_view(match.kernel->types) == row.kernel->types;

@@ -15,7 +15,7 @@ import tiercel
 from single_node import model_of, run
 
 EXTENTS = [1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 16, 17, 31, 33, 64, 97, 130, 250, 300]
-LIMITS = {"float32": 1e-5, "float64": 1e-13, "float16": 4e-3}
+LIMITS = {"float32": 1e-5, "float64": 1e-13, "float16": 4e-3, "bfloat16": 3e-2}
 
 
 def normal(seed: int, shape: tuple[int, ...], dtype: str) -> np.ndarray:

@@ -99,6 +99,20 @@ def test_kernels_without_prologue_get_their_input_computed() -> None:
     np.testing.assert_allclose(got.astype(float), want.astype(float), rtol=0.02, atol=0.02)
 
 
+def test_a_kernel_chosen_at_run_time_may_lack_the_epilogue() -> None:
+    text = """agraph (float["n", 12] x, float["k"] w) => (float["n", 12] y) {
+        t = LayerNormalization<axis = -1>(x, w)
+        y = Relu(t)
+    }"""
+    m = model(text)
+    rng = np.random.default_rng(0)
+    for k in (12, 1):
+        feeds = {"x": rng.standard_normal((5, 12)), "w": rng.standard_normal(k)}
+        feeds = {name: value.astype(np.float32) for name, value in feeds.items()}
+        want = session(m, optimised=False).run(None, feeds)[0]
+        np.testing.assert_allclose(session(m).run(None, feeds)[0], want, rtol=2e-5, atol=2e-5)
+
+
 def test_programs_do_not_depend_on_the_number_of_threads() -> None:
     text = """agraph (float[64, 700] x, float[700] z) => (float[64, 700] y) {
         a = Mul(x, z)

@@ -357,8 +357,9 @@ std::optional<std::string> kernel_refuses(const Graph& graph, const Node& node) 
   StaticCall call(graph, node);
   KernelState state{.matches = matches};
   try {
-    static_cast<void>(compile_epilogue(graph, node));
-    static_cast<void>(call.choose_match(state, node));
+    static_cast<void>(compile_attached(node, "epilogue"));
+    static_cast<void>(compile_attached(node, "prologue"));
+    if (call.known) static_cast<void>(call.choose_match(state, node));
   } catch (const Error& error) {
     return error.what();
   }
