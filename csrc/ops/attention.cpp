@@ -1,4 +1,5 @@
 // Attention, its linear form, rotary positions and gated activations.
+#include "ops/expect.h"
 #include "ops/families.h"
 #include "ops/infer_values.h"
 
@@ -23,7 +24,39 @@ Heads heads_of(InferContext& ctx, int input, std::string_view count_attribute) {
   if (count <= 0) {
     ctx.fail(concat("operands of rank 3 need attribute ", std::string(count_attribute)));
   }
+  if (shape[2].known() && shape[2].value() % count != 0) {
+    ctx.fail(concat("input ", input, " has ", shape[2].value(), " elements per position for ",
+                    count, " heads"));
+  }
   return {shape[0], Dim(count), shape[1], floor_div(shape[2], Dim(count))};
+}
+
+// Keys and values belong together, and each of their heads serves equally many heads of queries.
+void check_heads(InferContext& ctx, const Heads& q, const Heads& k, const Heads& v) {
+  if (differ(q.batch, k.batch) || differ(k.batch, v.batch) || differ(k.heads, v.heads) ||
+      differ(k.length, v.length) || differ(q.size, k.size)) {
+    ctx.fail(concat("queries ", shape_text(*ctx.shape(0)), ", keys ", shape_text(*ctx.shape(1)),
+                    " and values ", shape_text(*ctx.shape(2)), " do not belong together"));
+  }
+  if (q.heads.known() && k.heads.known() &&
+      (k.heads.value() < 1 || q.heads.value() % k.heads.value() != 0)) {
+    ctx.fail(concat(q.heads.value(), " heads of queries for ", k.heads.value(), " of keys"));
+  }
+}
+
+void check_cache(InferContext& ctx, const Heads& q, const Heads& k, const Heads& v,
+                 const Dim& total) {
+  if (ctx.has_input(4) != ctx.has_input(5)) ctx.fail("past_key and past_value go together");
+  if (ctx.has_input(4)) {
+    const Dim past = total - k.length;
+    expect_shape(ctx, 4, {k.batch, k.heads, past, k.size});
+    expect_shape(ctx, 5, {v.batch, v.heads, past, v.size});
+  }
+  expect_shape(ctx, 6, {q.batch});
+  // The last axis may be shorter than the keys: those behind it are masked.
+  expect_rank(ctx, 3, 1, 4);
+  if (!ctx.has_shape(3)) return;
+  expect_into(ctx, 3, {q.batch, q.heads, q.length, ctx.shape(3)->back()});
 }
 
 void attention(InferContext& ctx) {
@@ -39,6 +72,8 @@ void attention(InferContext& ctx) {
   if (ctx.has_input(4)) {
     total = ctx.has_shape(4) && ctx.shape(4)->size() == 4 ? (*ctx.shape(4))[2] + total : Dim();
   }
+  check_heads(ctx, q, k, v);
+  check_cache(ctx, q, k, v, total);
   const bool packed = ctx.shape(0)->size() == 3;
   ctx.set(0, dtype,
           packed ? Shape{q.batch, q.length, q.heads * v.size}
@@ -55,9 +90,36 @@ void linear_attention(InferContext& ctx) {
   const Heads q = heads_of(ctx, 0, "q_num_heads");
   const Heads k = heads_of(ctx, 1, "kv_num_heads");
   const Heads v = heads_of(ctx, 2, "kv_num_heads");
+  for (int i = 0; i < 3; ++i) expect_rank(ctx, i, 3, 3);
+  check_heads(ctx, q, k, v);
+  if (differ(q.length, k.length)) ctx.fail("queries and keys have different lengths");
+  expect_shape(ctx, 3, {k.batch, k.heads, k.size, v.size});
+  expect_shape(ctx, 4, {k.batch, k.length, Dim()});
+  expect_shape(ctx, 5, {k.batch, k.length, Dim()});
   ctx.set(0, ctx.dtype(0), Shape{q.batch, q.length, q.heads * v.size});
   const DType state = ctx.has_input(3) ? ctx.dtype(3) : ctx.dtype(0);
   ctx.set(1, state, Shape{k.batch, k.heads, k.size, v.size});
+}
+
+// Angles by position in the cache, or one for each position of the input.
+void rotary(InferContext& ctx) {
+  same_as_first(ctx);
+  if (!ctx.has_shape(0)) return;
+  const Heads x = heads_of(ctx, 0, "num_heads");
+  int64_t turned = ctx.attr_int("rotary_embedding_dim");
+  if (turned < 0 || turned % 2 != 0 || (x.size.known() && turned > x.size.value())) {
+    ctx.fail(concat("rotary_embedding_dim is ", turned, "; expected an even number up to ",
+                    x.size.text()));
+  }
+  if (turned == 0 && x.size.known()) turned = x.size.value();
+  if (turned % 2 != 0) ctx.fail(concat("heads of ", turned, " elements cannot be turned in pairs"));
+  const Dim half = turned > 0 ? Dim(turned / 2) : Dim();
+  expect_shape(ctx, 3, {x.batch, x.length});
+  for (int cache : {1, 2}) {
+    expect_shape(ctx, cache,
+                 ctx.has_input(3) ? Shape{Dim(), half} : Shape{x.batch, x.length, half});
+  }
+  if (ctx.has_shape(1) && ctx.has_shape(2)) expect_shape(ctx, 2, *ctx.shape(1));
 }
 
 void causal_conv(InferContext& ctx) {
@@ -144,7 +206,7 @@ OpList attention_ops() {
        .attributes = {{"interleaved", AttrDef::Int, false, int64_t{0}},
                       {"num_heads", AttrDef::Int},
                       {"rotary_embedding_dim", AttrDef::Int, false, int64_t{0}}},
-       .shape = same_as_first},
+       .shape = rotary},
       {.name = "LinearAttention",
        .since = 27,
        .inputs = {{"query", "T"},

@@ -87,6 +87,10 @@ void determinant(InferContext& ctx) {
   const Shape& in = *ctx.shape(0);
   if (in.size() < 2)
     ctx.fail("input has rank " + std::to_string(in.size()) + "; expected 2 or more");
+  const Dim& rows = in[in.size() - 2];
+  if (rows.known() && in.back().known() && rows.value() != in.back().value()) {
+    ctx.fail(concat("input has shape ", shape_text(in), "; expected square matrices"));
+  }
   ctx.set(0, ctx.dtype(0), Shape(in.begin(), in.end() - 2));
 }
 

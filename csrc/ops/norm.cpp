@@ -1,4 +1,5 @@
 // Normalisations and dropout.
+#include "ops/expect.h"
 #include "ops/families.h"
 #include "ops/infer_values.h"
 
@@ -8,8 +9,15 @@ namespace {
 constexpr std::string_view kTensors1 =
     "float double float16 bfloat16 float8e4m3fn float8e4m3fnuz float8e5m2 float8e5m2fnuz";
 
+// The extent of axis 1, by which channels are counted.
+Dim channels(InferContext& ctx) {
+  const Shape& x = *ctx.shape(0);
+  return x.size() > 1 ? x[1] : Dim(1);
+}
+
 void batch_norm(InferContext& ctx) {
   same_as_first(ctx);
+  if (ctx.has_shape(0)) expect_vectors(ctx, {1, 2, 3, 4}, channels(ctx));
   for (int i = 1; i < 3; ++i) {
     if (ctx.has_output(i)) ctx.set(i, ctx.dtype(i + 2), ctx.shape(i + 2));
   }
@@ -25,6 +33,7 @@ void layer_norm(InferContext& ctx) {
     const int64_t first = axis_in(ctx, ctx.attr_int("axis", -1), rank);
     for (int64_t i = first; i < rank; ++i) (*statistics)[static_cast<size_t>(i)] = Dim(1);
   }
+  for (int i = 1; i < 3 && ctx.has_shape(0); ++i) expect_into(ctx, i, *ctx.shape(0));
   const int64_t stash = ctx.attr_int("stash_type", 1);
   if (stash != 1 && stash != 16) {
     ctx.fail(concat("stash_type is ", stash, "; expected 1 (float) or 16 (bfloat16)"));
@@ -33,6 +42,35 @@ void layer_norm(InferContext& ctx) {
   for (int i = 1; i < 3; ++i) {
     if (ctx.has_output(i)) ctx.set(i, dtype, statistics);
   }
+}
+
+void instance_norm(InferContext& ctx) {
+  same_as_first(ctx);
+  if (!ctx.has_shape(0)) return;
+  expect_rank(ctx, 0, 2, SIZE_MAX);
+  expect_vectors(ctx, {1, 2}, channels(ctx));
+}
+
+void group_norm(InferContext& ctx) {
+  instance_norm(ctx);
+  const int64_t groups = ctx.attr_int("num_groups");
+  const Dim count = ctx.has_shape(0) ? channels(ctx) : Dim();
+  if (groups < 1 || (count.known() && count.value() % groups != 0)) {
+    ctx.fail(
+        concat("num_groups is ", groups, "; expected a divisor of ", count.text(), " channels"));
+  }
+}
+
+void local_norm(InferContext& ctx) {
+  same_as_first(ctx);
+  if (ctx.attr_int("size") < 1) ctx.fail("size must be 1 or more");
+  if (ctx.has_shape(0)) expect_rank(ctx, 0, 2, SIZE_MAX);
+}
+
+void lp_norm(InferContext& ctx) {
+  same_as_first(ctx);
+  if (!ctx.has_shape(0)) return;
+  axis_in(ctx, ctx.attr_int("axis", -1), static_cast<int64_t>(ctx.shape(0)->size()));
 }
 
 void dropout(InferContext& ctx) {
@@ -85,14 +123,14 @@ OpList norm_ops() {
        .attributes = {{"epsilon", AttrDef::Float, false, 9.99999975e-06},
                       {"num_groups", AttrDef::Int, true},
                       {"stash_type", AttrDef::Int, false, int64_t{1}}},
-       .shape = same_as_first},
+       .shape = group_norm},
       {.name = "InstanceNormalization",
        .since = 22,
        .inputs = {{"input", "T"}, {"scale", "T"}, {"B", "T"}},
        .outputs = {{"output", "T"}},
        .types = {{"T", "float double float16 bfloat16"}},
        .attributes = {{"epsilon", AttrDef::Float, false, 9.99999975e-06}},
-       .shape = same_as_first},
+       .shape = instance_norm},
       {.name = "LRN",
        .since = 13,
        .inputs = {{"X", "T"}},
@@ -102,7 +140,7 @@ OpList norm_ops() {
                       {"beta", AttrDef::Float, false, 0.75},
                       {"bias", AttrDef::Float, false, 1.0},
                       {"size", AttrDef::Int, true}},
-       .shape = same_as_first},
+       .shape = local_norm},
       {.name = "LayerNormalization",
        .since = 17,
        .inputs = {{"X", "T"}, {"Scale", "T"}, {"B", "T", Param::Optional}},
@@ -119,7 +157,7 @@ OpList norm_ops() {
        .types = {{"T", "float double float16 bfloat16"}},
        .attributes = {{"axis", AttrDef::Int, false, int64_t{-1}},
                       {"p", AttrDef::Int, false, int64_t{2}}},
-       .shape = same_as_first},
+       .shape = lp_norm},
       {.name = "MeanVarianceNormalization",
        .since = 13,
        .inputs = {{"X", "T"}},

@@ -1,4 +1,5 @@
 // Quantisation: between floats and scaled integers.
+#include "ops/expect.h"
 #include "ops/families.h"
 #include "ops/infer_values.h"
 
@@ -13,8 +14,28 @@ constexpr std::string_view kTensors2 =
     "int8 int16 int32 uint8 uint16 float4e2m1 float6e2m3 float6e3m2 float8e4m3fn float8e4m3fnuz "
     "float8e5m2 float8e5m2fnuz int4 uint4 int2 uint2";
 
+// Scale and zero point: one number, one per step along the axis, or one per block of it.
+void check_scales(InferContext& ctx) {
+  const int64_t block = ctx.attr_int("block_size");
+  if (block < 0) ctx.fail(concat("block_size is ", block, "; expected 0 or more"));
+  if (!ctx.has_shape(1)) return;
+  const Dim scales = product(*ctx.shape(1));
+  if (ctx.has_shape(2) && differ(scales, product(*ctx.shape(2)))) {
+    ctx.fail(concat("scale has shape ", shape_text(*ctx.shape(1)), ", zero point ",
+                    shape_text(*ctx.shape(2))));
+  }
+  if (!ctx.has_shape(0) || !scales.known() || scales.value() == 1) return;
+  Shape blocks = *ctx.shape(0);
+  const auto axis = static_cast<size_t>(
+      axis_in(ctx, ctx.attr_int("axis", 1), static_cast<int64_t>(blocks.size())));
+  if (block == 0) return expect_vectors(ctx, {1}, blocks[axis]);
+  blocks[axis] = ceil_div(blocks[axis], Dim(block));
+  expect_shape(ctx, 1, blocks);
+}
+
 // The result type: the zero point's, else output_dtype, else uint8.
 void quantize(InferContext& ctx) {
+  check_scales(ctx);
   DType dtype = DType::UInt8;
   if (const int64_t wanted = ctx.attr_int("output_dtype"); wanted != 0) {
     if (!dtype_is_valid(wanted)) ctx.fail(concat("output_dtype ", wanted, " is no element type"));
@@ -25,6 +46,7 @@ void quantize(InferContext& ctx) {
 }
 
 void dequantize(InferContext& ctx) {
+  check_scales(ctx);
   DType dtype = ctx.dtype(1);
   if (const int64_t wanted = ctx.attr_int("output_dtype"); wanted != 0) {
     if (!dtype_is_valid(wanted)) ctx.fail(concat("output_dtype ", wanted, " is no element type"));

@@ -32,6 +32,10 @@ void reduce(InferContext& ctx) {
   const bool keep = ctx.attr_int("keepdims", 1) != 0;
   std::optional<std::vector<int64_t>> axes;
   if (ctx.has_input(1)) {
+    const std::optional<int64_t> count = list_length(ctx, 1);
+    if (count && *count > static_cast<int64_t>(in.size())) {
+      ctx.fail(concat("axes has ", *count, " entries; expected at most ", in.size()));
+    }
     axes = ctx.integers(1);
     if (!axes) {
       // Which axes go is not known, but with keepdims the rank is.
@@ -44,6 +48,14 @@ void reduce(InferContext& ctx) {
     for (size_t i = 0; i < in.size(); ++i) axes->push_back(static_cast<int64_t>(i));
   }
   ctx.set(0, ctx.dtype(0), reduced(ctx, axes, keep));
+}
+
+void running(InferContext& ctx) {
+  same_as_first(ctx);
+  if (ctx.has_shape(1)) {
+    const Dim size = product(*ctx.shape(1));
+    if (size.known() && size.value() != 1) ctx.fail("axis must be one number");
+  }
 }
 
 void arg_reduce(InferContext& ctx) {
@@ -82,7 +94,7 @@ OpList reduce_ops() {
                  {"T2", "int32 int64"}},
        .attributes = {{"exclusive", AttrDef::Int, false, int64_t{0}},
                       {"reverse", AttrDef::Int, false, int64_t{0}}},
-       .shape = same_as_first},
+       .shape = running},
       {.name = "CumProd",
        .since = 26,
        .inputs = {{"x", "T"}, {"axis", "T2"}},
@@ -91,7 +103,7 @@ OpList reduce_ops() {
                  {"T2", "int32 int64"}},
        .attributes = {{"exclusive", AttrDef::Int, false, int64_t{0}},
                       {"reverse", AttrDef::Int, false, int64_t{0}}},
-       .shape = same_as_first},
+       .shape = running},
       {.name = "ReduceL1",
        .since = 18,
        .inputs = {{"data", "T"}, {"axes", "tensor(int64)", Param::Optional}},

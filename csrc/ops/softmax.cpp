@@ -1,4 +1,5 @@
 // Softmax, its relatives and the losses made of it.
+#include "ops/expect.h"
 #include "ops/families.h"
 #include "ops/infer_values.h"
 
@@ -11,7 +12,20 @@ std::optional<Shape> loss_shape(InferContext& ctx) {
   return ctx.shape(1);
 }
 
-void loss(InferContext& ctx) { ctx.set(0, ctx.dtype(0), loss_shape(ctx)); }
+// Scores [batch, classes, d1 …], targets [batch, d1 …], weights [classes].
+void loss(InferContext& ctx) {
+  if (ctx.has_shape(0)) {
+    const Shape& scores = *ctx.shape(0);
+    if (scores.size() < 2) {
+      ctx.fail(concat("scores have shape ", shape_text(scores), "; expected rank 2 or more"));
+    }
+    Shape targets = scores;
+    targets.erase(targets.begin() + 1);
+    expect_shape(ctx, 1, targets);
+    expect_vectors(ctx, {2}, scores[1]);
+  }
+  ctx.set(0, ctx.dtype(0), loss_shape(ctx));
+}
 
 void cross_entropy(InferContext& ctx) {
   loss(ctx);

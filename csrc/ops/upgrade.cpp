@@ -52,6 +52,24 @@ void check_arity(const Node& node) {
   }
 }
 
+// Kernels write every output that the standard does not call optional: those that the file leaves
+// out get a value that nothing reads.
+void complete_outputs(Graph& graph, NodeId id) {
+  const OpDef* def = find_op(graph.node(id).domain, graph.node(id).op_type);
+  if (def == nullptr) return;
+  for (size_t i = 0; i < def->outputs.size(); ++i) {
+    if (def->outputs[i].kind != Param::Single) continue;
+    std::vector<ValueId>& outputs = graph.node(id).outputs;
+    if (outputs.size() <= i) outputs.resize(i + 1, kNone);
+    if (outputs[i] != kNone) continue;
+    const ValueId made = graph.add_value("");
+    ValueInfo& value = graph.value(made);
+    value.producer = id;
+    value.producer_output = static_cast<int32_t>(i);
+    outputs[i] = made;
+  }
+}
+
 void upgrade_graph(Graph& graph, bool top);
 
 // What a body may know already of the values that it captures.
@@ -89,6 +107,7 @@ void upgrade_graph(Graph& graph, bool top) {
   const std::vector<NodeId> order = graph.order;
   for (size_t i = 0; i < order.size(); ++i) {
     const NodeId id = order[i];
+    complete_outputs(graph, id);
     apply_upgrade(graph, id, [](Graph& g, NodeId made) {
       bind(g.node(made));
       infer_node(g, g.node(made));

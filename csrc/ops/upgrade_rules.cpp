@@ -23,6 +23,11 @@ struct Upgrade {
   [[nodiscard]] bool has(size_t i) const {
     return i < node().inputs.size() && node().inputs[i] != kNone;
   }
+  // Input `i` of a node that may still have the form of any version.
+  [[nodiscard]] ValueId input(size_t i) const {
+    if (has(i)) return node().inputs[i];
+    throw_error(ErrorKind::InvalidGraph, where(node()), ": input ", i, " is required and absent");
+  }
   void set_input(size_t i, ValueId value) const {
     if (node().inputs.size() <= i) node().inputs.resize(i + 1, kNone);
     node().inputs[i] = value;
@@ -71,8 +76,8 @@ void reduce_axes_to_input(const Upgrade& u) {
 ValueId scalar_like_first(const Upgrade& u, const char* what, double value) {
   const auto single = static_cast<float>(value);
   const ValueId made = u.constant(what, Tensor::of<float>(DType::Float, {}, {&single, 1}));
-  if (u.graph.value(u.node().inputs[0]).type.dtype == DType::Float) return made;
-  return u.insert("CastLike", {made, u.node().inputs[0]});
+  if (u.graph.value(u.input(0)).type.dtype == DType::Float) return made;
+  return u.insert("CastLike", {made, u.input(0)});
 }
 
 void clip(const Upgrade& u) {
@@ -169,7 +174,7 @@ void softmax(const Upgrade& u) {
   const std::optional<int64_t> rank = u.rank(0);
   u.node().attributes.set("axis", int64_t{-1});
   if (axis == -1 || (rank && axis == *rank - 1)) return;
-  const ValueId in = u.node().inputs[0];
+  const ValueId in = u.input(0);
   const ValueId out = u.node().outputs[0];
   Attributes attributes;
   attributes.set("axis", axis);
@@ -198,7 +203,7 @@ void legacy_broadcast(const Upgrade& u) {
     std::iota(missing.begin(), missing.end(), *b);
     if (!missing.empty()) {
       const ValueId axes = u.constant("axes", Tensor::vector_i64(missing));
-      const ValueId aligned = u.insert("Unsqueeze", {u.node().inputs[1], axes});
+      const ValueId aligned = u.insert("Unsqueeze", {u.input(1), axes});
       u.node().inputs[1] = aligned;
     }
   }
@@ -211,7 +216,7 @@ void prelu(const Upgrade& u) {
   Ints missing(static_cast<size_t>(*u.rank(0) - 2));
   std::iota(missing.begin(), missing.end(), 1);
   const ValueId axes = u.constant("axes", Tensor::vector_i64(missing));
-  const ValueId slope = u.insert("Unsqueeze", {u.node().inputs[1], axes});
+  const ValueId slope = u.insert("Unsqueeze", {u.input(1), axes});
   u.node().inputs[1] = slope;
 }
 
@@ -238,7 +243,7 @@ void resize(const Upgrade& u) {
   u.node().attributes.set("mode", mode);
   u.node().attributes.set("coordinate_transformation_mode", std::string("asymmetric"));
   u.node().attributes.set("nearest_mode", std::string("floor"));
-  u.node().inputs = {u.node().inputs[0], kNone, scales};
+  u.node().inputs = {u.input(0), kNone, scales};
 }
 
 void scatter(const Upgrade& u) { u.node().op_type = "ScatterElements"; }
@@ -248,14 +253,14 @@ void group_norm(const Upgrade& u) {
   const auto* groups = u.node().attributes.get<int64_t>("num_groups");
   const std::optional<int64_t> rank = u.rank(0);
   if (u.version() >= 21 || !groups || !rank || *rank < 2) return;
-  const Dim& channels = (*u.graph.value(u.node().inputs[0]).type.shape)[1];
+  const Dim& channels = (*u.graph.value(u.input(0)).type.shape)[1];
   if (!channels.known() || *groups <= 0) return;
   const int64_t grouped[] = {*groups, 1};
   const int64_t expanded[] = {*groups, channels.value() / *groups};
   const int64_t flat[] = {channels.value()};
   for (size_t i : {1, 2}) {
-    const ValueId column = u.insert(
-        "Reshape", {u.node().inputs[i], u.constant("grouped", Tensor::vector_i64(grouped))});
+    const ValueId column =
+        u.insert("Reshape", {u.input(i), u.constant("grouped", Tensor::vector_i64(grouped))});
     const ValueId rows =
         u.insert("Expand", {column, u.constant("expanded", Tensor::vector_i64(expanded))});
     const ValueId whole = u.insert("Reshape", {rows, u.constant("flat", Tensor::vector_i64(flat))});

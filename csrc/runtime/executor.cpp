@@ -25,6 +25,32 @@ bool shares_bytes(const Value& value) {
   return tensor != nullptr && tensor->dtype() != DType::String && tensor->buffer().use_count() > 1;
 }
 
+// Steps were compiled, and memory was planned, for the value's static type.
+void check_value(const ValueInfo& info, const Value& value) {
+  const Type& type = info.type;
+  if (!type.is_tensor()) return;
+  const Tensor* tensor = value.tensor();
+  if (tensor == nullptr) {
+    throw_error(ErrorKind::RuntimeException, "value \"", info.name, "\": expected ", type.text(),
+                ", got something else than a tensor");
+  }
+  if (type.dtype != DType::Undefined && type.dtype != tensor->dtype()) {
+    throw_error(ErrorKind::RuntimeException, "value \"", info.name, "\": expected ", type.text(),
+                ", got tensor(", dtype_name(tensor->dtype()), ")");
+  }
+  if (!type.shape) return;
+  const Dims& dims = tensor->dims();
+  bool fits = dims.size() == type.shape->size();
+  for (size_t i = 0; fits && i < dims.size(); ++i) {
+    const Dim& extent = (*type.shape)[i];
+    fits = !extent.known() || extent.value() == dims[i];
+  }
+  if (!fits) {
+    throw_error(ErrorKind::RuntimeException, "value \"", info.name, "\": expected shape ",
+                shape_text(*type.shape), ", got ", dims_text(dims));
+  }
+}
+
 std::string shapes_json(const std::vector<ValueId>& ids, const Graph& graph, RunContext& context) {
   std::string out = "[";
   for (ValueId id : ids) {
@@ -113,26 +139,11 @@ void RunContext::set_tensor(ValueId id, const Tensor& tensor) {
 
 void RunContext::set_value(ValueId id, Value value) {
   if (id == kNone) return;
-  const Type& type = plan_->graph.value(id).type;
-  if (value.tensor() == nullptr) {
-    if (type.is_tensor()) {
-      throw_error(ErrorKind::RuntimeException, "value \"", plan_->graph.value(id).name,
-                  "\": expected ", type.text(), ", got something else than a tensor");
-    }
-    tensors_[static_cast<size_t>(id)] = TclTensor{nullptr, nullptr, -1, 0, 0};
-  }
+  check_value(plan_->graph.value(id), value);
   if (const Tensor* tensor = value.tensor()) {
-    const std::optional<Dims> known =
-        type.is_tensor() && type.shape ? concrete(*type.shape) : std::nullopt;
-    if (known && *known != tensor->dims()) {
-      throw_error(ErrorKind::RuntimeException, "value \"", plan_->graph.value(id).name,
-                  "\": expected shape ", dims_text(*known), ", got ", dims_text(tensor->dims()));
-    }
-    if (type.is_tensor() && type.dtype != DType::Undefined && type.dtype != tensor->dtype()) {
-      throw_error(ErrorKind::RuntimeException, "value \"", plan_->graph.value(id).name,
-                  "\": expected ", type.text(), ", got tensor(", dtype_name(tensor->dtype()), ")");
-    }
     set_tensor(id, *tensor);
+  } else {
+    tensors_[static_cast<size_t>(id)] = TclTensor{nullptr, nullptr, -1, 0, 0};
   }
   values_[static_cast<size_t>(id)] = std::move(value);
 }
@@ -168,7 +179,12 @@ void RunContext::bind(std::span<const Value> feeds, std::span<const int> wanted,
   feeds_ = feeds;
   for (size_t i = 0; i < plan_->inputs.size(); ++i) {
     const ValueId id = plan_->inputs[i];
-    if (const Tensor* tensor = feeds[i].tensor()) set_tensor(id, *tensor);
+    check_value(plan_->graph.value(id), feeds[i]);
+    if (const Tensor* tensor = feeds[i].tensor()) {
+      set_tensor(id, *tensor);
+    } else {
+      tensors_[static_cast<size_t>(id)] = TclTensor{nullptr, nullptr, -1, 0, 0};
+    }
   }
   output_buffers_.assign(plan_->outputs.size(), nullptr);
   output_done_.assign(plan_->outputs.size(), false);

@@ -29,7 +29,11 @@ def rotary(k):
             b, t = unit // length, unit % length
             angle = unit * half
             if k.has_input(call, 3):
-                angle = ld64(k.input(call, 3), unit) * half
+                position = ld64(k.input(call, 3), unit)
+                if position < 0 or position >= k.input_dim(call, 1, 0):
+                    k.set_error_index(call, unit)
+                    return k.INDEX_OUT_OF_RANGE
+                angle = position * half
             for head in range(count):
                 at = ((b * length + t) * count + head) * size
                 if not three:

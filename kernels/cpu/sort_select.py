@@ -69,7 +69,7 @@ def top_k(k):
             for i in range(extent):
                 if i < count:
                     rise(x, base, inner, largest, scratch, i, i)
-                elif better(x, base, inner, largest, i, ld(scratch, 0)):
+                elif count > 0 and better(x, base, inner, largest, i, ld(scratch, 0)):
                     sink(x, base, inner, largest, scratch, count, i)
             out = unit // inner * count * inner + unit % inner
             for i in range(count):

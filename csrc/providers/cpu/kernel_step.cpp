@@ -283,7 +283,7 @@ class StaticCall {
     for (size_t i = 0; i < packed_.size(); ++i) {
       const bool packs = constant_[i] && kernel.pack != nullptr && kernel.pack_size != nullptr &&
                          kernel.pack_size(&call, static_cast<int64_t>(i)) > 0;
-      packed_[i] = packs ? &placeholder_ : nullptr;
+      packed_[i] = packs ? placeholder_ : nullptr;
     }
   }
 
@@ -303,7 +303,7 @@ class StaticCall {
     dims_.back() = *dims;
     dims_.back().reserve(1);
     TclTensor& t = tensors_.back();
-    t.data = constant != nullptr ? constant->raw() : &placeholder_;
+    t.data = constant != nullptr ? constant->raw() : placeholder_;
     t.rank = static_cast<int64_t>(dims->size());
     t.dtype = static_cast<int64_t>(type.dtype);
     t.size = element_count(*dims);
@@ -312,8 +312,8 @@ class StaticCall {
   std::vector<Dims> dims_;
   std::vector<TclTensor*> pointers_;
   std::vector<void*> packed_;
-  std::vector<bool> constant_;  // per input
-  int64_t placeholder_ = 0;
+  std::vector<bool> constant_;       // per input
+  int64_t placeholder_[64] = {};  // what `supports` sees of a small operand that arrives at run
 };
 
 void pack_constants(const Graph& graph, const Node& node, StaticCall& call, KernelState& state) {
