@@ -146,9 +146,9 @@ using OpList = std::vector<OpDef>;
 // Throws Error(InvalidGraph) when the type of an input or the kind of an attribute contradicts the
 // operator.
 void check_constraints(const Graph& graph, const Node& node);
-// Checks the node's constraints and runs its shape function, recursing into subgraphs for control flow. `at_run`: all input
-// shapes and `value_inputs` are known, and data-dependent extents (kDataDependent) are to be given
-// by their upper bounds.
+// Checks the node's constraints and runs its shape function, recursing into subgraphs for control
+// flow. `at_run`: all input shapes and `value_inputs` are known, and data-dependent extents
+// (kDataDependent) are to be given by their upper bounds.
 void infer_node(Graph& graph, Node& node, bool at_run = false);
 
 }  // namespace tiercel

@@ -219,7 +219,7 @@ def target_machine(isa: str) -> Any:
 
 
 def _blocks_of(texts: Iterable[str]) -> dict[str, str]:
-    """By symbol: the building blocks that the texts declare, and those that these declare in turn."""
+    """By symbol: the building blocks that the texts declare, and theirs in turn."""
     found: dict[str, str] = {}
     waiting = list(texts)
     while waiting:

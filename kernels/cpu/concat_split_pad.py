@@ -1,8 +1,9 @@
 """Concat, Split, Slice, Pad and CenterCropPad: tensors joined, cut and bordered along axes."""
 
-from _lang import BYTES, inline, kernel, parts
 from numba import int64
 from strided import CHUNK, view_bytes, views
+
+from _lang import BYTES, inline, kernel, parts
 
 INDICES = "int64 int32"
 

@@ -1,8 +1,9 @@
 """Conv, ConvInteger and QLinearConv for any number of spatial axes, one output row at a time."""
 
-from _lang import FLOATS, inline, kernel, parts
 from numba import float32, int32
 from windows import WINDOW, window
+
+from _lang import FLOATS, inline, kernel, parts
 
 ATTRIBUTES = (*WINDOW, "group")
 GROUP = len(WINDOW)

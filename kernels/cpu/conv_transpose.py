@@ -1,8 +1,9 @@
 """ConvTranspose for any number of spatial axes, and Col2Im: windows that add into the output."""
 
-from _lang import FLOATS, inline, kernel, parts
 from numba import int64
 from windows import WINDOW
+
+from _lang import FLOATS, inline, kernel, parts
 
 ATTRIBUTES = (*WINDOW, "group", "output_padding", "output_shape")
 GROUP, OUTPUT_PADDING, OUTPUT_SHAPE = len(WINDOW), len(WINDOW) + 1, len(WINDOW) + 2

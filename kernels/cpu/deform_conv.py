@@ -1,8 +1,9 @@
 """DeformConv: a convolution whose window elements lie where the offsets put them."""
 
-from _lang import FLOATS, inline, kernel, parts
 from numba import float64, int64
 from windows import WINDOW, window
+
+from _lang import FLOATS, inline, kernel, parts
 
 ATTRIBUTES = (*WINDOW[:4], "group", "offset_group")
 GROUP, OFFSET_GROUP = 4, 5

@@ -1,7 +1,8 @@
 """Gather, GatherElements, GatherND, Compress, OneHot, TensorScatter; every index is checked."""
 
-from _lang import BYTES, inline, kernel, parts
 from numba import int64
+
+from _lang import BYTES, inline, kernel, parts
 
 INDICES = "int64 int32"
 

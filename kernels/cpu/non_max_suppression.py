@@ -1,7 +1,8 @@
 """NonMaxSuppression: of overlapping boxes the one with the highest score stays."""
 
-from _lang import inline, kernel, parts
 from numba import float32, int64
+
+from _lang import inline, kernel, parts
 
 
 @kernel("NonMaxSuppression", types={}, attributes=("center_point_box",))

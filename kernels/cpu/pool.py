@@ -1,8 +1,9 @@
 """MaxPool, AveragePool, LpPool, their global forms and MaxUnpool for any number of spatial axes."""
 
-from _lang import FLOATS, inline, kernel, parts
 from numba import int64
 from windows import WINDOW, window
+
+from _lang import FLOATS, inline, kernel, parts
 
 N = len(WINDOW)
 

@@ -1,7 +1,8 @@
 """Transpose, Expand, Tile, DepthToSpace, SpaceToDepth, ReverseSequence: elements reordered."""
 
-from _lang import BYTES, inline, kernel, parts
 from strided import CHUNK, view_bytes, views
+
+from _lang import BYTES, inline, kernel, parts
 
 TILE_ROWS, TILE_COLUMNS = 32, 256  # of the output, in one unit of a transposition
 

@@ -1,7 +1,8 @@
 """GridSample, AffineGrid, RoiAlign and MaxRoiPool: images read at computed positions."""
 
-from _lang import FLOATS, inline, kernel, parts
 from numba import float32, float64, int64
+
+from _lang import FLOATS, inline, kernel, parts
 
 
 def same_or_float(k):

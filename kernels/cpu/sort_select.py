@@ -1,7 +1,8 @@
 """TopK, Unique and NonZero: elements ordered or picked by value."""
 
-from _lang import inline, kernel, parts
 from numba import int64
+
+from _lang import inline, kernel, parts
 
 NUMBERS = "float double float16 bfloat16 int8 int16 int32 int64 uint8 uint16 uint32 uint64"
 

@@ -312,7 +312,7 @@ class StaticCall {
   std::vector<Dims> dims_;
   std::vector<TclTensor*> pointers_;
   std::vector<void*> packed_;
-  std::vector<bool> constant_;       // per input
+  std::vector<bool> constant_;    // per input
   int64_t placeholder_[64] = {};  // what `supports` sees of a small operand that arrives at run
 };
 
