@@ -90,7 +90,7 @@ OpDef row(std::string_view name, std::vector<Param> inputs, std::vector<Param> o
 
 const AttrDef kEpsilon = {"epsilon", AttrDef::Float, false, 1e-12};
 
-void add_transformer_ops(OpList& ops) {
+void add_norm_ops(OpList& ops) {
   ops.push_back(row(
       "SkipLayerNormalization",
       {{"input", "T"}, {"skip", "T"}, {"gamma", "T"}, optional("beta", "T"), optional("bias", "T")},
@@ -119,6 +119,9 @@ void add_transformer_ops(OpList& ops) {
        optional("position_ids", "tensor(int32)")},
       {{"output", "T"}, optional("mask_index", "tensor(int32)"), optional("embedding_sum", "T")},
       {kEpsilon, {"mask_index_type", AttrDef::Int, false, int64_t{0}}}, embed_layer_norm));
+}
+
+void add_attention_ops(OpList& ops) {
   ops.push_back(row("MultiHeadAttention",
                     {{"query", "T"},
                      optional("key", "T"),
@@ -239,7 +242,8 @@ OpList contrib_ops() {
   ops.push_back(row("BiasGelu", {{"A", "T"}, {"B", "T"}}, {{"C", "T"}}, {}, same_as_first));
   ops.push_back(row("QuickGelu", {{"X", "T"}}, {{"Y", "T"}},
                     {{"alpha", AttrDef::Float, false, 1.702}}, same_as_first));
-  add_transformer_ops(ops);
+  add_norm_ops(ops);
+  add_attention_ops(ops);
   add_matrix_ops(ops);
   ops.push_back({.domain = "",
                  .name = "SimplifiedLayerNormalization",

@@ -50,18 +50,12 @@ def product(name, rows, gates, arguments, start, finish, scope):
     return inline(scope[name])
 
 
-def panels(k, gates, hidden_axis=2):
-    """Packing, projection of inputs, and where states and outputs lie, for a cell of `gates`.
+def sequences(k, hidden_axis):
+    """Extents of the sequences of X, their lengths, and where their steps and states lie.
 
     `hidden_axis`: the axis of R whose extent is the number of hidden units.
     """
-    v, lanes = k.vector("float"), k.lanes("float")
-    ld, st, ld32 = k.load("float"), k.store("float"), k.load("int32")
-    width = gates * lanes  # columns of a panel
-
-    @inline
-    def blocks_of(hidden):
-        return (hidden + lanes - 1) // lanes
+    ld32 = k.load("int32")
 
     @inline
     def hidden_of(call):
@@ -108,13 +102,6 @@ def panels(k, gates, hidden_axis=2):
         return s * 1
 
     @inline
-    def projected_at(call, d, b, s):
-        """Where the projection of that step begins."""
-        rows = steps_of(call) * batch_of(call)
-        row = d * rows + row_of(call, time_of(call, d, b, s), b)
-        return row * blocks_of(hidden_of(call)) * width
-
-    @inline
     def output_at(call, t, d, b):
         """Where Y holds step t."""
         directions = k.input_dim(call, 1, 0)
@@ -130,6 +117,31 @@ def panels(k, gates, hidden_axis=2):
         if batch_first(call):
             return (b * directions + d) * hidden_of(call)
         return (d * batch_of(call) + b) * hidden_of(call)
+
+    return SimpleNamespace(**{n: x for n, x in locals().items() if n not in ("k", "hidden_axis")})
+
+
+def panels(k, gates, hidden_axis=2):
+    """Packing and projection of inputs for a cell of `gates`, over `sequences`."""
+    v, lanes = k.vector("float"), k.lanes("float")
+    ld, st = k.load("float"), k.store("float")
+    width = gates * lanes  # columns of a panel
+
+    @inline
+    def blocks_of(hidden):
+        return (hidden + lanes - 1) // lanes
+
+    lie = sequences(k, hidden_axis)
+    hidden_of, steps_of, batch_of = lie.hidden_of, lie.steps_of, lie.batch_of
+    length_of, time_of, row_of = lie.length_of, lie.time_of, lie.row_of
+    output_at, state_at = lie.output_at, lie.state_at
+
+    @inline
+    def projected_at(call, d, b, s):
+        """Where the projection of that step begins."""
+        rows = steps_of(call) * batch_of(call)
+        row = d * rows + row_of(call, time_of(call, d, b, s), b)
+        return row * blocks_of(hidden_of(call)) * width
 
     def pack_size(call, i):
         if i != 1 and i != 2:
@@ -281,5 +293,6 @@ def panels(k, gates, hidden_axis=2):
     def groups_of(call):
         return (batch_of(call) + ROWS - 1) // ROWS
 
-    hidden = {"k", "gates", "hidden_axis"}
-    return SimpleNamespace(**{n: x for n, x in locals().items() if n not in hidden})
+    hidden = {"k", "gates", "hidden_axis", "lie"}
+    own = {n: x for n, x in locals().items() if n not in hidden}
+    return SimpleNamespace(**{**vars(lie), **own})
