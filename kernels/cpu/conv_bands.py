@@ -35,9 +35,37 @@ def bands(k, w, most_pixels):
     def group_blocks(call):
         return k.output_dim(call, 0, 1) // k.attr_int(call, GROUP)
 
+    @k.outline("int64(call)")
+    def upright(call):
+        """Whether the image is one pixel wide: then its rows are worked through as columns."""
+        one_wide = k.input_dim(call, 0, 3) == 1 and k.output_dim(call, 0, 3) == 1
+        one_wide = one_wide and k.input_dim(call, 1, 3) == 1 and w.before(call, 1) == 0
+        return 1 if one_wide else 0
+
+    @inline
+    def side(call, a):
+        """The spatial axis that serves as rows (0) or columns (1)."""
+        return 1 - a if upright(call) == 1 else a * 1
+
+    @inline
+    def extent(call, a):
+        return k.input_dim(call, 0, side(call, a) + 2)
+
+    @inline
+    def taps(call, a):
+        return k.input_dim(call, 1, side(call, a) + 2)
+
+    @inline
+    def stride(call, a):
+        return w.stride(call, side(call, a))
+
+    @inline
+    def spread(call, a):
+        return w.dilation(call, side(call, a))
+
     @k.outline("int64(call, int64)")
-    def pad(call, i):
-        return w.before(call, i)
+    def pad(call, a):
+        return w.before(call, side(call, a))
 
     @k.outline("int64(call)")
     def is_line(call):
@@ -51,7 +79,8 @@ def bands(k, w, most_pixels):
     @k.outline("int64(call, int64)")
     def grid(call, axis):
         """Rows (0) or columns (1) of output pixels as they are worked through."""
-        rows, columns = k.output_dim(call, 0, 2), k.output_dim(call, 0, 3)
+        rows = k.output_dim(call, 0, side(call, 0) + 2)
+        columns = k.output_dim(call, 0, side(call, 1) + 2)
         if is_line(call) == 1:
             pixels = rows * columns
             columns = min(pixels, LINE)
@@ -104,6 +133,10 @@ def bands(k, w, most_pixels):
         taps_of=taps_of,
         blocked_channels=blocked_channels,
         group_blocks=group_blocks,
+        extent=extent,
+        taps=taps,
+        stride=stride,
+        spread=spread,
         pad=pad,
         is_line=is_line,
         grid=grid,

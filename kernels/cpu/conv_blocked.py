@@ -79,8 +79,8 @@ def conv(k):
     def rows_under(call, row):
         """The input row under the first tap of an output row that has one, that tap, and their
         number."""
-        step, spread = w.stride(call, 0), w.dilation(call, 0)
-        height, taps = k.input_dim(call, 0, 2), k.input_dim(call, 1, 2)
+        step, spread = cut.stride(call, 0), cut.spread(call, 0)
+        height, taps = cut.extent(call, 0), cut.taps(call, 0)
         top = row * step - pad(call, 0)
         low = max((spread - 1 - top) // spread, 0)
         high = min(max((height - 1 - top) // spread + 1, 0), taps)
@@ -96,8 +96,8 @@ def conv(k):
         columns = grid(call, 1)
         width = lanes if k.input_rank(call, 0) == 5 else 1
         channels = lanes if blocked == 1 else 1
-        extent, taps_x = k.input_dim(call, 0, 3), k.input_dim(call, 1, 3)
-        stride, spread, before = w.stride(call, 1), w.dilation(call, 1), pad(call, 1)
+        extent, taps_x = cut.extent(call, 1), cut.taps(call, 1)
+        stride, spread, before = cut.stride(call, 1), cut.spread(call, 1), pad(call, 1)
         pixels = k.output_dim(call, 0, 2) * k.output_dim(call, 0, 3)
         count, line, taps_y, low = columns, row * columns, 1, 0
         if is_line(call) == 1:
@@ -105,10 +105,10 @@ def conv(k):
         else:
             top, low, taps_y = rows_under(call, row)
             line = top * extent
-        rows_w = k.input_dim(call, 1, 3) * channels * lanes
+        rows_w = taps_x * channels * lanes
         weights = k.offset(weights, low * rows_w * 4)
-        w_block = k.input_dim(call, 1, 2) * rows_w
-        row_step = w.dilation(call, 0) * extent * width
+        w_block = cut.taps(call, 0) * rows_w
+        row_step = cut.spread(call, 0) * extent * width
         most = one if vectors == 1 else two if vectors == 2 else three
         tiles_here = (count + most - 1) // most
         for half in range(2):

@@ -29,13 +29,16 @@ class Net:
         self.nodes.append(helper.make_node(op, inputs, names, **attributes))
         return names[0]
 
-    def conv(self, x: str, channels: int, outputs: int, k: int = 3, **attributes: object) -> str:
-        group = attributes.get("group", 1)
-        weight = self.rng.standard_normal((outputs, channels // group, k, k))
-        w = self.constant((weight / np.sqrt(channels // group * k * k)).astype(np.float32))
+    def conv(
+        self, x: str, channels: int, outputs: int, k: int = 3, kx: int = 0, **attributes: object
+    ) -> str:
+        """`k` rows and `kx` (0: as many) columns of weights."""
+        group, kx = attributes.get("group", 1), kx or k
+        weight = self.rng.standard_normal((outputs, channels // group, k, kx))
+        w = self.constant((weight / np.sqrt(channels // group * k * kx)).astype(np.float32))
         b = self.constant(self.rng.standard_normal(outputs).astype(np.float32))
         if "pads" not in attributes and "auto_pad" not in attributes:
-            attributes["pads"] = [k // 2] * 4
+            attributes["pads"] = [k // 2, kx // 2] * 2
         return self.op("Conv", x, w, b, **attributes)
 
     def model(self, *results: str) -> onnx.ModelProto:
@@ -82,6 +85,19 @@ def test_convolutions(what: str, channels: tuple[int, int]) -> None:
     b = net.op("Relu", net.conv(a, *channels, **CONVOLUTIONS[what]))
     left = check(net.model(net.conv(b, channels[1], 16)), 2, 3, 19, 23)
     assert left == {"ConvBlocked": 3, "Unblock": 1}
+
+
+@pytest.mark.parametrize("attributes", [{}, {"strides": [2, 1]}, {"dilations": [3, 1]}])
+@pytest.mark.parametrize("shape", [(2, 13, 61, 1), (2, 13, 1, 61)])
+def test_images_one_pixel_wide(shape: tuple[int, ...], attributes: dict[str, list[int]]) -> None:
+    net = Net(*shape)
+    tall = shape[3] == 1
+    window = {"k": 5, "kx": 1} if tall else {"k": 1, "kx": 5}
+    turned = {name: values if tall else values[::-1] for name, values in attributes.items()}
+    a = net.op("Relu", net.conv("x", 13, 24, **window))
+    b = net.op("Relu", net.conv(a, 24, 32, **window, **turned))
+    left = check(net.model(net.conv(b, 32, 16, **window)), *shape)
+    assert left["ConvBlocked"] >= 2
 
 
 @pytest.mark.parametrize("what", CONVOLUTIONS)
