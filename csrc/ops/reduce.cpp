@@ -32,9 +32,9 @@ void reduce(InferContext& ctx) {
   const bool keep = ctx.attr_int("keepdims", 1) != 0;
   std::optional<std::vector<int64_t>> axes;
   if (ctx.has_input(1)) {
-    const std::optional<int64_t> count = list_length(ctx, 1);
-    if (count && *count > static_cast<int64_t>(in.size())) {
-      ctx.fail(concat("axes has ", *count, " entries; expected at most ", in.size()));
+    const Dim count = ctx.has_shape(1) ? product(*ctx.shape(1)) : Dim();
+    if (count.known() && count.value() > static_cast<int64_t>(in.size())) {
+      ctx.fail(concat("axes has ", count.value(), " entries; expected at most ", in.size()));
     }
     axes = ctx.integers(1);
     if (!axes) {

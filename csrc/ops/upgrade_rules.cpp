@@ -199,6 +199,10 @@ void legacy_broadcast(const Upgrade& u) {
   const std::optional<int64_t> b = u.rank(1);
   if (wanted != 0 && axis && a && b) {
     const int64_t start = *axis < 0 ? *axis + *a : *axis;
+    if (start < 0 || start > *a) {
+      throw_error(ErrorKind::InvalidGraph, where(u.node()), ": axis ", *axis, " is outside [", -*a,
+                  ", ", *a, "]");
+    }
     Ints missing(static_cast<size_t>(std::max<int64_t>(0, *a - start - *b)));
     std::iota(missing.begin(), missing.end(), *b);
     if (!missing.empty()) {

@@ -52,6 +52,8 @@ CASES = [
     ("LRN", floats([1, 4, 2, 2]), {"size": 0}, "size must be 1"),
     ("LayerNormalization", floats([2, 6], [6], [4]), {}, "input 2 has shape"),
     ("LpNormalization", floats([2, 6]), {"axis": -(2**31)}, "axis"),
+    ("PRelu", floats([], [3]), {}, "does not broadcast|input 1"),
+    ("PRelu", floats([2, 1], [2, 3]), {}, "does not broadcast|input 1"),
     ("Det", floats([2, 3, 4]), {}, "square matrices"),
     ("NegativeLogLikelihoodLoss", [([2, 5], FLOAT), ([9], INT64)], {}, "input 1 has shape"),
     (
@@ -79,6 +81,7 @@ CASES = [
         "block_size is -1",
     ),
     ("ReduceSum", [([2, 3], FLOAT), ([40], INT64)], {}, "axes has 40 entries"),
+    ("ReduceMin", [([2, 3], FLOAT), ([1, 40], INT64)], {}, "axes has 40 entries"),
     ("CumSum", [([2, 3], FLOAT), ([0], INT64)], {}, "axis must be one number"),
 ]
 
@@ -138,6 +141,15 @@ def test_old_forms_without_their_inputs(op: str) -> None:
         data = made(helper.make_graph([node], "g", [], [port("y", None)]), opset=6)
         with pytest.raises(Exception, match="input"):
             tiercel.InferenceSession(data)
+
+
+@pytest.mark.parametrize("axis", [9, -9, -(2**63)])
+def test_axis_of_an_old_broadcast(axis: int) -> None:
+    node = helper.make_node("Add", ["x", "b"], ["y"], broadcast=1, axis=axis)
+    inputs = [port("x", [2, 3, 4]), port("b", [3])]
+    data = made(helper.make_graph([node], "g", inputs, [port("y", [2, 3, 4])]), opset=6)
+    with pytest.raises(Exception, match="is outside"):
+        tiercel.InferenceSession(data)
 
 
 def test_a_state_that_a_scan_leaves_out() -> None:

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/shape.h"
 
 namespace tiercel {
 
@@ -31,6 +32,25 @@ struct Axes {
   std::array<int64_t, kPointwiseRank> dims{};
   std::array<uint64_t, kPointwiseRank> walks{};  // bit i: input i advances along this dim
 };
+
+// Operands have at most the output's axes, and along each of them its extent or 1.
+void check_operands(TclTensor* const* inputs, int n_inputs, const TclTensor& output) {
+  for (int i = 0; i < n_inputs; ++i) {
+    const TclTensor* t = inputs[i];
+    if (t == nullptr || t->rank < 0) continue;
+    bool fits = t->rank <= output.rank;
+    for (int64_t axis = 0; fits && axis < t->rank; ++axis) {
+      const int64_t own = t->dims[axis];
+      fits = own == 1 || own == output.dims[axis + output.rank - t->rank];
+    }
+    if (!fits) {
+      throw_error(ErrorKind::InvalidArgument, "elementwise operand ", i, " has shape ",
+                  dims_text({t->dims, static_cast<size_t>(t->rank)}),
+                  ", which does not broadcast to ",
+                  dims_text({output.dims, static_cast<size_t>(output.rank)}));
+    }
+  }
+}
 
 // Merges neighbouring output axes along which the same inputs advance.
 Axes merge_axes(TclTensor* const* inputs, int n_inputs, const TclTensor& output) {
@@ -104,6 +124,7 @@ bool repeats(const Walk& walk, size_t input) {
 void PointwiseProgram::walk(TclTensor* const* inputs, TclTensor* const* outputs,
                             PointwiseWalk& walk) const {
   const TclTensor& output = *outputs[0];
+  check_operands(inputs, n_inputs, output);
   const Axes axes = merge_axes(inputs, n_inputs, output);
   walk.size = output.size;
   walk.rank = axes.rank;
