@@ -5,6 +5,7 @@
 
 #include <map>
 
+#include "base/cpu_info.h"
 #include "bindings/numpy_values.h"
 #include "ir/onnx_reader.h"
 #include "ops/op_def.h"
@@ -241,6 +242,13 @@ void bind_introspection(py::module_& module) {
   module.def("infer_outputs", &infer_outputs, py::arg("model"),
              "Name, type and shape of each output as far as the model says without being run.");
   module.def("kernel_table", &kernel_table, "Every kernel row, as a list of dicts.");
+  module.def(
+      "supported_isas",
+      [] {
+        const auto isas = supported_isas();
+        return std::vector<std::string>(isas.begin(), isas.end());
+      },
+      "Instruction sets that this process may use, best first.");
   module.def("refusal", &refusal, py::arg("domain"), py::arg("op"), py::arg("types"),
              "Why the CPU provider does not run an operator in these element types, or None.");
   module.def("available_providers", &available_providers,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from _lang import FLOATS, kernel, parts
+from _lang import kernel, parts
 
 
 @kernel(
     "RotaryEmbedding",
-    types={"T": FLOATS},
+    types={"T": "float float16 bfloat16"},
     attributes=("interleaved", "num_heads", "rotary_embedding_dim"),
 )
 def rotary(k):

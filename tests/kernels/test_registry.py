@@ -43,21 +43,10 @@ def results(isa: str) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
-@functools.cache
-def usable(isa: str) -> bool:
-    """Whether this machine has the instruction set: without it no kernel is left."""
-    code = f"import sys; sys.path.insert(0, {str(HERE)!r}); import numpy, single_node; " + (
-        "single_node.run('Relu', [numpy.ones(3, numpy.float32)])"
-    )
-    env = {**os.environ, "TIERCEL_ISA": isa}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True)
-    return done.returncode == 0
-
-
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("op", [op for op in OPERATORS if op not in BY_HAND])
 def test_rows(op: str, isa: str) -> None:
-    if not usable(isa):
+    if isa not in _core.supported_isas():
         pytest.skip(f"this machine lacks {isa}")
     result = results(isa)[op]
     assert not result["failed"], "\n".join(result["failed"])
@@ -66,7 +55,7 @@ def test_rows(op: str, isa: str) -> None:
 
 @pytest.mark.parametrize("isa", ISAS)
 def test_most_kernel_rows_are_reached(isa: str) -> None:
-    if not usable(isa):
+    if isa not in _core.supported_isas():
         pytest.skip(f"this machine lacks {isa}")
     count = len({(r["op"], r["variant"], r["types"]) for r in ROWS if r["kind"] == "kernel"})
     unused = sum(len(r["unused"]) for r in results(isa).values())
