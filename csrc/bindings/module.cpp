@@ -1,5 +1,4 @@
 // The extension module tiercel._core: the only place where the core meets Python.
-#define TIERCEL_FILLS_NUMPY_API
 #include <pybind11/pybind11.h>
 
 #include "bindings/errors.h"
@@ -11,7 +10,7 @@
 namespace py = pybind11;
 
 PYBIND11_MODULE(_core, module) {
-  if (_import_array() < 0) throw py::error_already_set();
+  if (!tiercel::bindings::fill_numpy_api()) throw py::error_already_set();
   module.doc() = "Bindings of libtiercel; use the tiercel package, which wraps them.";
   tiercel::bindings::bind_errors(module);
   tiercel::bindings::bind_ort_value(module);

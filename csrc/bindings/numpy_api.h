@@ -1,4 +1,4 @@
-// Numpy's C API for every file of the extension: one table, filled by module.cpp.
+// Numpy's C API for every file of the extension: one table, filled by numpy_api.cpp.
 #pragma once
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -10,3 +10,10 @@
 #define NO_IMPORT_ARRAY
 #endif
 #include <numpy/arrayobject.h>
+
+namespace tiercel::bindings {
+
+// False with a Python error when numpy cannot be imported; before anything else of this header.
+[[nodiscard]] bool fill_numpy_api();
+
+}  // namespace tiercel::bindings

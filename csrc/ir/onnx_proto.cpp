@@ -27,20 +27,6 @@ enum Kind {
 
 Graph parse_graph(WireReader message, const Source& source);
 
-std::pair<std::string, std::string> parse_entry(WireReader m) {
-  std::pair<std::string, std::string> entry;
-  while (m.next()) {
-    if (m.field() == 1) {
-      entry.first = m.text();
-    } else if (m.field() == 2) {
-      entry.second = m.text();
-    } else {
-      m.skip();
-    }
-  }
-  return entry;
-}
-
 std::pair<std::string, int64_t> parse_opset(WireReader m) {
   std::pair<std::string, int64_t> opset{"", 1};
   while (m.next()) {

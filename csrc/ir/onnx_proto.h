@@ -70,6 +70,8 @@ struct Source {
 
 // Throws Error(InvalidProtobuf or InvalidGraph) that says what is wrong.
 [[nodiscard]] Model parse_model(Bytes bytes, const Source& source);
+// A StringStringEntryProto.
+[[nodiscard]] std::pair<std::string, std::string> parse_entry(WireReader message);
 [[nodiscard]] Type parse_type(WireReader message);
 [[nodiscard]] ValueInfo parse_value_info(WireReader message);
 // One TensorProto; its raw data is not copied where its alignment allows.

@@ -13,7 +13,7 @@ namespace {
 
 constexpr int64_t kPage = 4096;  // weights in their own file start here, to be mapped
 
-using Names = std::vector<std::string>;
+using ValueNames = std::vector<std::string>;
 
 // One graph's messages; names are unique over the whole model.
 class GraphWriter {
@@ -22,7 +22,7 @@ class GraphWriter {
       : graph_(graph), taken_(taken), names_(graph.values.size()) {}
 
   // `outer`: names of the enclosing graph's values; `outputs`: names that outputs must have.
-  void name_values(const Names* outer, const std::vector<std::string>& outputs) {
+  void name_values(const ValueNames* outer, const std::vector<std::string>& outputs) {
     for (const Capture& capture : graph_.captures) {
       names_[at(capture.inner)] = (*outer)[at(capture.outer)];
     }
@@ -160,7 +160,7 @@ class GraphWriter {
 
   const Graph& graph_;
   std::unordered_set<std::string>& taken_;
-  Names names_;
+  ValueNames names_;
   std::unordered_set<std::string> node_names_;
   std::vector<std::string> outputs_;
   std::vector<std::pair<ValueId, std::string>> copies_;

@@ -8,6 +8,20 @@
 
 namespace tiercel::proto {
 
+std::pair<std::string, std::string> parse_entry(WireReader m) {
+  std::pair<std::string, std::string> entry;
+  while (m.next()) {
+    if (m.field() == 1) {
+      entry.first = m.text();
+    } else if (m.field() == 2) {
+      entry.second = m.text();
+    } else {
+      m.skip();
+    }
+  }
+  return entry;
+}
+
 namespace {
 
 struct RawTensor {
@@ -22,20 +36,6 @@ struct RawTensor {
   std::vector<std::string> strings;
   std::vector<std::pair<std::string, std::string>> external;
 };
-
-std::pair<std::string, std::string> parse_entry(WireReader m) {
-  std::pair<std::string, std::string> entry;
-  while (m.next()) {
-    if (m.field() == 1) {
-      entry.first = m.text();
-    } else if (m.field() == 2) {
-      entry.second = m.text();
-    } else {
-      m.skip();
-    }
-  }
-  return entry;
-}
 
 RawTensor parse_fields(WireReader m) {
   RawTensor t;

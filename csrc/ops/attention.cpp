@@ -6,7 +6,7 @@
 namespace tiercel {
 namespace {
 
-constexpr std::string_view kTensors1 =
+constexpr std::string_view kMaskTypes =
     "float double float16 bfloat16 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool";
 
 // How an operand of rank 3 or 4 is cut into heads.
@@ -173,7 +173,7 @@ OpList attention_ops() {
                    {"qk_matmul_output", "T1", Param::Optional}},
        .types = {{"T1", "float double float16 bfloat16"},
                  {"T2", "float double float16 bfloat16"},
-                 {"U", kTensors1}},
+                 {"U", kMaskTypes}},
        .attributes = {{"is_causal", AttrDef::Int, false, int64_t{0}},
                       {"kv_num_heads", AttrDef::Int},
                       {"left_window_size", AttrDef::Int, false, int64_t{-1}},

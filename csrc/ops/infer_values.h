@@ -20,6 +20,8 @@ inline constexpr std::string_view kAllTensors =
 inline constexpr std::string_view kFloats = "float double float16 bfloat16";
 inline constexpr std::string_view kNumbers =
     "float double float16 bfloat16 int8 int16 int32 int64 uint8 uint16 uint32 uint64";
+inline constexpr std::string_view kFloatsAndFloat8 =
+    "float double float16 bfloat16 float8e4m3fn float8e4m3fnuz float8e5m2 float8e5m2fnuz";
 
 // Propagated values stay small: longer lists are left to the kernels.
 inline constexpr int64_t kMaxKnown = 256;

@@ -7,27 +7,24 @@
 namespace tiercel {
 namespace {
 
-constexpr std::string_view kTensors1 =
-    "float double float16 bfloat16 float8e4m3fn float8e4m3fnuz float8e5m2 float8e5m2fnuz";
-
-constexpr std::string_view kTensors2 =
+constexpr std::string_view kLogicTypes1 =
     "float double float16 bfloat16 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool "
     "string float4e2m1 float6e2m3 float6e3m2 float8e4m3fn float8e4m3fnuz float8e5m2 "
     "float8e5m2fnuz float8e8m0 int4 uint4 int2 uint2";
 
-constexpr std::string_view kTensors3 =
+constexpr std::string_view kLogicTypes2 =
     "float double float16 bfloat16 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool "
     "string float4e2m1 float8e4m3fn float8e4m3fnuz float8e5m2 float8e5m2fnuz float8e8m0 int4 "
     "uint4 int2 uint2";
 
-constexpr std::string_view kTensors4 =
+constexpr std::string_view kLogicTypes3 =
     "float double float16 bfloat16 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool "
     "string";
 
-constexpr std::string_view kTensors5 =
+constexpr std::string_view kLogicTypes4 =
     "float double float16 bfloat16 int8 int16 int32 int64 uint8 uint16 uint32 uint64";
 
-constexpr std::string_view kTensors6 =
+constexpr std::string_view kLogicTypes5 =
     "float double float16 bfloat16 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool "
     "string complex64 complex128";
 
@@ -109,7 +106,7 @@ OpList logic_ops() {
        .since = 20,
        .inputs = {{"X", "T1"}},
        .outputs = {{"Y", "T2"}},
-       .types = {{"T1", kTensors1}, {"T2", "bool"}},
+       .types = {{"T1", kFloatsAndFloat8}, {"T2", "bool"}},
        .attributes = {{"detect_negative", AttrDef::Int, false, int64_t{1}},
                       {"detect_positive", AttrDef::Int, false, int64_t{1}}},
        .shape = same_to_bool,
@@ -118,14 +115,14 @@ OpList logic_ops() {
        .since = 20,
        .inputs = {{"X", "T1"}},
        .outputs = {{"Y", "T2"}},
-       .types = {{"T1", kTensors1}, {"T2", "bool"}},
+       .types = {{"T1", kFloatsAndFloat8}, {"T2", "bool"}},
        .shape = same_to_bool,
        .facts = kElementwise},
       {.name = "Cast",
        .since = 28,
        .inputs = {{"input", "T1"}},
        .outputs = {{"output", "T2"}},
-       .types = {{"T1", kTensors2}, {"T2", kTensors2}},
+       .types = {{"T1", kLogicTypes1}, {"T2", kLogicTypes1}},
        .attributes = {{"round_mode", AttrDef::String, false, std::string("up")},
                       {"saturate", AttrDef::Int, false, int64_t{1}},
                       {"to", AttrDef::Int, true}},
@@ -135,7 +132,7 @@ OpList logic_ops() {
        .since = 25,
        .inputs = {{"input", "T1"}, {"target_type", "T2"}},
        .outputs = {{"output", "T2"}},
-       .types = {{"T1", kTensors3}, {"T2", kTensors3}},
+       .types = {{"T1", kLogicTypes2}, {"T2", kLogicTypes2}},
        .attributes = {{"round_mode", AttrDef::String, false, std::string("up")},
                       {"saturate", AttrDef::Int, false, int64_t{1}}},
        .shape = cast_like,
@@ -194,42 +191,42 @@ OpList logic_ops() {
        .since = 19,
        .inputs = {{"A", "T"}, {"B", "T"}},
        .outputs = {{"C", "T1"}},
-       .types = {{"T", kTensors4}, {"T1", "bool"}},
+       .types = {{"T", kLogicTypes3}, {"T1", "bool"}},
        .shape = equal,
        .facts = kElementwise | kCommutative},
       {.name = "Greater",
        .since = 13,
        .inputs = {{"A", "T"}, {"B", "T"}},
        .outputs = {{"C", "T1"}},
-       .types = {{"T", kTensors5}, {"T1", "bool"}},
+       .types = {{"T", kLogicTypes4}, {"T1", "bool"}},
        .shape = broadcast_to_bool,
        .facts = kElementwise},
       {.name = "GreaterOrEqual",
        .since = 16,
        .inputs = {{"A", "T"}, {"B", "T"}},
        .outputs = {{"C", "T1"}},
-       .types = {{"T", kTensors5}, {"T1", "bool"}},
+       .types = {{"T", kLogicTypes4}, {"T1", "bool"}},
        .shape = broadcast_to_bool,
        .facts = kElementwise},
       {.name = "Less",
        .since = 13,
        .inputs = {{"A", "T"}, {"B", "T"}},
        .outputs = {{"C", "T1"}},
-       .types = {{"T", kTensors5}, {"T1", "bool"}},
+       .types = {{"T", kLogicTypes4}, {"T1", "bool"}},
        .shape = broadcast_to_bool,
        .facts = kElementwise},
       {.name = "LessOrEqual",
        .since = 16,
        .inputs = {{"A", "T"}, {"B", "T"}},
        .outputs = {{"C", "T1"}},
-       .types = {{"T", kTensors5}, {"T1", "bool"}},
+       .types = {{"T", kLogicTypes4}, {"T1", "bool"}},
        .shape = broadcast_to_bool,
        .facts = kElementwise},
       {.name = "Where",
        .since = 16,
        .inputs = {{"condition", "B"}, {"X", "T"}, {"Y", "T"}},
        .outputs = {{"output", "T"}},
-       .types = {{"B", "bool"}, {"T", kTensors6}},
+       .types = {{"B", "bool"}, {"T", kLogicTypes5}},
        .shape = where_shape,
        .facts = kElementwise},
   };

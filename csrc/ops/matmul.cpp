@@ -7,10 +7,7 @@
 namespace tiercel {
 namespace {
 
-constexpr std::string_view kTensors1 =
-    "float double float16 bfloat16 int8 int16 int32 int64 uint8 uint16 uint32 uint64";
-
-constexpr std::string_view kTensors2 =
+constexpr std::string_view kBytesAndFloat8 =
     "int8 uint8 float8e4m3fn float8e4m3fnuz float8e5m2 float8e5m2fnuz";
 
 // numpy.matmul: a vector gets an axis of 1, which goes again afterwards.
@@ -220,7 +217,7 @@ OpList matmul_ops() {
        .since = 28,
        .inputs = {{"Inputs", "T", Param::Variadic}},
        .outputs = {{"Output", "T"}},
-       .types = {{"T", kTensors1}},
+       .types = {{"T", kNumbers}},
        .attributes = {{"equation", AttrDef::String, true}},
        .shape = einsum},
       {.name = "Det",
@@ -250,9 +247,9 @@ OpList matmul_ops() {
                   {"y_zero_point", "T3"}},
        .outputs = {{"y", "T3"}},
        .types = {{"TS", "float float16 bfloat16"},
-                 {"T1", kTensors2},
-                 {"T2", kTensors2},
-                 {"T3", kTensors2}},
+                 {"T1", kBytesAndFloat8},
+                 {"T2", kBytesAndFloat8},
+                 {"T3", kBytesAndFloat8}},
        .shape = qlinear_matmul},
   };
 }

@@ -6,9 +6,6 @@
 namespace tiercel {
 namespace {
 
-constexpr std::string_view kTensors1 =
-    "float double float16 bfloat16 float8e4m3fn float8e4m3fnuz float8e5m2 float8e5m2fnuz";
-
 // The extent of axis 1, by which channels are counted.
 Dim channels(InferContext& ctx) {
   const Shape& x = *ctx.shape(0);
@@ -111,7 +108,7 @@ OpList norm_ops() {
                   {"ratio", "T1", Param::Optional},
                   {"training_mode", "T2", Param::Optional}},
        .outputs = {{"output", "T"}, {"mask", "T2", Param::Optional}},
-       .types = {{"T", kTensors1}, {"T1", kTensors1}, {"T2", "bool"}},
+       .types = {{"T", kFloatsAndFloat8}, {"T1", kFloatsAndFloat8}, {"T2", "bool"}},
        .attributes = {{"seed", AttrDef::Int}},
        .shape = dropout,
        .facts = kNondeterministic},

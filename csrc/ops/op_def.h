@@ -22,10 +22,14 @@ struct Param {
   int min_arity = 1;        // Variadic
 };
 
+[[nodiscard]] inline Param optional(std::string_view name, std::string_view type) {
+  return {name, type, Param::Optional};
+}
+
 struct TypeParam {
   std::string_view name;
   std::string_view types;  // space-separated type strings or sets, e.g. "float16 float double
-                           // bfloat16"; sets in ops/types.h
+                           // bfloat16"; sets in ops/infer_values.h
 };
 
 struct AttrDef {

@@ -6,11 +6,11 @@
 namespace tiercel {
 namespace {
 
-constexpr std::string_view kTensors1 =
+constexpr std::string_view kQuantizedTypes =
     "int8 int16 uint8 uint16 float4e2m1 float6e2m3 float6e3m2 float8e4m3fn float8e4m3fnuz "
     "float8e5m2 float8e5m2fnuz int4 uint4 int2 uint2";
 
-constexpr std::string_view kTensors2 =
+constexpr std::string_view kDequantizedTypes =
     "int8 int16 int32 uint8 uint16 float4e2m1 float6e2m3 float6e3m2 float8e4m3fn float8e4m3fnuz "
     "float8e5m2 float8e5m2fnuz int4 uint4 int2 uint2";
 
@@ -71,7 +71,7 @@ OpList quantize_ops() {
        .outputs = {{"y", "T3"}},
        .types = {{"T1", "float float16 bfloat16 int32"},
                  {"T2", "float float16 bfloat16 int32 float8e8m0"},
-                 {"T3", kTensors1}},
+                 {"T3", kQuantizedTypes}},
        .attributes = {{"axis", AttrDef::Int, false, int64_t{1}},
                       {"block_size", AttrDef::Int, false, int64_t{0}},
                       {"output_dtype", AttrDef::Int, false, int64_t{0}},
@@ -82,7 +82,7 @@ OpList quantize_ops() {
        .since = 28,
        .inputs = {{"x", "T1"}, {"x_scale", "T2"}, {"x_zero_point", "T1", Param::Optional}},
        .outputs = {{"y", "T3"}},
-       .types = {{"T1", kTensors2},
+       .types = {{"T1", kDequantizedTypes},
                  {"T2", "float float16 bfloat16 float8e8m0"},
                  {"T3", "float float16 bfloat16"}},
        .attributes = {{"axis", AttrDef::Int, false, int64_t{1}},

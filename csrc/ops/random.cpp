@@ -1,15 +1,12 @@
 // Random numbers; nothing is folded or merged.
 #include "ops/families.h"
+#include "ops/infer_values.h"
 #include "ops/op_def.h"
 
 namespace tiercel {
 namespace {
 
-constexpr std::string_view kTensors =
-    "float double float16 bfloat16 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool "
-    "string complex64 complex128";
-
-constexpr std::string_view kNumbers =
+constexpr std::string_view kNumbersAndBool =
     "float double float16 bfloat16 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool";
 
 DType dtype_or(InferContext& ctx, DType fallback) {
@@ -65,7 +62,7 @@ OpList random_ops() {
        .since = 22,
        .inputs = {{"input", "T1"}},
        .outputs = {{"output", "T2"}},
-       .types = {{"T1", kTensors}, {"T2", "float double float16 bfloat16"}},
+       .types = {{"T1", kStandardTensors}, {"T2", "float double float16 bfloat16"}},
        .attributes = {{"dtype", AttrDef::Int},
                       {"mean", AttrDef::Float, false, 0.0},
                       {"scale", AttrDef::Float, false, 1.0},
@@ -88,7 +85,7 @@ OpList random_ops() {
        .since = 22,
        .inputs = {{"input", "T1"}},
        .outputs = {{"output", "T2"}},
-       .types = {{"T1", kTensors}, {"T2", "float double float16 bfloat16"}},
+       .types = {{"T1", kStandardTensors}, {"T2", "float double float16 bfloat16"}},
        .attributes = {{"dtype", AttrDef::Int},
                       {"high", AttrDef::Float, false, 1.0},
                       {"low", AttrDef::Float, false, 0.0},
@@ -99,7 +96,7 @@ OpList random_ops() {
        .since = 22,
        .inputs = {{"input", "T1"}},
        .outputs = {{"output", "T2"}},
-       .types = {{"T1", "float double float16 bfloat16"}, {"T2", kNumbers}},
+       .types = {{"T1", "float double float16 bfloat16"}, {"T2", kNumbersAndBool}},
        .attributes = {{"dtype", AttrDef::Int}, {"seed", AttrDef::Float}},
        .shape = random_like,
        .facts = kNondeterministic},

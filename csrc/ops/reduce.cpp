@@ -5,10 +5,7 @@
 namespace tiercel {
 namespace {
 
-constexpr std::string_view kTensors1 =
-    "float double float16 bfloat16 int8 int16 int32 int64 uint8 uint16 uint32 uint64";
-
-constexpr std::string_view kTensors2 =
+constexpr std::string_view kExtremeTypes =
     "float double float16 bfloat16 int8 int32 int64 uint8 uint32 uint64 bool";
 
 // Output shape when `axes` are reduced; nullopt when the axes are not known.
@@ -72,7 +69,7 @@ OpList reduce_ops() {
        .since = 13,
        .inputs = {{"data", "T"}},
        .outputs = {{"reduced", "tensor(int64)"}},
-       .types = {{"T", kTensors1}},
+       .types = {{"T", kNumbers}},
        .attributes = {{"axis", AttrDef::Int, false, int64_t{0}},
                       {"keepdims", AttrDef::Int, false, int64_t{1}},
                       {"select_last_index", AttrDef::Int, false, int64_t{0}}},
@@ -81,7 +78,7 @@ OpList reduce_ops() {
        .since = 13,
        .inputs = {{"data", "T"}},
        .outputs = {{"reduced", "tensor(int64)"}},
-       .types = {{"T", kTensors1}},
+       .types = {{"T", kNumbers}},
        .attributes = {{"axis", AttrDef::Int, false, int64_t{0}},
                       {"keepdims", AttrDef::Int, false, int64_t{1}},
                       {"select_last_index", AttrDef::Int, false, int64_t{0}}},
@@ -144,7 +141,7 @@ OpList reduce_ops() {
        .since = 20,
        .inputs = {{"data", "T"}, {"axes", "tensor(int64)", Param::Optional}},
        .outputs = {{"reduced", "T"}},
-       .types = {{"T", kTensors2}},
+       .types = {{"T", kExtremeTypes}},
        .attributes = {{"keepdims", AttrDef::Int, false, int64_t{1}},
                       {"noop_with_empty_axes", AttrDef::Int, false, int64_t{0}}},
        .shape = reduce,
@@ -162,7 +159,7 @@ OpList reduce_ops() {
        .since = 20,
        .inputs = {{"data", "T"}, {"axes", "tensor(int64)", Param::Optional}},
        .outputs = {{"reduced", "T"}},
-       .types = {{"T", kTensors2}},
+       .types = {{"T", kExtremeTypes}},
        .attributes = {{"keepdims", AttrDef::Int, false, int64_t{1}},
                       {"noop_with_empty_axes", AttrDef::Int, false, int64_t{0}}},
        .shape = reduce,

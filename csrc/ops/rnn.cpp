@@ -26,7 +26,7 @@ void expect_dim(InferContext& ctx, int input, size_t axis, const Dim& wanted, co
   }
 }
 
-void expect_rank(InferContext& ctx, int input, size_t rank, const char* name) {
+void expect_named_rank(InferContext& ctx, int input, size_t rank, const char* name) {
   if (ctx.has_shape(input) && ctx.shape(input)->size() != rank) {
     ctx.fail(concat(name, " has rank ", ctx.shape(input)->size(), "; expected ", rank));
   }
@@ -35,9 +35,9 @@ void expect_rank(InferContext& ctx, int input, size_t rank, const char* name) {
 // W, R and B agree with the number of directions, gates and hidden units.
 void check_weights(InferContext& ctx, int64_t gates, const Dim& hidden) {
   const Dim n = directions(ctx);
-  expect_rank(ctx, 0, 3, "X");
-  expect_rank(ctx, 1, 3, "W");
-  expect_rank(ctx, 2, 3, "R");
+  expect_named_rank(ctx, 0, 3, "X");
+  expect_named_rank(ctx, 1, 3, "W");
+  expect_named_rank(ctx, 2, 3, "R");
   expect_dim(ctx, 1, 0, n, "W");
   expect_dim(ctx, 2, 0, n, "R");
   expect_dim(ctx, 1, 1, hidden * gates, "W");
@@ -45,7 +45,7 @@ void check_weights(InferContext& ctx, int64_t gates, const Dim& hidden) {
   expect_dim(ctx, 2, 2, hidden, "R");
   if (ctx.has_shape(0) && ctx.has_shape(1)) expect_dim(ctx, 1, 2, (*ctx.shape(0))[2], "W");
   if (ctx.has_shape(3)) {
-    expect_rank(ctx, 3, 2, "B");
+    expect_named_rank(ctx, 3, 2, "B");
     expect_dim(ctx, 3, 0, n, "B");
     expect_dim(ctx, 3, 1, hidden * (2 * gates), "B");
   }
@@ -55,19 +55,19 @@ void check_weights(InferContext& ctx, int64_t gates, const Dim& hidden) {
 void check_states(InferContext& ctx, const Dim& batch, const Dim& hidden, bool batch_first) {
   const Dim n = directions(ctx);
   if (ctx.has_shape(4)) {
-    expect_rank(ctx, 4, 1, "sequence_lens");
+    expect_named_rank(ctx, 4, 1, "sequence_lens");
     expect_dim(ctx, 4, 0, batch, "sequence_lens");
   }
   const char* names[] = {"initial_h", "initial_c"};
   for (int i = 5; i < 7 && i < ctx.input_count(); ++i) {
     if (!ctx.has_shape(i)) continue;
-    expect_rank(ctx, i, 3, names[i - 5]);
+    expect_named_rank(ctx, i, 3, names[i - 5]);
     expect_dim(ctx, i, 0, batch_first ? batch : n, names[i - 5]);
     expect_dim(ctx, i, 1, batch_first ? n : batch, names[i - 5]);
     expect_dim(ctx, i, 2, hidden, names[i - 5]);
   }
   if (ctx.has_shape(7)) {
-    expect_rank(ctx, 7, 2, "P");
+    expect_named_rank(ctx, 7, 2, "P");
     expect_dim(ctx, 7, 0, n, "P");
     expect_dim(ctx, 7, 1, hidden * int64_t{3}, "P");
   }

@@ -11,7 +11,7 @@ constexpr std::string_view kSequences =
     "seq(tensor(uint16)) seq(tensor(uint32)) seq(tensor(uint64)) seq(tensor(bool)) "
     "seq(tensor(string)) seq(tensor(complex64)) seq(tensor(complex128))";
 
-constexpr std::string_view kTensors =
+constexpr std::string_view kSequenceTypes =
     "float double float16 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool string "
     "complex64 complex128";
 
@@ -214,19 +214,19 @@ OpList sequence_ops() {
        .since = 11,
        .inputs = {{"inputs", "T", Param::Variadic}},
        .outputs = {{"output_sequence", "S"}},
-       .types = {{"T", kTensors}, {"S", kSequences}},
+       .types = {{"T", kSequenceTypes}, {"S", kSequences}},
        .shape = sequence_construct},
       {.name = "SequenceInsert",
        .since = 11,
        .inputs = {{"input_sequence", "S"}, {"tensor", "T"}, {"position", "I", Param::Optional}},
        .outputs = {{"output_sequence", "S"}},
-       .types = {{"T", kTensors}, {"S", kSequences}, {"I", "int32 int64"}},
+       .types = {{"T", kSequenceTypes}, {"S", kSequences}, {"I", "int32 int64"}},
        .shape = sequence_insert},
       {.name = "SequenceAt",
        .since = 11,
        .inputs = {{"input_sequence", "S"}, {"position", "I"}},
        .outputs = {{"tensor", "T"}},
-       .types = {{"S", kSequences}, {"T", kTensors}, {"I", "int32 int64"}},
+       .types = {{"S", kSequences}, {"T", kSequenceTypes}, {"I", "int32 int64"}},
        .shape = sequence_at},
       {.name = "SequenceErase",
        .since = 11,
@@ -244,7 +244,7 @@ OpList sequence_ops() {
        .since = 11,
        .inputs = {{"input_sequence", "S"}},
        .outputs = {{"concat_result", "T"}},
-       .types = {{"S", kSequences}, {"T", kTensors}},
+       .types = {{"S", kSequences}, {"T", kSequenceTypes}},
        .attributes = {{"axis", AttrDef::Int, true}, {"new_axis", AttrDef::Int, false, int64_t{0}}},
        .shape = concat_from_sequence},
       {.name = "SplitToSequence",

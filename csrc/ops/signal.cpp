@@ -1,12 +1,10 @@
 // Fourier transforms, windows and mel filters.
 #include "ops/families.h"
+#include "ops/infer_values.h"
 #include "ops/op_def.h"
 
 namespace tiercel {
 namespace {
-
-constexpr std::string_view kNumbers =
-    "float double float16 bfloat16 int8 int16 int32 int64 uint8 uint16 uint32 uint64";
 
 DType output_dtype(InferContext& ctx) {
   const int64_t number = ctx.attr_int("output_datatype", 1);

@@ -39,7 +39,7 @@ int64_t channel_of(const WeightAxis& axis, int64_t index, int64_t size) {
   return index / (size / axis.groups) * axis.extent + within;
 }
 
-bool real(DType dtype) { return dtype == DType::Float || dtype == DType::Double; }
+bool is_wide_float(DType dtype) { return dtype == DType::Float || dtype == DType::Double; }
 
 // A Gemm's C and beta must act like a bias per column.
 bool bias_is_per_channel(const Graph& graph, const Node& node, int64_t channels) {
@@ -57,7 +57,8 @@ bool bias_is_per_channel(const Graph& graph, const Node& node, int64_t channels)
 std::optional<std::vector<double>> per_channel(const Graph& graph, ValueId id, int64_t rank,
                                                int64_t channels) {
   const Tensor* constant = id == kNone ? nullptr : graph.constant(id);
-  if (!constant || !real(constant->dtype()) || constant->rank() > rank) return std::nullopt;
+  if (!constant || !is_wide_float(constant->dtype()) || constant->rank() > rank)
+    return std::nullopt;
   if (constant->size() != 1) {
     if (constant->size() != channels) return std::nullopt;
     const int64_t axis = 1 - (rank - constant->rank());
@@ -75,7 +76,7 @@ std::optional<int64_t> foldable_channels(const Graph& graph, const Node& node) {
     return std::nullopt;
   }
   const Tensor* weight = has_input(node, 1) ? graph.constant(node.inputs[1]) : nullptr;
-  if (!weight || !real(weight->dtype()) || weight->rank() < 2) return std::nullopt;
+  if (!weight || !is_wide_float(weight->dtype()) || weight->rank() < 2) return std::nullopt;
   if (is_op(node, "Gemm") && attr_float(node, "alpha", 1) != 1) return std::nullopt;
   const WeightAxis axis = weight_axis(node, weight->dims());
   const int64_t channels = axis.extent * axis.groups;

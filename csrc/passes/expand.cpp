@@ -7,6 +7,12 @@
 
 namespace tiercel {
 
+Attributes with(std::string_view name, Attribute value) {
+  Attributes attributes;
+  attributes.set(name, std::move(value));
+  return attributes;
+}
+
 ValueId Expander::op(std::string_view name, std::vector<ValueId> inputs, Attributes attributes,
                      std::string_view domain) {
   const NewNode made{name, std::move(inputs), std::move(attributes), domain};

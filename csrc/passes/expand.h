@@ -34,6 +34,9 @@ struct Expansion {
 [[nodiscard]] std::span<const Expansion> flex_attention_expansions();
 [[nodiscard]] std::span<const Expansion> gradient_expansions();
 
+// One attribute.
+[[nodiscard]] Attributes with(std::string_view name, Attribute value);
+
 // Makes the nodes of one expansion, inferring their types one by one.
 class Expander {
  public:

@@ -7,12 +7,6 @@
 namespace tiercel {
 namespace {
 
-Attributes with(std::string_view name, Attribute value) {
-  Attributes attributes;
-  attributes.set(name, std::move(value));
-  return attributes;
-}
-
 bool gelu(Graph& graph, NodeId id) {
   Expander e(graph, id);
   return e.finish({e.op("Gelu", {e.input(0)})});

@@ -288,10 +288,10 @@ bool einsum(Graph& graph, NodeId id) {
   return e.finish({e.cast(y, e.dtype(e.input(0)))});
 }
 
-constexpr Expansion kExpansions[] = {{"", "Einsum", einsum}};
+constexpr Expansion kEinsumExpansions[] = {{"", "Einsum", einsum}};
 
 }  // namespace
 
-std::span<const Expansion> einsum_expansions() { return kExpansions; }
+std::span<const Expansion> einsum_expansions() { return kEinsumExpansions; }
 
 }  // namespace tiercel

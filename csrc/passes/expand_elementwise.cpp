@@ -48,10 +48,11 @@ bool cast_like(Graph& graph, NodeId id) {
   return e.finish({e.op("Cast", {e.input(0)}, std::move(attributes))});
 }
 
-constexpr Expansion kExpansions[] = {{"", "Dropout", dropout}, {"", "CastLike", cast_like}};
+constexpr Expansion kElementwiseExpansions[] = {{"", "Dropout", dropout},
+                                                {"", "CastLike", cast_like}};
 
 }  // namespace
 
-std::span<const Expansion> elementwise_expansions() { return kExpansions; }
+std::span<const Expansion> elementwise_expansions() { return kElementwiseExpansions; }
 
 }  // namespace tiercel

@@ -116,7 +116,7 @@ bool adam(Graph& graph, NodeId id) {
   return e.finish(made);
 }
 
-constexpr Expansion kExpansions[] = {
+constexpr Expansion kOptimizerExpansions[] = {
     {"ai.onnx.preview.training", "Adagrad", adagrad},
     {"ai.onnx.preview.training", "Momentum", momentum},
     {"ai.onnx.preview.training", "Adam", adam},
@@ -124,6 +124,6 @@ constexpr Expansion kExpansions[] = {
 
 }  // namespace
 
-std::span<const Expansion> optimizer_expansions() { return kExpansions; }
+std::span<const Expansion> optimizer_expansions() { return kOptimizerExpansions; }
 
 }  // namespace tiercel

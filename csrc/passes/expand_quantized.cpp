@@ -6,12 +6,6 @@
 namespace tiercel {
 namespace {
 
-Attributes with(std::string_view name, Attribute value) {
-  Attributes attributes;
-  attributes.set(name, std::move(value));
-  return attributes;
-}
-
 // Inputs x, scale, zero point from `at` on.
 ValueId real(Expander& e, size_t at) {
   std::vector<ValueId> inputs = {e.input(at), e.input(at + 1)};

@@ -6,12 +6,6 @@
 namespace tiercel {
 namespace {
 
-Attributes with(std::string_view name, Attribute value) {
-  Attributes attributes;
-  attributes.set(name, std::move(value));
-  return attributes;
-}
-
 // input + skip + bias, normalised; statistics are not handed out.
 bool skip_norm(Graph& graph, NodeId id, std::string_view norm, size_t bias, bool beta) {
   Expander e(graph, id);

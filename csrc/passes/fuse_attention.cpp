@@ -13,14 +13,14 @@ namespace {
 using pattern::Match;
 using pattern::P;
 
-bool over_last_axis(const Graph& graph, const Node& node) {
+bool softmax_over_last_axis(const Graph& graph, const Node& node) {
   const int64_t axis = attr_int(node, "axis", -1);
   const std::optional<int64_t> rank = rank_of(graph, node.inputs[0]);
   return axis == -1 || (rank && axis == *rank - 1);
 }
 
 P MatMul(const P& a, const P& b) { return P::op("MatMul", {a, b}); }
-P Softmax(const P& x) { return P::op("Softmax", {x}, over_last_axis); }
+P Softmax(const P& x) { return P::op("Softmax", {x}, softmax_over_last_axis); }
 
 P attention_pattern() {
   const P q = P::variable("q");
@@ -34,7 +34,7 @@ P attention_pattern() {
   return MatMul(Softmax(P::either({scores + P::variable("mask"), scores})), v);
 }
 
-bool real(DType dtype) {
+bool is_float(DType dtype) {
   return dtype == DType::Float || dtype == DType::Double || dtype == DType::Float16 ||
          dtype == DType::BFloat16;
 }
@@ -71,7 +71,7 @@ std::optional<std::string> refused(const Graph& graph, const Match& match) {
   const ValueId v = match["v"];
   for (ValueId id : {q, kt, v}) {
     if (rank_of(graph, id) != 4) return "an operand is not of rank 4";
-    if (!real(graph.value(id).type.dtype)) return "an operand is not floating-point";
+    if (!is_float(graph.value(id).type.dtype)) return "an operand is not floating-point";
   }
   for (size_t axis : {0, 1}) {
     if (!same_dim(graph, q, axis, kt, axis) || !same_dim(graph, q, axis, v, axis)) {

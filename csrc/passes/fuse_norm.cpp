@@ -10,14 +10,14 @@ using pattern::Match;
 using pattern::P;
 using pattern::Rule;
 
-bool over_last_axis(const Graph& graph, const Node& node) {
+bool mean_over_last_axis(const Graph& graph, const Node& node) {
   const std::optional<int64_t> rank = rank_of(graph, node.inputs[0]);
   if (!rank || attr_int(node, "keepdims", 1) != 1 || !has_input(node, 1)) return false;
   const std::optional<std::vector<int64_t>> axes = integers(graph, node.inputs[1]);
   return axes && axes->size() == 1 && ((*axes)[0] == -1 || (*axes)[0] == *rank - 1);
 }
 
-P Mean(const P& x) { return P::op("ReduceMean", {x}, over_last_axis); }
+P Mean(const P& x) { return P::op("ReduceMean", {x}, mean_over_last_axis); }
 P Sqrt(const P& x) { return P::op("Sqrt", {x}); }
 P Square(const P& x) { return P::either({P::op("Pow", {x, 2}), x * x}); }
 P Reciprocal(const P& x) { return P::op("Reciprocal", {x}); }

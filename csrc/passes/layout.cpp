@@ -18,9 +18,9 @@ constexpr double kOutput = 16;
 // The same for a depthwise convolution, whose planes are padded and cut into phases otherwise.
 constexpr double kDepthwise = 64;
 
-class Layout {
+class BlockedLayout {
  public:
-  Layout(Graph& graph, const PassContext& context)
+  BlockedLayout(Graph& graph, const PassContext& context)
       : graph_(graph), rules_{graph, context.block, context.layout_provider} {}
 
   bool run() {
@@ -129,7 +129,7 @@ class Layout {
 
 bool layout(Graph& graph, PassContext& context) {
   if (context.block <= 0) return false;
-  return each_graph(graph, [&](Graph& g) { return Layout(g, context).run(); });
+  return each_graph(graph, [&](Graph& g) { return BlockedLayout(g, context).run(); });
 }
 
 }  // namespace tiercel::passes

@@ -212,12 +212,12 @@ bool spatial_mean(Graph& graph, NodeId id) {
   return true;
 }
 
-struct Rule {
+struct Simplification {
   std::string_view op;
   Simplify run;
 };
 
-constexpr Rule kRules[] = {
+constexpr Simplification kRules[] = {
     {"Identity", identity},
     {"Dropout", dropout},
     {"Cast", cast},
@@ -251,7 +251,7 @@ bool simplify_graph(Graph& graph) {
   bool changed = false;
   const std::vector<NodeId> order = graph.order;
   for (NodeId id : order) {
-    for (const Rule& rule : kRules) {
+    for (const Simplification& rule : kRules) {
       const Node& node = graph.node(id);
       if (!is_op(node, rule.op) || node.inputs.empty() || node.outputs.empty()) continue;
       changed = rule.run(graph, id) || changed;

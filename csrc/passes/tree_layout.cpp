@@ -7,9 +7,9 @@
 namespace tiercel {
 namespace {
 
-class Layout {
+class TreeLayout {
  public:
-  Layout(const Expander& e, const TreeTable& table)
+  TreeLayout(const Expander& e, const TreeTable& table)
       : e_(e), table_(table), place_(table.nodes.size(), -1) {}
 
   // Depth first, the branch taken on false first.
@@ -76,7 +76,7 @@ Tensor int32_tensor(const std::vector<int32_t>& values, Dims dims) {
 }  // namespace
 
 ValueId tree_scores(Expander& e, ValueId x, const TreeTable& table) {
-  Layout layout(e, table);
+  TreeLayout layout(e, table);
   for (int64_t root : table.roots) layout.add_tree(root);
   if (layout.roots.empty()) e.fail("has no tree: no node is free of a parent");
   const std::string& aggregate = table.aggregate;

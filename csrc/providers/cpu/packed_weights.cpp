@@ -10,14 +10,14 @@ namespace {
 
 // The same bytes packed by the same kernel for calls of other shapes or attributes may differ in
 // size but not otherwise; the size is part of the key.
-struct Key {
+struct PackKey {
   const TclKernel* kernel;
   const void* data;
   Dims dims;
   int64_t input;
   int64_t bytes;
   std::vector<int64_t> attributes;
-  auto operator<=>(const Key&) const = default;
+  auto operator<=>(const PackKey&) const = default;
 };
 
 std::vector<int64_t> attribute_key(const TclKernel& kernel, const TclCall& call) {
@@ -40,8 +40,9 @@ std::shared_ptr<const Buffer> pack_input(const TclKernel& kernel, TclCall& call,
   const int64_t bytes = kernel.pack_size(&call, input);
   if (bytes <= 0) return nullptr;
   static std::mutex mutex;
-  static std::map<Key, std::weak_ptr<const Buffer>> cache;
-  const Key key{&kernel, source.raw(), source.dims(), input, bytes, attribute_key(kernel, call)};
+  static std::map<PackKey, std::weak_ptr<const Buffer>> cache;
+  const PackKey key{&kernel, source.raw(), source.dims(),
+                    input,   bytes,        attribute_key(kernel, call)};
   std::lock_guard lock(mutex);
   if (auto known = cache[key].lock()) return known;
   auto memory = Buffer::allocate(bytes);

@@ -30,7 +30,7 @@ struct Virtual {
   DType dtype;
 };
 
-struct Step {
+struct Instruction {
   const TclTile* tile;
   int out;
   std::array<int, 3> in{-1, -1, -1};
@@ -146,7 +146,7 @@ class Compiler {
 
   const Body& body_;
   std::vector<Virtual> virtuals_;
-  std::vector<Step> steps_;
+  std::vector<Instruction> steps_;
   std::vector<double> params_;
   std::vector<std::vector<std::byte>> constants_;
   std::unordered_map<ValueId, int> register_of_;
@@ -223,7 +223,7 @@ std::optional<int> Compiler::emit_op(std::string_view domain, std::string_view o
     tile = find_tile(domain, op, types_text(takes, result));
   }
   if (!tile || operands.size() > 3) return std::nullopt;
-  Step step{tile, -1, {-1, -1, -1}, 0};
+  Instruction step{tile, -1, {-1, -1, -1}, 0};
   for (size_t i = 0; i < operands.size(); ++i) {
     const std::optional<int> ready = convert(operands[i], takes[i]);
     if (!ready) return std::nullopt;
@@ -405,7 +405,7 @@ std::shared_ptr<PointwiseProgram> Compiler::program() {
     }
   }
   place_temporaries(program, place);
-  for (const Step& step : steps_) {
+  for (const Instruction& step : steps_) {
     PointwiseProgram::Instruction instruction{step.tile->run};
     instruction.out = static_cast<int16_t>(place[static_cast<size_t>(step.out)]);
     for (size_t i = 0; i < 3; ++i) {
