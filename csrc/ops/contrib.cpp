@@ -73,8 +73,8 @@ void group_query(InferContext& ctx) {
   }
 }
 
-OpDef float_row(std::string_view name, std::vector<Param> inputs, std::vector<Param> outputs,
-                std::vector<AttrDef> attributes, ShapeFn shape) {
+OpDef row(std::string_view name, std::vector<Param> inputs, std::vector<Param> outputs,
+          std::vector<AttrDef> attributes, ShapeFn shape) {
   return {.domain = "com.microsoft",
           .name = name,
           .inputs = std::move(inputs),
@@ -87,7 +87,7 @@ OpDef float_row(std::string_view name, std::vector<Param> inputs, std::vector<Pa
 const AttrDef kEpsilon = {"epsilon", AttrDef::Float, false, 1e-12};
 
 void add_norm_ops(OpList& ops) {
-  ops.push_back(float_row(
+  ops.push_back(row(
       "SkipLayerNormalization",
       {{"input", "T"}, {"skip", "T"}, {"gamma", "T"}, optional("beta", "T"), optional("bias", "T")},
       {{"output", "T"},
@@ -95,14 +95,14 @@ void add_norm_ops(OpList& ops) {
        optional("inv_std_var", "tensor(float)"),
        optional("input_skip_bias_sum", "T")},
       {kEpsilon}, skip_norm));
-  ops.push_back(float_row("SkipSimplifiedLayerNormalization",
-                          {{"input", "T"}, {"skip", "T"}, {"gamma", "T"}, optional("bias", "T")},
-                          {{"output", "T"},
-                           optional("mean", "tensor(float)"),
-                           optional("inv_std_var", "tensor(float)"),
-                           optional("input_skip_bias_sum", "T")},
-                          {kEpsilon}, skip_norm));
-  ops.push_back(float_row(
+  ops.push_back(row("SkipSimplifiedLayerNormalization",
+                    {{"input", "T"}, {"skip", "T"}, {"gamma", "T"}, optional("bias", "T")},
+                    {{"output", "T"},
+                     optional("mean", "tensor(float)"),
+                     optional("inv_std_var", "tensor(float)"),
+                     optional("input_skip_bias_sum", "T")},
+                    {kEpsilon}, skip_norm));
+  ops.push_back(row(
       "EmbedLayerNormalization",
       {{"input_ids", "tensor(int32)"},
        optional("segment_ids", "tensor(int32)"),
@@ -118,57 +118,55 @@ void add_norm_ops(OpList& ops) {
 }
 
 void add_attention_ops(OpList& ops) {
-  ops.push_back(
-      float_row("MultiHeadAttention",
-                {{"query", "T"},
-                 optional("key", "T"),
-                 optional("value", "T"),
-                 optional("bias", "T"),
-                 optional("key_padding_mask", "tensor(int32)"),
-                 optional("attention_bias", "T"),
-                 optional("past_key", "T"),
-                 optional("past_value", "T")},
-                {{"output", "T"}, optional("present_key", "T"), optional("present_value", "T")},
-                {{"num_heads", AttrDef::Int, true},
-                 {"scale", AttrDef::Float},
-                 {"mask_filter_value", AttrDef::Float, false, -10000.0},
-                 {"unidirectional", AttrDef::Int, false, int64_t{0}}},
-                type_of_first));
-  ops.push_back(float_row("Attention",
-                          {{"input", "T"},
-                           {"weights", "T"},
-                           optional("bias", "T"),
-                           optional("mask_index", "tensor(int32)"),
-                           optional("past", "T"),
-                           optional("attention_bias", "T")},
-                          {{"output", "T"}, optional("present", "T")},
-                          {{"num_heads", AttrDef::Int, true},
-                           {"scale", AttrDef::Float},
-                           {"mask_filter_value", AttrDef::Float, false, -10000.0},
-                           {"qkv_hidden_sizes", AttrDef::Ints},
-                           {"unidirectional", AttrDef::Int, false, int64_t{0}}},
-                          type_of_first));
-  ops.push_back(
-      float_row("GroupQueryAttention",
-                {{"query", "T"},
-                 optional("key", "T"),
-                 optional("value", "T"),
-                 optional("past_key", "T"),
-                 optional("past_value", "T"),
-                 {"seqlens_k", "tensor(int32)"},
-                 {"total_sequence_length", "tensor(int32)"},
-                 optional("cos_cache", "T"),
-                 optional("sin_cache", "T")},
-                {{"output", "T"}, optional("present_key", "T"), optional("present_value", "T")},
-                {{"num_heads", AttrDef::Int, true},
-                 {"kv_num_heads", AttrDef::Int, true},
-                 {"scale", AttrDef::Float},
-                 {"softcap", AttrDef::Float, false, 0.0},
-                 {"do_rotary", AttrDef::Int, false, int64_t{0}},
-                 {"rotary_interleaved", AttrDef::Int, false, int64_t{0}},
-                 {"local_window_size", AttrDef::Int, false, int64_t{-1}}},
-                group_query));
-  ops.push_back(float_row(
+  ops.push_back(row("MultiHeadAttention",
+                    {{"query", "T"},
+                     optional("key", "T"),
+                     optional("value", "T"),
+                     optional("bias", "T"),
+                     optional("key_padding_mask", "tensor(int32)"),
+                     optional("attention_bias", "T"),
+                     optional("past_key", "T"),
+                     optional("past_value", "T")},
+                    {{"output", "T"}, optional("present_key", "T"), optional("present_value", "T")},
+                    {{"num_heads", AttrDef::Int, true},
+                     {"scale", AttrDef::Float},
+                     {"mask_filter_value", AttrDef::Float, false, -10000.0},
+                     {"unidirectional", AttrDef::Int, false, int64_t{0}}},
+                    type_of_first));
+  ops.push_back(row("Attention",
+                    {{"input", "T"},
+                     {"weights", "T"},
+                     optional("bias", "T"),
+                     optional("mask_index", "tensor(int32)"),
+                     optional("past", "T"),
+                     optional("attention_bias", "T")},
+                    {{"output", "T"}, optional("present", "T")},
+                    {{"num_heads", AttrDef::Int, true},
+                     {"scale", AttrDef::Float},
+                     {"mask_filter_value", AttrDef::Float, false, -10000.0},
+                     {"qkv_hidden_sizes", AttrDef::Ints},
+                     {"unidirectional", AttrDef::Int, false, int64_t{0}}},
+                    type_of_first));
+  ops.push_back(row("GroupQueryAttention",
+                    {{"query", "T"},
+                     optional("key", "T"),
+                     optional("value", "T"),
+                     optional("past_key", "T"),
+                     optional("past_value", "T"),
+                     {"seqlens_k", "tensor(int32)"},
+                     {"total_sequence_length", "tensor(int32)"},
+                     optional("cos_cache", "T"),
+                     optional("sin_cache", "T")},
+                    {{"output", "T"}, optional("present_key", "T"), optional("present_value", "T")},
+                    {{"num_heads", AttrDef::Int, true},
+                     {"kv_num_heads", AttrDef::Int, true},
+                     {"scale", AttrDef::Float},
+                     {"softcap", AttrDef::Float, false, 0.0},
+                     {"do_rotary", AttrDef::Int, false, int64_t{0}},
+                     {"rotary_interleaved", AttrDef::Int, false, int64_t{0}},
+                     {"local_window_size", AttrDef::Int, false, int64_t{-1}}},
+                    group_query));
+  ops.push_back(row(
       "RotaryEmbedding",
       {{"input", "T"}, {"position_ids", "tensor(int64)"}, {"cos_cache", "T"}, {"sin_cache", "T"}},
       {{"output", "T"}},
@@ -181,65 +179,65 @@ void add_attention_ops(OpList& ops) {
 }
 
 void add_matrix_ops(OpList& ops) {
-  ops.push_back(float_row("FusedMatMul", {{"A", "T"}, {"B", "T"}}, {{"Y", "T"}},
-                          {{"alpha", AttrDef::Float, false, 1.0},
-                           {"transA", AttrDef::Int, false, int64_t{0}},
-                           {"transB", AttrDef::Int, false, int64_t{0}},
-                           {"transBatchA", AttrDef::Int, false, int64_t{0}},
-                           {"transBatchB", AttrDef::Int, false, int64_t{0}}},
-                          type_of_first));
-  ops.push_back(float_row("FusedGemm", {{"A", "T"}, {"B", "T"}, optional("C", "T")}, {{"Y", "T"}},
-                          {{"alpha", AttrDef::Float, false, 1.0},
-                           {"beta", AttrDef::Float, false, 1.0},
-                           {"transA", AttrDef::Int, false, int64_t{0}},
-                           {"transB", AttrDef::Int, false, int64_t{0}},
-                           {"activation", AttrDef::String},
-                           {"activation_alpha", AttrDef::Float},
-                           {"activation_beta", AttrDef::Float},
-                           {"activation_gamma", AttrDef::Float}},
-                          type_of_first));
-  ops.push_back(float_row(
-      "FusedConv", {{"X", "T"}, {"W", "T"}, optional("B", "T"), optional("Z", "T")}, {{"Y", "T"}},
-      {{"auto_pad", AttrDef::String, false, std::string("NOTSET")},
-       {"dilations", AttrDef::Ints},
-       {"group", AttrDef::Int, false, int64_t{1}},
-       {"kernel_shape", AttrDef::Ints},
-       {"pads", AttrDef::Ints},
-       {"strides", AttrDef::Ints},
-       {"activation", AttrDef::String},
-       {"activation_params", AttrDef::Floats}},
-      type_of_first));
-  ops.push_back(float_row("MatMulNBits",
-                          {{"A", "T"},
-                           {"B", "tensor(uint8)"},
-                           {"scales", "T"},
-                           optional("zero_points", "Z"),
-                           optional("g_idx", "tensor(int32)"),
-                           optional("bias", "T")},
-                          {{"Y", "T"}},
-                          {{"K", AttrDef::Int, true},
-                           {"N", AttrDef::Int, true},
-                           {"bits", AttrDef::Int, false, int64_t{4}},
-                           {"block_size", AttrDef::Int, true},
-                           {"accuracy_level", AttrDef::Int, false, int64_t{0}}},
-                          mat_mul_n_bits));
+  ops.push_back(row("FusedMatMul", {{"A", "T"}, {"B", "T"}}, {{"Y", "T"}},
+                    {{"alpha", AttrDef::Float, false, 1.0},
+                     {"transA", AttrDef::Int, false, int64_t{0}},
+                     {"transB", AttrDef::Int, false, int64_t{0}},
+                     {"transBatchA", AttrDef::Int, false, int64_t{0}},
+                     {"transBatchB", AttrDef::Int, false, int64_t{0}}},
+                    type_of_first));
+  ops.push_back(row("FusedGemm", {{"A", "T"}, {"B", "T"}, optional("C", "T")}, {{"Y", "T"}},
+                    {{"alpha", AttrDef::Float, false, 1.0},
+                     {"beta", AttrDef::Float, false, 1.0},
+                     {"transA", AttrDef::Int, false, int64_t{0}},
+                     {"transB", AttrDef::Int, false, int64_t{0}},
+                     {"activation", AttrDef::String},
+                     {"activation_alpha", AttrDef::Float},
+                     {"activation_beta", AttrDef::Float},
+                     {"activation_gamma", AttrDef::Float}},
+                    type_of_first));
+  ops.push_back(row("FusedConv", {{"X", "T"}, {"W", "T"}, optional("B", "T"), optional("Z", "T")},
+                    {{"Y", "T"}},
+                    {{"auto_pad", AttrDef::String, false, std::string("NOTSET")},
+                     {"dilations", AttrDef::Ints},
+                     {"group", AttrDef::Int, false, int64_t{1}},
+                     {"kernel_shape", AttrDef::Ints},
+                     {"pads", AttrDef::Ints},
+                     {"strides", AttrDef::Ints},
+                     {"activation", AttrDef::String},
+                     {"activation_params", AttrDef::Floats}},
+                    type_of_first));
+  ops.push_back(row("MatMulNBits",
+                    {{"A", "T"},
+                     {"B", "tensor(uint8)"},
+                     {"scales", "T"},
+                     optional("zero_points", "Z"),
+                     optional("g_idx", "tensor(int32)"),
+                     optional("bias", "T")},
+                    {{"Y", "T"}},
+                    {{"K", AttrDef::Int, true},
+                     {"N", AttrDef::Int, true},
+                     {"bits", AttrDef::Int, false, int64_t{4}},
+                     {"block_size", AttrDef::Int, true},
+                     {"accuracy_level", AttrDef::Int, false, int64_t{0}}},
+                    mat_mul_n_bits));
   ops.back().types.push_back({"Z", "uint8 float float16 bfloat16"});
-  ops.push_back(float_row("Inverse", {{"X", "T"}}, {{"Y", "T"}}, {}, inverse));
-  ops.push_back(float_row("CDist", {{"A", "T"}, {"B", "T"}}, {{"C", "T"}},
-                          {{"metric", AttrDef::String, false, std::string("sqeuclidean")}},
-                          type_of_first));
+  ops.push_back(row("Inverse", {{"X", "T"}}, {{"Y", "T"}}, {}, inverse));
+  ops.push_back(row("CDist", {{"A", "T"}, {"B", "T"}}, {{"C", "T"}},
+                    {{"metric", AttrDef::String, false, std::string("sqeuclidean")}},
+                    type_of_first));
 }
 
 }  // namespace
 
 OpList contrib_ops() {
   OpList ops;
-  ops.push_back(float_row("Gelu", {{"X", "T"}}, {{"Y", "T"}}, {}, same_as_first));
+  ops.push_back(row("Gelu", {{"X", "T"}}, {{"Y", "T"}}, {}, same_as_first));
   ops.push_back(
-      float_row("FastGelu", {{"X", "T"}, optional("bias", "T")}, {{"Y", "T"}}, {}, same_as_first));
-  ops.push_back(float_row("BiasGelu", {{"A", "T"}, {"B", "T"}}, {{"C", "T"}}, {}, same_as_first));
-  ops.push_back(float_row("QuickGelu", {{"X", "T"}}, {{"Y", "T"}},
-                          {{"alpha", AttrDef::Float, false, 1.702}}, same_as_first));
+      row("FastGelu", {{"X", "T"}, optional("bias", "T")}, {{"Y", "T"}}, {}, same_as_first));
+  ops.push_back(row("BiasGelu", {{"A", "T"}, {"B", "T"}}, {{"C", "T"}}, {}, same_as_first));
+  ops.push_back(row("QuickGelu", {{"X", "T"}}, {{"Y", "T"}},
+                    {{"alpha", AttrDef::Float, false, 1.702}}, same_as_first));
   add_norm_ops(ops);
   add_attention_ops(ops);
   add_matrix_ops(ops);
