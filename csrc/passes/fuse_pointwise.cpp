@@ -32,6 +32,13 @@ constexpr OpName kTakeEpilogue[] = {
     {"", "LogSoftmax"},
     {"", "LayerNormalization"},
     {"", "RMSNormalization"},
+    {"", "InstanceNormalization"},
+    {"", "GroupNormalization"},
+    {"", "ReduceSum"},
+    {"", "ReduceMean"},
+    {"", "ReduceMax"},
+    {"", "ReduceMin"},
+    {"", "ReduceSumSquare"},
 };
 
 // Operators whose kernels compute what they read as input 0, run by run.
@@ -40,6 +47,13 @@ constexpr OpName kTakePrologue[] = {
     {"", "LogSoftmax"},
     {"", "LayerNormalization"},
     {"", "RMSNormalization"},
+    {"", "InstanceNormalization"},
+    {"", "GroupNormalization"},
+    {"", "ReduceSum"},
+    {"", "ReduceMean"},
+    {"", "ReduceMax"},
+    {"", "ReduceMin"},
+    {"", "ReduceSumSquare"},
 };
 
 bool takes(const Node& node, std::string_view attribute, std::span<const OpName> takers) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from attached import input_rows
 from numba import int64
 
 from _lang import FLOATS, inline, kernel, namespace, parts
@@ -225,7 +226,8 @@ def group_builder(grouped):
     """InstanceNormalization is GroupNormalization with one channel per group."""
 
     def build(k):
-        m, plane = moments(k), plane_size(k)
+        m, plane, take = moments(k), plane_size(k), input_rows(k)
+        v, lanes = k.vector("T"), k.lanes("T")
         get, put, cast = k.load("T"), k.store("T"), k.cast("T")
         size = k.dtype("T").bits // 8
 
@@ -236,15 +238,20 @@ def group_builder(grouped):
             epsilon = cast(k.attr_float(call, 0))
             for unit in range(begin, end):
                 at = unit * per * n
-                x = k.offset(k.input(call, 0), at * size)
+                y = k.offset(k.output(call, 0), at * size)
+                x = take(call, at, per * n, y)
                 mean = m.mean_of(x, per * n)
                 factor = cast(1) / k.math.sqrt(m.spread_of(x, per * n, mean) + epsilon)
                 for c in range(per):
                     channel = unit % groups * per + c
                     scale = get(k.input(call, 1), channel) * factor
                     shift = get(k.input(call, 2), channel) - mean * scale
-                    for i in range(n):
-                        put(k.output(call, 0), at + c * n + i, get(x, c * n + i) * scale + shift)
+                    scales, shifts, whole = v.set(scale), v.set(shift), n // lanes * lanes
+                    for i in range(c * n, c * n + whole, lanes):
+                        v.store(y, i, v.fma(v.load(x, i), scales, shifts))
+                    for i in range(c * n + whole, c * n + n):
+                        put(y, i, k.math.fma(get(x, i), scale, shift))
+                k.epilogue(call, y, at, per * n)
             return k.OK
 
         def units(call, phase):
@@ -259,11 +266,14 @@ def group_builder(grouped):
     return build
 
 
-kernel("InstanceNormalization", types={"T": FLOATS}, attributes=("epsilon",))(group_builder(False))
+kernel("InstanceNormalization", types={"T": FLOATS}, attributes=("epsilon",), epilogue=True)(
+    group_builder(False)
+)
 kernel(
     "GroupNormalization",
     types={"T": FLOATS},
     attributes=("epsilon", "num_groups", "stash_type"),
+    epilogue=True,
 )(group_builder(True))
 
 

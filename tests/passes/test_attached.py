@@ -128,3 +128,56 @@ def test_programs_do_not_depend_on_the_number_of_threads() -> None:
         results.append(s.run(None, feeds_of(m))[0])
     for other in results[1:]:
         np.testing.assert_array_equal(results[0], other)
+
+
+REDUCTIONS = ["ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceSumSquare"]
+
+
+@pytest.mark.parametrize("op", REDUCTIONS)
+@pytest.mark.parametrize("axes", [[0], [1], [2], [1, 2], [0, 1], [0, 1, 2]])
+@pytest.mark.parametrize("shape", [[2, 3, 5], [3, 40, 33], [2, 2000, 3], [2, 9, 5000]])
+def test_reductions_between_programs(op: str, axes: list[int], shape: list[int]) -> None:
+    kept = [1 if axis in axes else n for axis, n in enumerate(shape)]
+    m = model(
+        f"""agraph (float[{dims(shape)}] x, float[{shape[2]}] z, float[{dims(kept)}] w)
+            => (float[{dims(kept)}] y) <int64[{len(axes)}] axes = {{{dims(axes)}}}> {{
+            a = Mul(x, z)
+            s = Tanh(a)
+            t = {op}(s, axes)
+            r = Add(t, w)
+            y = Sigmoid(r)
+        }}""",
+        18,
+    )
+    agree(m, {op: 1})
+
+
+@pytest.mark.parametrize("op", ["InstanceNormalization", "GroupNormalization"])
+@pytest.mark.parametrize("dtype", ["float", "double", "float16"])
+@pytest.mark.parametrize("shape", [[2, 4, 5], [1, 6, 9, 11], [3, 2, 70, 33]])
+def test_channel_normalisation_between_programs(op: str, dtype: str, shape: list[int]) -> None:
+    groups = "<num_groups = 2>" if op == "GroupNormalization" else ""
+    text = f"""agraph ({dtype}[{dims(shape)}] x, {dtype}[{shape[-1]}] z, {dtype}[{shape[1]}] w,
+                       {dtype}[{shape[1]}] b) => ({dtype}[{dims(shape)}] y) {{
+        a = Add(x, z)
+        s = Tanh(a)
+        t = {op}{groups}(s, w, b)
+        y = Relu(t)
+    }}"""
+    agree(model(text, 21), {op: 1}, 1e-2 if dtype == "float16" else 2e-5)
+
+
+@pytest.mark.parametrize("op", REDUCTIONS[2:4])
+def test_reductions_of_parts_keep_nan_and_infinity(op: str) -> None:
+    text = f"""agraph (float[3, 9000] x, float[9000] z) => (float[3] y)
+        <int64[1] axes = {{1}}> {{
+        a = Add(x, z)
+        y = {op}<keepdims = 0>(a, axes)
+    }}"""
+    m = model(text, 18)
+    x = np.random.default_rng(1).standard_normal((3, 9000)).astype(np.float32)
+    x[0, 10], x[1, 8000], x[2, 5000], x[2, 5001] = np.nan, np.nan, np.inf, -np.inf
+    feeds = {"x": x, "z": np.zeros(9000, np.float32)}
+    (got,) = session(m).run(None, feeds)
+    want = x.max(1) if op == "ReduceMax" else x.min(1)
+    np.testing.assert_array_equal(got, want)
