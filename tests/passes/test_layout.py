@@ -287,3 +287,37 @@ def test_transposed_convolutions_without_overlap(block: int) -> None:
     (want,), (got,) = plain.run(None, {"x": x}), fast.run(None, {"x": x})
     np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-5)
     assert "ConvTranspose" not in operators(fast)
+
+
+def random_net(seed: int) -> onnx.ModelProto:
+    rng = np.random.default_rng(seed)
+    group = int(rng.choice([1, 1, 1, 2, 3, 24]))
+    per, out_per = (1, 1) if group == 24 else rng.integers(8, 50, 2).tolist()
+    channels, outputs = group * per, group * out_per
+    ky, kx = rng.integers(1, 6, 2).tolist()
+    attributes: dict[str, object] = {
+        "group": group,
+        "strides": rng.integers(1, 4, 2).tolist(),
+        "dilations": rng.integers(1, 3, 2).tolist(),
+        "pads": rng.integers(0, 4, 4).tolist(),
+    }
+    height, width = rng.integers(10, 40, 2).tolist()
+    net = Net(int(rng.integers(1, 3)), channels, height, width, seed=seed)
+    a = net.op("Relu", net.conv("x", channels, channels, 1))
+    y = net.op("Sigmoid", net.conv(a, channels, outputs, ky, kx, **attributes))
+    return net.model(net.conv(y, outputs, 40, 1))
+
+
+@pytest.mark.parametrize("first", range(0, 80, 10))
+def test_random_convolutions_with_nan_and_infinity(first: int) -> None:
+    changed = 0
+    for seed in range(first, first + 10):
+        rng, m = np.random.default_rng(seed), random_net(seed)
+        plain, fast = session(m, disabled=["layout"]), session(m)
+        changed += operators(fast)["ConvBlocked"]
+        x = rng.standard_normal(plain.get_inputs()[0].shape).astype(np.float32)
+        for special in (np.nan, np.inf, -np.inf)[: int(rng.integers(0, 4))]:
+            x[tuple(rng.integers(0, n) for n in x.shape)] = special
+        (want,), (got,) = plain.run(None, {"x": x}), fast.run(None, {"x": x})
+        np.testing.assert_allclose(got, want, rtol=3e-5, atol=3e-5, err_msg=f"seed {seed}")
+    assert changed >= 5  # convolutions; some nets are quicker in planes
