@@ -1,28 +1,28 @@
-"""Lower kernels to LLVM IR and emit objects: the one place that knows numba's internals."""
+"""Lower kernels to LLVM IR: the one place that knows numba's internals."""
 
 from __future__ import annotations
 
 import inspect
+import operator
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from types import ModuleType
 from typing import Any
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils, codegen, compiler, compiler_machinery
 from numba.core import typed_passes as typed
 from numba.core import untyped_passes as untyped
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.imputils import builtin_registry
 from numba.core.registry import cpu_target
+from numba.core.typing.templates import _IntrinsicTemplate
 from numba.extending import intrinsic
 
-from _lang.isas import TARGETS
 from _lang.lanes import declared
 
-_DECLARED = re.compile(r'^declare .*?@(?:"([^"]+)"|([\w.$]+))\(', re.M)
 _C = {types.int64: "i64", types.int32: "i32", types.float32: "float", types.float64: "double"}
 
 
@@ -102,7 +102,39 @@ def _compile(function: Callable[..., Any], args: Any, result: Any, inlined: bool
     return _compiled[key]
 
 
+# Where numba says what operators do with numbers and tuples.
+_SCALAR = re.compile(
+    r"numba\.core\.typing\.(builtins|templates)$|numba\.cpython\.(builtins|tupleobj)$|_lang\."
+)
+
+
+@cache
+def _prepare() -> None:
+    """Spare each compilation what kernels have no use for: numba tries arrays, texts and lists at
+    each operator, and looks for new targets at each intrinsic.
+    """
+    cpu_target.target_context.refresh()
+    context = cpu_target.typing_context
+    for function in (*vars(operator).values(), min, max):
+        kind = context._lookup_global(function) if callable(function) else None
+        kept = [t for t in kind.templates if _SCALAR.match(_origin(t))] if kind else []
+        if kept:
+            context._remove_global(function)
+            context._insert_global(function, types.Function(tuple(kept)))
+    _IntrinsicTemplate._get_target_registry = lambda *_: builtin_registry
+
+
+def _origin(template: Any) -> str:
+    """The module that says what an operator does with some types."""
+    stated = getattr(template, "_overload_func", None)
+    if stated:
+        return str(stated.__module__)
+    general = ("numba.core.typing.templates", "builtins", "abc")
+    return next((c.__module__ for c in template.__mro__ if c.__module__ not in general), "")
+
+
 def _compile_anew(function: Callable[..., Any], args: Any, result: Any, inlined: bool) -> Any:
+    _prepare()
     flags = compiler.Flags()
     flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
     flags.error_model = "numpy"
@@ -124,6 +156,17 @@ def _compile_anew(function: Callable[..., Any], args: Any, result: Any, inlined:
 # IR text of every building block by its symbol, or what makes the text.
 _blocks: dict[str, str | Callable[[], str]] = {}
 _intrinsics: dict[Any, Any] = {}
+
+
+def is_block(symbol: str) -> bool:
+    return symbol in _blocks
+
+
+def block_text(symbol: str) -> str:
+    """IR text of a building block; what is outlined is compiled when it is asked for."""
+    made = _blocks[symbol]
+    _blocks[symbol] = text = made if isinstance(made, str) else made()
+    return text
 
 
 def building_block(function: Callable[..., Any]) -> Any:
@@ -205,45 +248,3 @@ def _caller(symbol: str, sig: Any) -> Any:
         return b.call(declared(b, symbol, shape), args)
 
     return intrinsic_of(sig, lower_call)
-
-
-@cache
-def target_machine(isa: str) -> Any:
-    """The code generator of one instruction set."""
-    llvm.initialize_all_targets()
-    llvm.initialize_all_asmprinters()
-    triple = llvm.get_default_triple()
-    return llvm.Target.from_triple(triple).create_target_machine(
-        reloc="pic", codemodel="default", opt=3, **TARGETS[isa]
-    )
-
-
-def _blocks_of(texts: Iterable[str]) -> dict[str, str]:
-    """By symbol: the building blocks that the texts declare, and theirs in turn."""
-    found: dict[str, str] = {}
-    waiting = list(texts)
-    while waiting:
-        for quoted, plain in _DECLARED.findall(waiting.pop()):
-            symbol = quoted or plain
-            if symbol in _blocks and symbol not in found:
-                made = _blocks[symbol]
-                found[symbol] = _blocks[symbol] = made if isinstance(made, str) else made()
-                waiting.append(found[symbol])
-    return found
-
-
-def emit(texts: list[str], isa: str) -> bytes:
-    """One object of several IR modules and of the building blocks that they call."""
-    machine = target_machine(isa)
-    blocks = _blocks_of(texts)
-    module = llvm.parse_assembly(texts[0])
-    for text in [*texts[1:], *blocks.values()]:
-        module.link_in(llvm.parse_assembly(text))
-    for symbol in blocks:
-        module.get_function(symbol).linkage = "internal"
-    module.verify()
-    options = llvm.create_pipeline_tuning_options(speed_level=3)
-    options.loop_vectorization = options.slp_vectorization = True
-    builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
-    return bytes(machine.emit_object(module))
