@@ -14,6 +14,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
@@ -29,6 +30,8 @@ ALLOWED = re.compile(
     r"fma|ldexp|frexp|hypot|copysign|sincos)f?)$"
 )
 
+CLAIMS = pathlib.Path()  # a folder of this build: blocks that one of its processes is at
+
 
 def declare() -> None:
     """Import every kernel file, in alphabetical order."""
@@ -38,10 +41,12 @@ def declare() -> None:
         importlib.import_module("elementwise")
 
 
-def prepare() -> None:
+def prepare(claims: pathlib.Path) -> None:
     """A process that compiles. What is there by now stays: looking for garbage among it takes a
     tenth of the time.
     """
+    global CLAIMS
+    CLAIMS = claims
     declare()
     gc.collect()
     gc.freeze()
@@ -238,17 +243,70 @@ def table_text(kernels: list, tiles: list) -> str:
     return "\n".join(lines) + "\n"
 
 
+def undefined(objects: list[str], listing: pathlib.Path) -> dict[str, set[str]]:
+    """The symbols that each object leaves to others."""
+    listing.write_text("\n".join(objects))
+    command = ["nm", "-u", "-A", f"@{listing}"]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found: dict[str, set[str]] = {one: set() for one in objects}
+    for line in text.splitlines():
+        file, _, symbol = line.partition(":")
+        found[file].add(symbol.split()[-1])
+    return found
+
+
+def with_blocks(objects: list[str], cache: pathlib.Path, listing: pathlib.Path) -> list[str]:
+    """The objects and the blocks that they share. Where the cache lacks a block, it drops what
+    calls it; then the answer is empty.
+    """
+    needs: dict[str, set[str]] = {}
+    waiting = objects
+    while waiting:
+        needs |= {
+            one: {str(cache / f"{s}.o") for s in symbols if s.startswith("tcl_block_")}
+            for one, symbols in undefined(waiting, listing).items()
+        }
+        called = set().union(*needs.values()) - set(needs)
+        waiting = sorted(one for one in called if pathlib.Path(one).exists())
+        for one in called - set(waiting):
+            needs[one] = {one}
+    lost = {one for one, called in needs.items() if one in called}
+    while dropped := {one for one, called in needs.items() if called & lost} - lost:
+        lost |= dropped
+    for one in lost:
+        pathlib.Path(one).unlink(missing_ok=True)
+    return [] if lost else sorted(needs)
+
+
 def archive(objects: list[str], target: pathlib.Path) -> None:
     """The static library; fails on a symbol that neither it nor libm has."""
     target.unlink(missing_ok=True)
     listing = target.with_suffix(".txt")
-    listing.write_text("\n".join(objects))
-    subprocess.run(["ar", "rcsD", target, f"@{listing}"], check=True)
-    names = subprocess.run(["nm", "-u", target], check=True, capture_output=True, text=True).stdout
-    missing = {line.split()[-1] for line in names.splitlines() if line.strip().startswith("U ")}
+    missing = set().union(*undefined(objects, listing).values())
+    missing -= {pathlib.Path(one).stem for one in objects}
     missing = {name for name in missing if not ALLOWED.match(name)}
     if missing:
         raise SystemExit(f"kernels call what is not libm: {', '.join(sorted(missing))}")
+    subprocess.run(["ar", "rcsD", target, f"@{listing}"], check=True)
+
+
+def compile_all(isas: list[str], cache: pathlib.Path, jobs: int) -> tuple[list, list]:
+    """Every kernel and tile, in several processes."""
+    from _lang.decorators import TABLE
+
+    shared = language()
+    order = sorted(range(len(TABLE.kernels)), key=lambda i: TABLE.kernels[i].order)
+    groups: dict[str, list[int]] = {}
+    for i in range(len(TABLE.tiles)):
+        groups.setdefault(f"{TABLE.tiles[i].file}/{i // 64}", []).append(i)
+    with (
+        tempfile.TemporaryDirectory() as claims,
+        ProcessPoolExecutor(jobs, initializer=prepare, initargs=(pathlib.Path(claims),)) as pool,
+    ):
+        futures = [pool.submit(compile_kernel, i, isas, cache, shared) for i in order]
+        others = [pool.submit(compile_tiles, g, isas, cache, shared) for g in groups.values()]
+        kernels = [(i, f.result()) for i, f in zip(order, futures, strict=True)]
+        return kernels, [t for f in others for t in f.result()]
 
 
 def main() -> None:
@@ -266,24 +324,16 @@ def main() -> None:
     cache.mkdir(parents=True, exist_ok=True)
     args.out.mkdir(parents=True, exist_ok=True)
     declare()
-    from _lang.decorators import TABLE
     from _lang.isas import FAMILY, native
 
     wanted = [isa for isa in re.split(r"[,; ]+", args.isas) if isa]
     wanted = native() if wanted == ["native"] else wanted
     isas = [isa for isa in FAMILY if not wanted or isa in wanted]
-    shared = language()
-    order = sorted(range(len(TABLE.kernels)), key=lambda i: TABLE.kernels[i].order)
-    groups: dict[str, list[int]] = {}
-    for i in range(len(TABLE.tiles)):
-        groups.setdefault(f"{TABLE.tiles[i].file}/{i // 64}", []).append(i)
-    with ProcessPoolExecutor(args.jobs, initializer=prepare) as pool:
-        futures = [pool.submit(compile_kernel, i, isas, cache, shared) for i in order]
-        others = [pool.submit(compile_tiles, g, isas, cache, shared) for g in groups.values()]
-        kernels = [(i, f.result()) for i, f in zip(order, futures, strict=True)]
-        tiles = [t for f in others for t in f.result()]
-    objects = [one["object"] for _, made in kernels for one in made]
-    objects = sorted({*objects, *[t[3] for t in tiles]})
+    objects: list[str] = []
+    while not objects:  # a second time where the cache lost a block
+        kernels, tiles = compile_all(isas, cache, args.jobs)
+        own = {one["object"] for _, made in kernels for one in made} | {t[3] for t in tiles}
+        objects = with_blocks(sorted(own), cache, args.out / "objects.txt")
     archive(objects, args.out / "libtiercel_kernels.a")
     (args.out / "kernel_table.c").write_text(table_text(kernels, tiles))
     rows = sum(len(made) for _, made in kernels)
