@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+import llvmlite
 import llvmlite.binding as llvm
 
 from _lang import emit
@@ -67,8 +69,7 @@ def _shared(symbol: str, isa: str) -> Unit:
 @cache
 def emitter() -> str:
     """What an object depends on besides its text."""
-    with open(__file__) as here:
-        return here.read() + llvm.llvm_version_info.__repr__() + repr(TARGETS)
+    return Path(__file__).read_text() + repr((llvmlite.__version__, TARGETS))
 
 
 def _closed(kept: list[str], called: list[str], outside: set[str], isa: str) -> Unit:
