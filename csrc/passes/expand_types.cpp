@@ -83,6 +83,64 @@ bool transpose(Graph& graph, NodeId id) {
   return moves(graph, id);
 }
 
+// What compares or adds does not need the narrow type.
+bool in_widest(Graph& graph, NodeId id) {
+  Expander e(graph, id);
+  const DType dtype = e.dtype(e.input(0));
+  DType wide = dtype;
+  switch (dtype) {
+    case DType::Float16:
+    case DType::BFloat16:
+      wide = DType::Float;
+      break;
+    case DType::Bool:
+    case DType::Int8:
+    case DType::Int16:
+    case DType::Int32:
+      wide = DType::Int64;
+      break;
+    case DType::UInt8:
+    case DType::UInt16:
+    case DType::UInt32:
+      wide = DType::UInt64;
+      break;
+    default:
+      break;
+  }
+  return wide != dtype && run_as(e, "T", wide);
+}
+
+bool reduces(Graph& graph, NodeId id) {
+  Expander e(graph, id);
+  return e.dtype(e.input(0)) != DType::Bool && in_widest(graph, id);
+}
+
+// Half types, and a mixture of types, as the widest float among the inputs, or float.
+bool in_floats(Graph& graph, NodeId id) {
+  Expander e(graph, id);
+  std::vector<ValueId> inputs = e.node().inputs;
+  DType wide = DType::Float;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (e.has(i) && e.dtype(inputs[i]) == DType::Double) wide = DType::Double;
+  }
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (e.has(i) && dtype_is_float(e.dtype(inputs[i]))) inputs[i] = e.cast(inputs[i], wide);
+  }
+  if (inputs == e.node().inputs) return false;
+  const std::string op = e.node().op_type;
+  std::vector<ValueId> made =
+      e.ops(op, std::move(inputs), e.node().outputs.size(), e.node().attributes);
+  for (size_t i = 0; i < made.size(); ++i) {
+    if (e.wants(i)) made[i] = e.cast(made[i], e.dtype(e.node().outputs[i]));
+  }
+  return e.finish(made);
+}
+
+bool scatters(Graph& graph, NodeId id) {
+  const bool moved = attr_string(graph.node(id), "reduction", "none") == "none";
+  return moved ? moves(graph, id) : in_widest(graph, id);
+}
+
 bool where(Graph& graph, NodeId id) {
   Expander e(graph, id);
   const DType dtype = e.dtype(e.input(1));
@@ -166,17 +224,26 @@ bool gemm(Graph& graph, NodeId id) {
   return e.finish({y});
 }
 
-// Scales of other types as the type that the numbers have, or float.
-bool scale_as_number(Graph& graph, NodeId id) {
+// Kernels compute with float numbers and scales: half types and int32 are exact in float, or were
+// rounded to it anyway.
+bool quantize_float(Graph& graph, NodeId id) {
   Expander e(graph, id);
-  const DType scale = e.dtype(e.input(1));
-  if (scale != DType::Float8E8M0 && scale != DType::Int32) return false;
-  const bool quantizes = e.node().op_type == "QuantizeLinear";
-  const DType given = quantizes ? e.dtype(e.input(0)) : e.dtype(e.node().outputs[0]);
   std::vector<ValueId> inputs = e.node().inputs;
-  inputs[1] = e.cast(inputs[1], dtype_is_float(given) ? given : DType::Float);
-  const std::string op = e.node().op_type;
-  return e.finish({e.op(op, std::move(inputs), e.node().attributes)});
+  if (e.dtype(inputs[0]) == DType::Float && e.dtype(inputs[1]) == DType::Float) return false;
+  for (size_t i = 0; i < 2; ++i) inputs[i] = e.cast(inputs[i], DType::Float);
+  return e.finish({e.op("QuantizeLinear", std::move(inputs), e.node().attributes)});
+}
+
+bool dequantize_to_float(Graph& graph, NodeId id) {
+  Expander e(graph, id);
+  std::vector<ValueId> inputs = e.node().inputs;
+  const DType made = e.dtype(e.node().outputs[0]);
+  if (e.dtype(inputs[1]) == DType::Float && made == DType::Float) return false;
+  inputs[1] = e.cast(inputs[1], DType::Float);
+  Attributes attributes = e.node().attributes;
+  attributes.set("output_dtype", static_cast<int64_t>(DType::Float));
+  const ValueId y = e.op("DequantizeLinear", std::move(inputs), std::move(attributes));
+  return e.finish({e.cast(y, made)});
 }
 
 // Products of 8-bit floats, by their meaning.
@@ -199,18 +266,46 @@ constexpr Expansion kTypes[] = {
     {"", "ReverseSequence", moves},
     {"", "GatherElements", moves},
     {"", "GatherND", moves},
-    {"", "ScatterElements", moves},
-    {"", "ScatterND", moves},
+    {"", "ScatterElements", scatters},
+    {"", "ScatterND", scatters},
     {"", "Compress", moves},
     {"", "CenterCropPad", moves},
     {"", "Trilu", moves},
+    {"", "TopK", in_widest},
+    {"", "Unique", in_widest},
+    {"", "ArgMax", in_widest},
+    {"", "ArgMin", in_widest},
+    {"", "CumSum", in_widest},
+    {"", "CumProd", in_widest},
+    {"", "ReduceSum", reduces},
+    {"", "ReduceMean", reduces},
+    {"", "ReduceProd", reduces},
+    {"", "ReduceMax", reduces},
+    {"", "ReduceMin", reduces},
+    {"", "ReduceL1", reduces},
+    {"", "ReduceL2", reduces},
+    {"", "ReduceSumSquare", reduces},
+    {"", "ReduceLogSum", reduces},
+    {"", "ReduceLogSumExp", reduces},
+    {"", "BatchNormalization", in_floats},
+    {"", "LpNormalization", in_floats},
+    {"", "LRN", in_floats},
+    {"", "MeanVarianceNormalization", in_floats},
+    {"", "NegativeLogLikelihoodLoss", in_floats},
+    {"", "SoftmaxCrossEntropyLoss", in_floats},
+    {"", "LinearAttention", in_floats},
+    {"", "DeformConv", in_floats},
+    {"", "MaxRoiPool", in_floats},
+    {"", "RoiAlign", in_floats},
+    {"", "LpPool", in_floats},
+    {"", "Det", in_floats},
     {"", "Where", where},
     {"", "OneHot", one_hot},
     {"", "GridSample", grid_sample},
     {"", "Col2Im", col2im},
     {"", "Gemm", gemm},
-    {"", "QuantizeLinear", scale_as_number},
-    {"", "DequantizeLinear", scale_as_number},
+    {"", "QuantizeLinear", quantize_float},
+    {"", "DequantizeLinear", dequantize_to_float},
     {"", "QLinearMatMul", qlinear_matmul},
 };
 

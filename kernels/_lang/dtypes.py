@@ -12,6 +12,9 @@ BYTES = "b8 b16 b32 b64 b128"
 FLOATS = "float double float16 bfloat16"
 INTEGERS = "int8 int16 int32 int64 uint8 uint16 uint32 uint64"
 NUMBERS = FLOATS + " " + INTEGERS
+# What stands for narrower types where csrc/passes/expand_types.cpp casts them.
+WIDE_FLOATS = "float double"
+WIDE = WIDE_FLOATS + " int64 uint64"
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 from numba import float64, int64
 from windows import WINDOW, window
 
-from _lang import FLOATS, inline, kernel, parts
+from _lang import WIDE_FLOATS, inline, kernel, parts
 
 ATTRIBUTES = (*WINDOW[:4], "group", "offset_group")
 GROUP, OFFSET_GROUP = 4, 5
 
 
-@kernel("DeformConv", types={"T": FLOATS}, attributes=ATTRIBUTES)
+@kernel("DeformConv", types={"T": WIDE_FLOATS}, attributes=ATTRIBUTES)
 def deform_conv(k):
     """A unit is one output position: its samples of all channels and window elements go to
     scratch memory, then every output channel is a dot product with them.

@@ -1,9 +1,9 @@
 """Det: determinants of square matrices."""
 
-from _lang import kernel, parts
+from _lang import WIDE_FLOATS, kernel, parts
 
 
-@kernel("Det", types={"T": "float double float16 bfloat16"})
+@kernel("Det", types={"T": WIDE_FLOATS})
 def determinant(k):
     """Gaussian elimination with partial pivoting, in double; a unit is one matrix."""
     ld, st = k.load("T"), k.store("T")

@@ -11,9 +11,8 @@ RULES = "update_rule:linear|gated|delta|gated_delta"
 
 @kernel(
     "LinearAttention",
-    types={"T": "float float16 bfloat16", "S": "float float16 bfloat16"},
+    types={"T": "float", "S": "float"},
     attributes=("q_num_heads", "kv_num_heads", "scale", RULES),
-    where=lambda k: k.dtype("S").name in ("float", k.dtype("T").name),
     reasons=("heads, decay or beta do not fit the sequence",),
 )
 def linear_attention(k):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from attached import input_rows
 from numba import int64
 
-from _lang import FLOATS, inline, kernel, namespace, parts
+from _lang import FLOATS, WIDE_FLOATS, inline, kernel, namespace, parts
 
 
 def moments(k, t="T"):
@@ -165,8 +165,8 @@ def plane_size(k):
 
 @kernel(
     "BatchNormalization",
-    types={"T": FLOATS, "T1": FLOATS, "T2": FLOATS},
-    where=lambda k: k.dtype("T1") == k.dtype("T2"),
+    types={"T": WIDE_FLOATS, "T1": WIDE_FLOATS, "T2": WIDE_FLOATS},
+    where=lambda k: k.dtype("T") == k.dtype("T1") == k.dtype("T2"),
     attributes=("epsilon", "momentum", "training_mode"),
 )
 def batch_norm(k):
@@ -277,7 +277,7 @@ kernel(
 )(group_builder(True))
 
 
-@kernel("LRN", types={"T": FLOATS}, attributes=("alpha", "beta", "bias", "size"))
+@kernel("LRN", types={"T": WIDE_FLOATS}, attributes=("alpha", "beta", "bias", "size"))
 def lrn(k):
     """Each element over a power of the squares in a window of channels."""
     get, put, cast = k.load("T"), k.store("T"), k.cast("T")
@@ -308,7 +308,7 @@ def lrn(k):
     return parts(run=run, units=units, work=work)
 
 
-@kernel("LpNormalization", types={"T": FLOATS}, attributes=("axis", "p"))
+@kernel("LpNormalization", types={"T": WIDE_FLOATS}, attributes=("axis", "p"))
 def lp_normalization(k):
     """A unit is one line along the axis; a line of norm 0 stays."""
     get, put, cast = k.load("T"), k.store("T"), k.cast("T")
@@ -341,7 +341,7 @@ def lp_normalization(k):
     return parts(run=run, units=units)
 
 
-@kernel("MeanVarianceNormalization", types={"T": FLOATS}, attributes=("axes",))
+@kernel("MeanVarianceNormalization", types={"T": WIDE_FLOATS}, attributes=("axes",))
 def mean_variance(k):
     """(x - mean) / (deviation + 1e-9) over the axes, [0, 2, 3] unless they are given."""
     get, put, cast = k.load("T"), k.store("T"), k.cast("T")

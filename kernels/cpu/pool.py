@@ -3,7 +3,7 @@
 from numba import int64
 from windows import WINDOW, window
 
-from _lang import FLOATS, inline, kernel, parts
+from _lang import FLOATS, WIDE_FLOATS, inline, kernel, parts
 
 N = len(WINDOW)
 
@@ -243,7 +243,7 @@ def powers(k, sums, attribute):
     return power, root
 
 
-@kernel("LpPool", types={"T": FLOATS}, attributes=(*WINDOW, "p"))
+@kernel("LpPool", types={"T": WIDE_FLOATS}, attributes=(*WINDOW, "p"))
 def lp_pool(k):
     sums, bytes_each = summing(k)
     get, put, ld, cast = k.load("T"), k.store("T"), k.load(sums), k.cast(sums)

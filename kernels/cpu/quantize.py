@@ -8,7 +8,6 @@ from _lang import inline, kernel, namespace, parts
 from _lang.small_floats import FORMS
 
 CHUNK = 4096  # elements per unit: whole bytes of every packed type
-REAL = "float float16 bfloat16"
 SMALL = "int8 uint8 int16 uint16 int4 uint4 int2 uint2"
 SMALL_FLOAT = " ".join(FORMS)
 RANGES = {
@@ -76,8 +75,7 @@ def each_run(k, convert):
 
 @kernel(
     "QuantizeLinear",
-    types={"T1": f"{REAL} int32", "T2": REAL, "T3": SMALL},
-    where=lambda k: k.dtype("T1") == k.dtype("T2") or k.dtype("T1").name == "int32",
+    types={"T1": "float", "T2": "float", "T3": SMALL},
     attributes=("axis", "block_size"),
 )
 def quantize(k):
@@ -99,8 +97,7 @@ def quantize(k):
 
 @kernel(
     "QuantizeLinear",
-    types={"T1": REAL, "T2": REAL, "T3": SMALL_FLOAT},
-    where=lambda k: k.dtype("T1") == k.dtype("T2"),
+    types={"T1": "float", "T2": "float", "T3": SMALL_FLOAT},
     attributes=("axis", "block_size", "saturate"),
     variant="float",
 )
@@ -122,8 +119,7 @@ def quantize_float(k):
 
 @kernel(
     "DequantizeLinear",
-    types={"T1": f"{SMALL} int32 {SMALL_FLOAT}", "T2": REAL, "T3": REAL},
-    where=lambda k: k.dtype("T2") == k.dtype("T3") or k.dtype("T3").name == "float",
+    types={"T1": f"{SMALL} int32 {SMALL_FLOAT}", "T2": "float", "T3": "float"},
     attributes=("axis", "block_size"),
 )
 def dequantize(k):

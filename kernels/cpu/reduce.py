@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from numba import int64
 
-from _lang import FLOATS, INTEGERS, inline, kernel, namespace, parts
-
-NUMERIC = "float double float16 bfloat16 int32 int64 uint32 uint64"
+from _lang import WIDE, inline, kernel, namespace, parts
 
 
 def reduction(k):
@@ -204,11 +202,10 @@ for _op, _first, _take, _last in (
     ("ReduceSumSquare", zero, add_square, same),
     ("ReduceLogSum", zero, add, logarithm),
 ):
-    _types = NUMERIC + (" int8 uint8" if _op in ("ReduceMax", "ReduceMin") else "")
-    kernel(_op, types={"T": _types}, attributes=REDUCE)(reduce_builder(_first, _take, _last))
+    kernel(_op, types={"T": WIDE}, attributes=REDUCE)(reduce_builder(_first, _take, _last))
 
 
-@kernel("ReduceLogSumExp", types={"T": NUMERIC}, attributes=REDUCE)
+@kernel("ReduceLogSumExp", types={"T": WIDE}, attributes=REDUCE)
 def reduce_log_sum_exp(k):
     """The largest exponent is taken out first."""
     r = reduction(k)
@@ -306,8 +303,8 @@ def argument_builder(largest):
 
 
 ARGUMENT = ("axis", "keepdims", "select_last_index")
-kernel("ArgMax", types={"T": f"{FLOATS} {INTEGERS}"}, attributes=ARGUMENT)(argument_builder(True))
-kernel("ArgMin", types={"T": f"{FLOATS} {INTEGERS}"}, attributes=ARGUMENT)(argument_builder(False))
+kernel("ArgMax", types={"T": WIDE}, attributes=ARGUMENT)(argument_builder(True))
+kernel("ArgMin", types={"T": WIDE}, attributes=ARGUMENT)(argument_builder(False))
 
 
 def running_builder(product):
@@ -363,6 +360,6 @@ def running_builder(product):
 
 
 RUNNING = ("exclusive", "reverse")
-RUNNING_TYPES = {"T": "float double float16 bfloat16 int32 int64 uint32 uint64"}
+RUNNING_TYPES = {"T": WIDE}
 kernel("CumSum", types=RUNNING_TYPES, attributes=RUNNING)(running_builder(False))
 kernel("CumProd", types=RUNNING_TYPES, attributes=RUNNING)(running_builder(True))

@@ -2,7 +2,7 @@
 
 from numba import float32, float64, int64
 
-from _lang import FLOATS, inline, kernel, parts
+from _lang import FLOATS, WIDE_FLOATS, inline, kernel, parts
 
 
 def same_or_float(k):
@@ -209,7 +209,7 @@ def affine_grid(k):
 
 @kernel(
     "RoiAlign",
-    types={"T1": FLOATS},
+    types={"T1": WIDE_FLOATS},
     attributes=(
         "coordinate_transformation_mode:output_half_pixel|half_pixel",
         "mode:avg|max",
@@ -325,7 +325,7 @@ def roi_align(k):
     return parts(run=run, units=units)
 
 
-@kernel("MaxRoiPool", types={"T": FLOATS}, attributes=("spatial_scale",))
+@kernel("MaxRoiPool", types={"T": WIDE_FLOATS}, attributes=("spatial_scale",))
 def max_roi_pool(k):
     """A unit is one region and channel; an empty bin gives 0."""
     get, put, cast = k.load("T"), k.store("T"), k.cast("T")

@@ -2,11 +2,10 @@
 
 from numba import int64
 
-from _lang import BYTES, inline, kernel, parts
+from _lang import BYTES, WIDE, inline, kernel, parts
 
 CHUNK = 4096
 INDICES = "int64 int32"
-NUMBERS = "float double float16 bfloat16 int8 int16 int32 int64 uint8 uint16 uint32 uint64"
 MODES = "reduction:none|add|mul|min|max"
 
 
@@ -189,7 +188,7 @@ def scatter_elements_replace(k):
     return scatter_elements(k, overwritten(k), replaces(k, 1))
 
 
-@kernel("ScatterElements", types={"T": NUMBERS, "Tind": INDICES}, attributes=("axis", MODES))
+@kernel("ScatterElements", types={"T": WIDE, "Tind": INDICES}, attributes=("axis", MODES))
 def scatter_elements_reduce(k):
     return scatter_elements(k, reduced(k))
 
@@ -199,6 +198,6 @@ def scatter_nd_replace(k):
     return scatter_nd(k, overwritten(k), replaces(k, 0))
 
 
-@kernel("ScatterND", types={"T": NUMBERS}, attributes=(MODES,))
+@kernel("ScatterND", types={"T": WIDE}, attributes=(MODES,))
 def scatter_nd_reduce(k):
     return scatter_nd(k, reduced(k))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from attached import epilogue_rows, has_prologue, input_rows
 from numba import int64
 
-from _lang import FLOATS, inline, kernel, namespace, parts
+from _lang import FLOATS, WIDE_FLOATS, inline, kernel, namespace, parts
 
 
 def axes(k):
@@ -256,7 +256,7 @@ def hardmax(k):
 
 
 LOSS = ("ignore_index", "reduction:none|sum|mean")
-LABELS = {"T": FLOATS, "Tind": "int32 int64"}
+LABELS = {"T": WIDE_FLOATS, "Tind": "int32 int64"}
 
 
 def loss_builder(softmax):
@@ -329,6 +329,6 @@ def loss_builder(softmax):
 
 
 kernel("NegativeLogLikelihoodLoss", types=LABELS, attributes=LOSS)(loss_builder(False))
-kernel("SoftmaxCrossEntropyLoss", types={"T": FLOATS, "Tind": "int32 int64"}, attributes=LOSS)(
+kernel("SoftmaxCrossEntropyLoss", types={"T": WIDE_FLOATS, "Tind": "int32 int64"}, attributes=LOSS)(
     loss_builder(True)
 )

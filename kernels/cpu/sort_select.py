@@ -2,12 +2,10 @@
 
 from numba import int64
 
-from _lang import inline, kernel, parts
-
-NUMBERS = "float double float16 bfloat16 int8 int16 int32 int64 uint8 uint16 uint32 uint64"
+from _lang import WIDE, inline, kernel, parts
 
 
-@kernel("TopK", types={"T": NUMBERS}, attributes=("axis", "largest"))
+@kernel("TopK", types={"T": WIDE}, attributes=("axis", "largest"))
 def top_k(k):
     """A unit is one line along the axis. A heap in scratch memory holds the best so far, the
     worst of them at its root.
@@ -96,7 +94,7 @@ def top_k(k):
     return parts(run=run, units=units, scratch=scratch)
 
 
-@kernel("Unique", types={"T": NUMBERS + " bool"}, attributes=("axis", "sorted"))
+@kernel("Unique", types={"T": WIDE}, attributes=("axis", "sorted"))
 def unique(k):
     """One unit: the items (elements, or slices along the axis) are merge-sorted by value;
     equals become one.
