@@ -210,6 +210,13 @@ py::object refusal(const std::string& domain, const std::string& op,
   if (!add(node.def->inputs, node.inputs) || !add(node.def->outputs, node.outputs)) {
     return py::str("it takes or gives other values than tensors");
   }
+  for (const AttrDef& attribute : node.def->attributes) {  // any value: inference needs one
+    if (!attribute.required) continue;
+    if (attribute.kind == AttrDef::Int) node.attributes.set(attribute.name, int64_t{1});
+    if (attribute.kind == AttrDef::Ints) {
+      node.attributes.set(attribute.name, std::vector<int64_t>{1, 1});
+    }
+  }
   const NodeId id = graph.add_node(std::move(node));
   graph.outputs = graph.node(id).outputs;
   std::optional<std::string> why = refused(graph);
