@@ -20,7 +20,8 @@ struct OpName {
   std::string_view domain, op;
 };
 
-// Operators whose kernels apply an epilogue to finished runs of their output.
+// Operators whose kernels apply an epilogue to finished runs of their output; those that take a
+// prologue do so too.
 constexpr OpName kTakeEpilogue[] = {
     {"", "MatMul"},
     {"", "Gemm"},
@@ -28,17 +29,6 @@ constexpr OpName kTakeEpilogue[] = {
     {"", "ConvTranspose"},
     {"tiercel", "ConvBlocked"},
     {"tiercel", "PermutedMatMul"},
-    {"", "Softmax"},
-    {"", "LogSoftmax"},
-    {"", "LayerNormalization"},
-    {"", "RMSNormalization"},
-    {"", "InstanceNormalization"},
-    {"", "GroupNormalization"},
-    {"", "ReduceSum"},
-    {"", "ReduceMean"},
-    {"", "ReduceMax"},
-    {"", "ReduceMin"},
-    {"", "ReduceSumSquare"},
 };
 
 // Operators whose kernels compute what they read as input 0, run by run.
@@ -60,6 +50,10 @@ bool takes(const Node& node, std::string_view attribute, std::span<const OpName>
   return !node.attributes.find(attribute) &&
          std::any_of(takers.begin(), takers.end(),
                      [&](const OpName& name) { return is_op(node, name.op, name.domain); });
+}
+
+bool takes_epilogue(const Node& node) {
+  return takes(node, "epilogue", kTakeEpilogue) || takes(node, "epilogue", kTakePrologue);
 }
 
 bool whole_elements(const Graph& graph, ValueId id) {
@@ -222,7 +216,7 @@ class Fuser {
       if (made_by == kNone) continue;
       const Node& node = graph_.node(made_by);
       const Type& type = graph_.value(operand).type;
-      if (!takes(node, "epilogue", kTakeEpilogue) || node.outputs[0] != operand) continue;
+      if (!takes_epilogue(node) || node.outputs[0] != operand) continue;
       if (node.provider != graph_.node(group.nodes[0]).provider) continue;
       if (type.dtype != graph_.value(group.result).type.dtype) continue;
       if (classes_.of(operand) != classes_.of(group.result)) continue;
