@@ -34,14 +34,19 @@ def row_builder(square, extreme, mean):
             return total
 
         @inline
-        def join_one(total, x):
+        def both(a, b):
+            """Two totals, or a total and an element that is not squared."""
             if extreme > 0:
-                total = x if x > total or x != x else total
+                a = b if b > a or b != b else a
             elif extreme < 0:
-                total = x if x < total or x != x else total
+                a = b if b < a or b != b else a
             else:
-                total = k.math.fma(x, x, total) if square else total + x
-            return total
+                a = a + b
+            return a
+
+        @inline
+        def join_one(total, x):
+            return k.math.fma(x, x, total) if square else both(total, x)
 
         @inline
         def row(x, n):
@@ -59,17 +64,6 @@ def row_builder(square, extreme, mean):
             for i in range(whole, n):
                 total = join_one(total, get(x, i))
             return total
-
-        @inline
-        def both(a, b):
-            """Totals of two parts of a group."""
-            if extreme > 0:
-                a = b if b > a or b != b else a
-            elif extreme < 0:
-                a = b if b < a or b != b else a
-            else:
-                a = a + b
-            return a
 
         @inline
         def rows(call, begin, end, n, scratch):
