@@ -49,7 +49,7 @@ void tokenizer(InferContext& ctx) {
 }
 
 // values, first indices, counts
-void float_unique(InferContext& ctx) {
+void unique_elements(InferContext& ctx) {
   ctx.set(0, ctx.dtype(0), Shape{Dim()});
   if (ctx.has_output(1)) ctx.set(1, DType::Int64, Shape{Dim()});
   if (ctx.has_output(2)) ctx.set(2, DType::Int64, Shape{Dim()});
@@ -262,7 +262,7 @@ OpList contrib_ops() {
                  .inputs = {{"x", "T"}},
                  .outputs = {{"y", "T"}, {"idx", "tensor(int64)"}, {"counts", "tensor(int64)"}},
                  .types = {{"T", "float double int32 int64"}},
-                 .shape = float_unique,
+                 .shape = unique_elements,
                  .facts = kDataDependent});
   ops.push_back({.domain = "com.microsoft",
                  .name = "Tokenizer",
