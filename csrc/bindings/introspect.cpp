@@ -41,26 +41,6 @@ const char* kind_name(AttrDef::Kind kind) {
   return names[kind];
 }
 
-py::object attribute_object(const std::optional<Attribute>& attribute) {
-  if (!attribute) return py::none();
-  return std::visit(
-      [](const auto& value) -> py::object {
-        using T = std::decay_t<decltype(value)>;
-        if constexpr (std::is_same_v<T, Tensor>) {
-          return py::reinterpret_steal<py::object>(from_value(Value(value), true));
-        } else if constexpr (std::is_same_v<T, int64_t> || std::is_same_v<T, double> ||
-                             std::is_same_v<T, std::string> ||
-                             std::is_same_v<T, std::vector<int64_t>> ||
-                             std::is_same_v<T, std::vector<double>> ||
-                             std::is_same_v<T, std::vector<std::string>>) {
-          return py::cast(value);
-        } else {
-          return py::none();
-        }
-      },
-      *attribute);
-}
-
 py::list param_list(const std::vector<Param>& params) {
   py::list out;
   for (const Param& param : params) {
@@ -90,8 +70,8 @@ py::dict op_dict(const OpDef& def) {
   for (const TypeParam& type : def.types) types[py::str(std::string(type.name))] = type.types;
   py::list attributes;
   for (const AttrDef& a : def.attributes) {
-    attributes.append(
-        py::make_tuple(a.name, kind_name(a.kind), a.required, attribute_object(a.value)));
+    attributes.append(py::make_tuple(a.name, kind_name(a.kind), a.required,
+                                     a.value ? from_attribute(*a.value) : py::none()));
   }
   py::dict out;
   out["domain"] = def.domain;

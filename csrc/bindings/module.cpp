@@ -1,6 +1,7 @@
 // The extension module tiercel._core: the only place where the core meets Python.
 #include <pybind11/pybind11.h>
 
+#include "bindings/custom_op.h"
 #include "bindings/errors.h"
 #include "bindings/introspect.h"
 #include "bindings/numpy_api.h"
@@ -15,5 +16,6 @@ PYBIND11_MODULE(_core, module) {
   tiercel::bindings::bind_errors(module);
   tiercel::bindings::bind_ort_value(module);
   tiercel::bindings::bind_session(module);
+  tiercel::bindings::bind_custom_op(module);
   tiercel::bindings::bind_introspection(module);
 }

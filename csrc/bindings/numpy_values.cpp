@@ -2,9 +2,12 @@
 // None.
 #include "bindings/numpy_values.h"
 
+#include <pybind11/stl.h>
+
 #include <array>
 #include <cstdlib>
 #include <cstring>
+#include <variant>
 
 #include "bindings/ort_value.h"
 
@@ -443,6 +446,25 @@ PyObject* from_value(Value&& value, bool copy) {
         .ptr();
   }
   Py_RETURN_NONE;
+}
+
+py::object from_attribute(const Attribute& attribute) {
+  return std::visit(
+      [](const auto& value) -> py::object {
+        using T = std::decay_t<decltype(value)>;
+        if constexpr (std::is_same_v<T, Tensor>) {
+          return py::reinterpret_steal<py::object>(from_value(Value(value), true));
+        } else if constexpr (std::is_same_v<T, int64_t> || std::is_same_v<T, double> ||
+                             std::is_same_v<T, std::string> ||
+                             std::is_same_v<T, std::vector<int64_t>> ||
+                             std::is_same_v<T, std::vector<double>> ||
+                             std::is_same_v<T, std::vector<std::string>>) {
+          return py::cast(value);
+        } else {
+          return py::none();
+        }
+      },
+      attribute);
 }
 
 PyObject* array_over(void* memory, DType dtype, std::span<const int64_t> dims) {

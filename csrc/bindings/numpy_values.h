@@ -8,6 +8,7 @@
 
 #include "base/tensor.h"
 #include "bindings/numpy_api.h"
+#include "ir/attribute.h"
 #include "ir/type.h"
 
 namespace tiercel::bindings {
@@ -46,6 +47,9 @@ class Held {
 // New reference: array, list, dict, None, or tiercel.SparseTensor. Memory that nobody else uses is
 // handed over without a copy unless `copy` is set.
 [[nodiscard]] PyObject* from_value(Value&& value, bool copy = false);
+
+// int, float, str, a list of them, or an array; None for graphs, types and lists of tensors.
+[[nodiscard]] pybind11::object from_attribute(const Attribute& attribute);
 
 // A new array of `dims` over `memory`, which free() releases when the array goes; takes `memory`
 // over even when it throws.

@@ -146,7 +146,10 @@ using OpList = std::vector<OpDef>;
 
 // nullptr when unknown. domain "ai.onnx" and "" are one.
 [[nodiscard]] const OpDef* find_op(std::string_view domain, std::string_view name);
-[[nodiscard]] std::span<const OpDef* const> all_ops();
+[[nodiscard]] std::span<const OpDef* const> all_ops();  // built in
+// An operator of the user's; one added before under the same name stays with the graphs that hold
+// it. Its names must live for ever. Throws Error(InvalidArgument) when it is built in.
+const OpDef& add_op(OpDef def);
 // Throws Error(InvalidGraph) when the type of an input or the kind of an attribute contradicts the
 // operator.
 void check_constraints(const Graph& graph, const Node& node);

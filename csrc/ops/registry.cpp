@@ -1,5 +1,8 @@
-// The registry: every family's list, searchable by domain and name.
+// The registry: every family's list, and what was added at run time, searchable by domain and name.
+#include <deque>
 #include <map>
+#include <mutex>
+#include <shared_mutex>
 #include <utility>
 
 #include "ops/families.h"
@@ -64,6 +67,26 @@ const Registry& registry() {
   return made;
 }
 
+// Operators added at run time; graphs point at them, so that none is ever freed.
+struct Additions {
+  std::shared_mutex mutex;
+  std::deque<OpDef> all;  // the last of a name counts
+};
+
+Additions& additions() {
+  static auto* made = new Additions;
+  return *made;
+}
+
+const OpDef* find_added(std::string_view domain, std::string_view name) {
+  Additions& added = additions();
+  const std::shared_lock lock(added.mutex);
+  for (auto def = added.all.rbegin(); def != added.all.rend(); ++def) {
+    if (def->domain == domain && def->name == name) return &*def;
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 const AttrDef* OpDef::attribute(std::string_view attribute_name) const {
@@ -76,7 +99,19 @@ const AttrDef* OpDef::attribute(std::string_view attribute_name) const {
 const OpDef* find_op(std::string_view domain, std::string_view name) {
   if (domain == "ai.onnx") domain = "";
   const auto found = registry().by_name.find({domain, name});
-  return found == registry().by_name.end() ? nullptr : found->second;
+  return found == registry().by_name.end() ? find_added(domain, name) : found->second;
+}
+
+const OpDef& add_op(OpDef def) {
+  if (def.domain == "ai.onnx") def.domain = "";
+  if (registry().by_name.contains({def.domain, def.name})) {
+    throw_error(ErrorKind::InvalidArgument, "the operator ",
+                def.domain.empty() ? "ai.onnx" : def.domain, ".", def.name,
+                " is built in: a custom operator needs another name or domain");
+  }
+  Additions& added = additions();
+  const std::unique_lock lock(added.mutex);
+  return added.all.emplace_back(std::move(def));
 }
 
 std::span<const OpDef* const> all_ops() { return registry().all; }

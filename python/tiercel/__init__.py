@@ -8,6 +8,7 @@
 from . import errors
 from .binding import IOBinding, SessionIOBinding
 from .compile import ModelCompiler, OrtCompileApiFlags, OrtExternalInitializerInfo
+from .custom_op import CustomOp, custom_op
 from .devices import (
     OrtAllocatorType,
     OrtArenaCfg,
@@ -90,6 +91,7 @@ from .values import OrtValue, OrtValueVector, copy_tensors
 
 __all__ = [
     "AdapterFormat",
+    "CustomOp",
     "DeviceReset",
     "EPFail",
     "EngineError",
@@ -151,6 +153,7 @@ __all__ = [
     "copy_tensors",
     "create_and_register_allocator",
     "create_and_register_allocator_v2",
+    "custom_op",
     "disable_telemetry_events",
     "enable_telemetry_events",
     "errors",

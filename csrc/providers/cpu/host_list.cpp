@@ -1,6 +1,9 @@
 // The lists of operators that run as plain C++ functions, one line per family.
 #include <cstring>
+#include <deque>
 #include <iterator>
+#include <mutex>
+#include <shared_mutex>
 
 #include "providers/cpu/host_call.h"
 
@@ -18,11 +21,36 @@ std::vector<HostOp> all_lists() {
   return all;
 }
 
+struct AddedHostOps {
+  std::shared_mutex mutex;
+  std::deque<HostOp> all;  // steps point at them: none is ever freed
+};
+
+AddedHostOps& added_host_ops() {
+  static auto* made = new AddedHostOps;
+  return *made;
+}
+
 }  // namespace
 
 std::span<const HostOp> host_ops() {
   static const std::vector<HostOp> all = all_lists();
   return all;
+}
+
+void add_host_op(HostOp op) {
+  AddedHostOps& added = added_host_ops();
+  const std::unique_lock lock(added.mutex);
+  added.all.push_back(op);
+}
+
+const HostOp* added_host_op(std::string_view domain, std::string_view name) {
+  AddedHostOps& added = added_host_ops();
+  const std::shared_lock lock(added.mutex);
+  for (auto op = added.all.rbegin(); op != added.all.rend(); ++op) {
+    if (op->domain == domain && op->name == name) return &*op;
+  }
+  return nullptr;
 }
 
 Tensor copy_of(const Tensor& tensor) {

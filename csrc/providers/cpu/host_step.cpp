@@ -17,7 +17,7 @@ const HostOp* find_host(const Graph& graph, const Node& node) {
       return &op;
     }
   }
-  return nullptr;
+  return added_host_op(domain, node.op_type);
 }
 
 struct HostState {
@@ -46,8 +46,9 @@ void run_host(const Step& step, RunContext& context) {
 }  // namespace
 
 std::optional<std::string> host_refuses(const Graph& graph, const Node& node) {
-  if (find_host(graph, node) != nullptr) return std::nullopt;
-  return "no host operator";
+  const HostOp* op = find_host(graph, node);
+  if (op == nullptr) return "no host operator";
+  return op->refuses != nullptr ? op->refuses(graph, node) : std::nullopt;
 }
 
 Step compile_host(const Graph& graph, const Node& node) {

@@ -2,6 +2,7 @@
 #include "providers/cpu/provider.h"
 
 #include "ops/op_def.h"
+#include "providers/cpu/host_op.h"
 #include "providers/cpu/kernel_step.h"
 #include "providers/cpu/pointwise.h"
 
@@ -29,7 +30,8 @@ class CpuProvider final : public Provider {
 
   [[nodiscard]] std::optional<std::string> refuses(const Graph& graph,
                                                    const Node& node) const override {
-    if (!host_refuses(graph, node)) return std::nullopt;
+    const std::optional<std::string> host = host_refuses(graph, node);
+    if (!host || added_host_op(node.domain, node.op_type) != nullptr) return host;
     if (holds_other_than_tensors(graph, node)) {
       return "no host operator for these types";
     }
