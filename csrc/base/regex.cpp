@@ -1,42 +1,13 @@
 // Runs a regular expression as a set of threads that step over the text together.
 #include "base/regex.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/error.h"
 #include "base/regex_parser.h"
 
 namespace tiercel {
-
-uint32_t next_code_point(std::string_view text, size_t& at) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const uint32_t first = byte(at++);
-  const int more = first >= 0xf0 && first < 0xf8 ? 3 : first >= 0xe0 ? 2 : first >= 0xc2 ? 1 : 0;
-  if (first < 0xc2 || first >= 0xf8 || at + static_cast<size_t>(more) > text.size()) return first;
-  uint32_t c = first & (0x3fU >> more);
-  for (int i = 0; i < more; ++i) {
-    if ((byte(at + static_cast<size_t>(i)) & 0xc0) != 0x80) return first;
-    c = c << 6 | (byte(at + static_cast<size_t>(i)) & 0x3f);
-  }
-  at += static_cast<size_t>(more);
-  return c;
-}
-
-void append_code_point(std::string& text, uint32_t c) {
-  const auto put = [&](uint32_t byte) { text.push_back(static_cast<char>(byte)); };
-  if (c < 0x80) return put(c);
-  if (c < 0x800) {
-    put(0xc0 | c >> 6);
-  } else if (c < 0x10000) {
-    put(0xe0 | c >> 12);
-    put(0x80 | (c >> 6 & 0x3f));
-  } else {
-    put(0xf0 | c >> 18);
-    put(0x80 | (c >> 12 & 0x3f));
-    put(0x80 | (c >> 6 & 0x3f));
-  }
-  put(0x80 | (c & 0x3f));
-}
 
 namespace {
 
@@ -93,6 +64,12 @@ class Regex::Threads {
         case Step::Kind::End:
           passes = at == text.size();
           break;
+        case Step::Kind::BeginLine:
+          passes = at == 0 || text[at - 1] == '\n';
+          break;
+        case Step::Kind::EndLine:
+          passes = at == text.size() || text[at] == '\n';
+          break;
         case Step::Kind::WordEdge:
           passes = word_edge(text, at);
           break;
@@ -121,11 +98,11 @@ Regex::Regex(std::string_view pattern) {
 }
 
 bool Regex::in_set(const Step& step, uint32_t c) const {
-  for (int32_t i = step.a; i < step.b; ++i) {
-    const Range& range = ranges_[static_cast<size_t>(i)];
-    if (c >= range.low && c <= range.high) return !step.negated;
-  }
-  return step.negated;
+  const auto first = ranges_.begin() + step.a, last = ranges_.begin() + step.b;
+  const auto behind = std::upper_bound(
+      first, last, c, [](uint32_t at, const CodeRange& range) { return at < range.low; });
+  const bool inside = behind != first && c <= std::prev(behind)->high;
+  return inside != step.negated;
 }
 
 std::optional<size_t> Regex::longest(std::string_view text, size_t begin) const {

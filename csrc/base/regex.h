@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/unicode.h"
+
 namespace tiercel {
 
 class Regex {
@@ -21,16 +23,24 @@ class Regex {
   // The leftmost match at or behind `from`, and of these the longest.
   [[nodiscard]] std::optional<Match> search(std::string_view text, size_t from = 0) const;
 
-  // One step of the machine. Set: a code point inside `ranges` [first, last) (or outside, when
+  // One step of the machine. Set: a code point inside the sorted ranges [a, b) (or outside, when
   // negated) goes on to the next step; Split: go on at `a` and at `b`.
   struct Step {
-    enum class Kind : uint8_t { Set, Split, Jump, Begin, End, WordEdge, NoWordEdge, Match } kind;
+    enum class Kind : uint8_t {
+      Set,
+      Split,
+      Jump,
+      Begin,
+      End,
+      BeginLine,
+      EndLine,
+      WordEdge,
+      NoWordEdge,
+      Match
+    } kind;
     bool negated = false;
     int32_t a = 0;
     int32_t b = 0;
-  };
-  struct Range {
-    uint32_t low, high;
   };
 
  private:
@@ -39,11 +49,7 @@ class Regex {
   [[nodiscard]] bool in_set(const Step& step, uint32_t c) const;
 
   std::vector<Step> steps_;
-  std::vector<Range> ranges_;
+  std::vector<CodeRange> ranges_;
 };
-
-// The code point at `at`, which moves behind it; a byte that is no UTF-8 counts as itself.
-[[nodiscard]] uint32_t next_code_point(std::string_view text, size_t& at);
-void append_code_point(std::string& text, uint32_t c);
 
 }  // namespace tiercel

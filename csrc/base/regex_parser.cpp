@@ -10,7 +10,8 @@ namespace tiercel {
 namespace {
 
 using Step = Regex::Step;
-using Range = Regex::Range;
+using Range = CodeRange;
+using Ranges = std::vector<CodeRange>;
 using Kind = Step::Kind;
 
 constexpr int kMaxDepth = 200;
@@ -78,12 +79,35 @@ class Parser {
   }
 
   void sequence() {
-    while (!done() && peek() != '|' && peek() != ')') {
+    while (!done() && (quoting_ || (peek() != '|' && peek() != ')'))) {
+      if (begin_quote() || end_quote()) continue;
       const int32_t begin = here();
-      atom();
-      while (repeat(begin)) {
+      if (quoting_) {
+        literal();
+      } else {
+        atom();
+      }
+      end_quote();
+      while (!quoting_ && repeat(begin)) {
       }
     }
+  }
+
+  // \Q…\E: literal text.
+  bool begin_quote() {
+    if (quoting_ || !text_.substr(at_).starts_with("\\Q")) return false;
+    at_ += 2;
+    return quoting_ = true;
+  }
+  bool end_quote() {
+    if (!quoting_ || !text_.substr(at_).starts_with("\\E")) return false;
+    at_ += 2;
+    quoting_ = false;
+    return true;
+  }
+  void literal() {
+    const uint32_t c = next_code_point(text_, at_);
+    emit_set({{c, c}}, false);
   }
 
   // A repetition of what was made since `begin`; a trailing ? (lazy) changes nothing for matching.
@@ -153,40 +177,97 @@ class Parser {
     if (c == '(') return group();
     if (c == '[') return set();
     if (c == '*' || c == '+' || c == '?') fail("nothing to repeat");
-    if (take('^')) return static_cast<void>(emit({Kind::Begin}));
-    if (take('$')) return static_cast<void>(emit({Kind::End}));
-    if (take('.')) return emit_set({{'\n', '\n'}}, true);
+    if (take('^')) return static_cast<void>(emit({flags_.lines ? Kind::BeginLine : Kind::Begin}));
+    if (take('$')) return static_cast<void>(emit({flags_.lines ? Kind::EndLine : Kind::End}));
+    if (take('.')) return emit_set(flags_.dot_all ? Ranges{} : Ranges{{'\n', '\n'}}, true);
     if (c == '\\') return escape();
-    const uint32_t literal = next_code_point(text_, at_);
-    emit_set({{literal, literal}}, false);
+    literal();
   }
 
   void group() {
     take('(');
+    const Flags outside = flags_;
     if (take('?')) {
-      if (take('P')) {
+      const bool named = take('P');
+      if (named || peek() == '<') {
         if (!take('<')) fail("expected (?P<name>");
+        if (peek() == '=' || peek() == '!') fail("look-around is not known");
         while (!done() && peek() != '>') ++at_;
         if (!take('>')) fail("expected > after a group's name");
-      } else if (!take(':')) {
-        fail("look-around and flags are not known");
+      } else {
+        flags();
+        if (take(')')) return;  // from here to the end of the group around
+        if (!take(':')) fail("look-around is not known");
       }
     }
     alternatives();
     if (!take(')')) fail("a group is not closed");
+    flags_ = outside;
   }
 
-  void emit_set(std::vector<Range> ranges, bool negated) {
+  // i: case does not matter; s: . is any character; m: ^ and $ stand at lines, too; U: nothing
+  // here.
+  void flags() {
+    bool on = true;
+    for (; !done() && peek() != ')' && peek() != ':'; ++at_) {
+      switch (peek()) {
+        case '-':
+          on = false;
+          break;
+        case 'i':
+          flags_.fold = on;
+          break;
+        case 's':
+          flags_.dot_all = on;
+          break;
+        case 'm':
+          flags_.lines = on;
+          break;
+        case 'U':
+          break;
+        default:
+          fail("look-around and this flag are not known; flags are i, m, s and U");
+      }
+    }
+  }
+
+  // Sorted, without overlaps.
+  static Ranges tidy(Ranges ranges) {
+    std::ranges::sort(ranges, {}, &Range::low);
+    Ranges out;
+    for (const Range& range : ranges) {
+      if (!out.empty() && range.low <= out.back().high + 1) {
+        out.back().high = std::max(out.back().high, range.high);
+      } else {
+        out.push_back(range);
+      }
+    }
+    return out;
+  }
+
+  static void add_outside(const Ranges& ranges, Ranges& out) {
+    uint32_t next = 0;
+    for (const Range& range : tidy(ranges)) {
+      if (range.low > next) out.push_back({next, range.low - 1});
+      next = range.high + 1;
+    }
+    if (next <= kLast) out.push_back({next, kLast});
+  }
+
+  void emit_set(Ranges ranges, bool negated) {
+    if (flags_.fold) add_other_case(ranges);
+    ranges = tidy(std::move(ranges));
+    if (out_.ranges.size() + ranges.size() > kMaxSteps) fail("the expression is too large");
     const auto begin = static_cast<int32_t>(out_.ranges.size());
     out_.ranges.insert(out_.ranges.end(), ranges.begin(), ranges.end());
     emit({Kind::Set, negated, begin, static_cast<int32_t>(out_.ranges.size())});
   }
 
   // The ranges of \d, \w, \s and their complements; false when `c` is none of them.
-  static bool class_ranges(char c, std::vector<Range>& out) {
-    static const std::vector<Range> digits = {{'0', '9'}};
-    static const std::vector<Range> words = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
-    static const std::vector<Range> spaces = {{'\t', '\n'}, {'\f', '\r'}, {' ', ' '}};
+  static bool class_ranges(char c, Ranges& out) {
+    static const Ranges digits = {{'0', '9'}};
+    static const Ranges words = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
+    static const Ranges spaces = {{'\t', '\n'}, {'\f', '\r'}, {' ', ' '}};
     const char lower = static_cast<char>(c | 0x20);
     if (lower != 'd' && lower != 'w' && lower != 's') return false;
     const auto& named = lower == 'd' ? digits : lower == 'w' ? words : spaces;
@@ -194,12 +275,31 @@ class Parser {
       out.insert(out.end(), named.begin(), named.end());
       return true;
     }
-    uint32_t next = 0;
-    for (const Range& range : named) {
-      if (range.low > next) out.push_back({next, range.low - 1});
-      next = range.high + 1;
+    add_outside(named, out);
+    return true;
+  }
+
+  // Behind a backslash: \pL, \p{Lu}, \p{^Lu}, \P{Lu}; false when there is none.
+  bool category(Ranges& out) {
+    if (peek() != 'p' && peek() != 'P') return false;
+    bool negated = text_[at_++] == 'P';
+    const bool braces = take('{');
+    if (braces && take('^')) negated = !negated;
+    const size_t begin = at_;
+    while (!done() && (braces ? peek() != '}' : at_ == begin)) ++at_;
+    const std::string_view name = text_.substr(begin, at_ - begin);
+    Ranges found;
+    if (name == "Any") {
+      found = {{0, kLast}};
+    } else if (!add_category(name, found)) {
+      fail(concat("\"", std::string(name), "\" is no general category of Unicode, as L or Lu"));
     }
-    out.push_back({next, kLast});
+    if (braces && !take('}')) fail("expected } behind a category");
+    if (negated) {
+      add_outside(found, out);
+    } else {
+      out.insert(out.end(), found.begin(), found.end());
+    }
     return true;
   }
 
@@ -210,13 +310,14 @@ class Parser {
     if (take('B')) return static_cast<void>(emit({Kind::NoWordEdge}));
     if (take('A')) return static_cast<void>(emit({Kind::Begin}));
     if (take('z')) return static_cast<void>(emit({Kind::End}));
-    std::vector<Range> ranges;
+    Ranges ranges;
     if (class_ranges(peek(), ranges)) {
       ++at_;
       return emit_set(std::move(ranges), false);
     }
-    const uint32_t literal = escaped();
-    emit_set({{literal, literal}}, false);
+    if (category(ranges)) return emit_set(std::move(ranges), false);
+    const uint32_t c = escaped();
+    emit_set({{c, c}}, false);
   }
 
   // The character behind a backslash.
@@ -253,7 +354,7 @@ class Parser {
   void set() {
     take('[');
     const bool negated = take('^');
-    std::vector<Range> ranges;
+    Ranges ranges;
     for (bool first = true; first || peek() != ']'; first = false) {
       if (done()) fail("a set is not closed");
       if (posix_class(ranges)) continue;
@@ -261,6 +362,7 @@ class Parser {
         at_ += 2;
         continue;
       }
+      if (set_category(ranges)) continue;
       const uint32_t low = set_member();
       uint32_t high = low;
       if (peek() == '-' && at_ + 1 < text_.size() && text_[at_ + 1] != ']') {
@@ -274,6 +376,13 @@ class Parser {
     emit_set(std::move(ranges), negated);
   }
 
+  bool set_category(Ranges& ranges) {
+    if (!text_.substr(at_).starts_with("\\p") && !text_.substr(at_).starts_with("\\P"))
+      return false;
+    ++at_;
+    return category(ranges);
+  }
+
   uint32_t set_member() {
     if (done()) fail("a set is not closed");
     if (!take('\\')) return next_code_point(text_, at_);
@@ -281,29 +390,49 @@ class Parser {
     return take('b') ? '\b' : escaped();
   }
 
-  bool posix_class(std::vector<Range>& out) {
-    static const std::pair<std::string_view, std::vector<Range>> kNamed[] = {
-        {"[:alpha:]", {{'A', 'Z'}, {'a', 'z'}}},
-        {"[:digit:]", {{'0', '9'}}},
-        {"[:alnum:]", {{'0', '9'}, {'A', 'Z'}, {'a', 'z'}}},
-        {"[:space:]", {{'\t', '\r'}, {' ', ' '}}},
-        {"[:upper:]", {{'A', 'Z'}}},
-        {"[:lower:]", {{'a', 'z'}}},
-        {"[:punct:]", {{'!', '/'}, {':', '@'}, {'[', '`'}, {'{', '~'}}},
-        {"[:word:]", {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}}},
+  // [:alpha:] or [:^alpha:]
+  bool posix_class(Ranges& out) {
+    static const std::pair<std::string_view, Ranges> kNamed[] = {
+        {"alpha", {{'A', 'Z'}, {'a', 'z'}}},
+        {"digit", {{'0', '9'}}},
+        {"alnum", {{'0', '9'}, {'A', 'Z'}, {'a', 'z'}}},
+        {"ascii", {{0, 0x7f}}},
+        {"blank", {{'\t', '\t'}, {' ', ' '}}},
+        {"cntrl", {{0, 0x1f}, {0x7f, 0x7f}}},
+        {"graph", {{'!', '~'}}},
+        {"print", {{' ', '~'}}},
+        {"space", {{'\t', '\r'}, {' ', ' '}}},
+        {"upper", {{'A', 'Z'}}},
+        {"lower", {{'a', 'z'}}},
+        {"punct", {{'!', '/'}, {':', '@'}, {'[', '`'}, {'{', '~'}}},
+        {"word", {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}}},
+        {"xdigit", {{'0', '9'}, {'A', 'F'}, {'a', 'f'}}},
     };
+    const std::string_view rest = text_.substr(at_);
+    if (!rest.starts_with("[:")) return false;
+    const bool negated = rest.starts_with("[:^");
+    const size_t begin = negated ? 3 : 2;
     for (const auto& [name, ranges] : kNamed) {
-      if (!text_.substr(at_).starts_with(name)) continue;
-      out.insert(out.end(), ranges.begin(), ranges.end());
-      at_ += name.size();
+      if (!rest.substr(begin).starts_with(concat(std::string(name), ":]"))) continue;
+      if (negated) {
+        add_outside(ranges, out);
+      } else {
+        out.insert(out.end(), ranges.begin(), ranges.end());
+      }
+      at_ += begin + name.size() + 2;
       return true;
     }
     return false;
   }
 
+  struct Flags {
+    bool fold = false, dot_all = false, lines = false;
+  };
   std::string_view text_;
   size_t at_ = 0;
   int depth_ = 0;
+  Flags flags_;
+  bool quoting_ = false;
   RegexProgram out_;
 };
 

@@ -9,7 +9,7 @@ namespace tiercel {
 
 struct RegexProgram {
   std::vector<Regex::Step> steps;
-  std::vector<Regex::Range> ranges;
+  std::vector<CodeRange> ranges;
 };
 
 [[nodiscard]] RegexProgram parse_regex(std::string_view pattern);

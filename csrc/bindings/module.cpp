@@ -3,6 +3,7 @@
 
 #include "bindings/custom_op.h"
 #include "bindings/errors.h"
+#include "bindings/images.h"
 #include "bindings/introspect.h"
 #include "bindings/numpy_api.h"
 #include "bindings/ort_value.h"
@@ -17,5 +18,6 @@ PYBIND11_MODULE(_core, module) {
   tiercel::bindings::bind_ort_value(module);
   tiercel::bindings::bind_session(module);
   tiercel::bindings::bind_custom_op(module);
+  tiercel::bindings::bind_images(module);
   tiercel::bindings::bind_introspection(module);
 }

@@ -5,7 +5,7 @@
 >>> session.run(None, {"x": array})
 """
 
-from . import errors
+from . import errors, images
 from .binding import IOBinding, SessionIOBinding
 from .compile import ModelCompiler, OrtCompileApiFlags, OrtExternalInitializerInfo
 from .custom_op import CustomOp, custom_op
@@ -164,6 +164,7 @@ __all__ = [
     "get_ep_devices",
     "get_version_string",
     "has_collective_ops",
+    "images",
     "preload_dlls",
     "print_debug_info",
     "register_execution_provider_library",

@@ -45,6 +45,8 @@ void run_host(const Step& step, RunContext& context) {
 
 }  // namespace
 
+bool has_host(const Graph& graph, const Node& node) { return find_host(graph, node) != nullptr; }
+
 std::optional<std::string> host_refuses(const Graph& graph, const Node& node) {
   const HostOp* op = find_host(graph, node);
   if (op == nullptr) return "no host operator";

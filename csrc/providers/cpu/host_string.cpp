@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <unordered_set>
 
-#include "base/letter_case.h"
 #include "base/regex.h"
 #include "providers/cpu/host_call.h"
 
@@ -72,20 +71,36 @@ void string_concat(HostCall& call) {
   give(call, 0, std::move(z));
 }
 
+// The first place from `at` on that is white space, or that is none.
+size_t find_space(const std::string& text, size_t at, bool space) {
+  while (at < text.size()) {
+    size_t behind = at;
+    if (is_space(next_code_point(text, behind)) == space) return at;
+    at = behind;
+  }
+  return text.size();
+}
+
+std::string without_trailing_space(const std::string& text) {
+  size_t end = 0;
+  for (size_t at = 0; at < text.size();) {
+    if (!is_space(next_code_point(text, at))) end = at;
+  }
+  return text.substr(0, end);
+}
+
 // Without a delimiter, runs of white space split and none is kept at the ends.
 std::vector<std::string> split_words(const std::string& text, int64_t limit) {
-  static constexpr std::string_view kSpace = " \t\n\v\f\r";
   std::vector<std::string> parts;
-  size_t at = text.find_first_not_of(kSpace);
-  while (at != std::string::npos) {
+  size_t at = find_space(text, 0, false);
+  while (at < text.size()) {
     if (static_cast<int64_t>(parts.size()) == limit) {
-      const size_t last = text.find_last_not_of(kSpace);
-      parts.push_back(text.substr(at, last + 1 - at));
+      parts.push_back(without_trailing_space(text.substr(at)));
       break;
     }
-    const size_t end = text.find_first_of(kSpace, at);
+    const size_t end = find_space(text, at, true);
     parts.push_back(text.substr(at, end - at));
-    at = text.find_first_not_of(kSpace, end);
+    at = find_space(text, end, false);
   }
   return parts;
 }

@@ -2,7 +2,6 @@
 #include "providers/cpu/provider.h"
 
 #include "ops/op_def.h"
-#include "providers/cpu/host_op.h"
 #include "providers/cpu/kernel_step.h"
 #include "providers/cpu/pointwise.h"
 
@@ -31,7 +30,7 @@ class CpuProvider final : public Provider {
   [[nodiscard]] std::optional<std::string> refuses(const Graph& graph,
                                                    const Node& node) const override {
     const std::optional<std::string> host = host_refuses(graph, node);
-    if (!host || added_host_op(node.domain, node.op_type) != nullptr) return host;
+    if (!host || has_host(graph, node)) return host;
     if (holds_other_than_tensors(graph, node)) {
       return "no host operator for these types";
     }
