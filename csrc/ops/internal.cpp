@@ -28,6 +28,15 @@ void infer_pointwise(InferContext& c) {
   }
 }
 
+void infer_real_parts(InferContext& c) {
+  const DType part = c.dtype(0) == DType::Complex64 ? DType::Float : DType::Double;
+  for (int i = 0; i < 2; ++i) c.set(i, part, c.shape(0));
+}
+
+void infer_of_real_parts(InferContext& c) {
+  c.set(0, c.dtype(0) == DType::Float ? DType::Complex64 : DType::Complex128, c.shape(0));
+}
+
 }  // namespace
 
 OpList internal_ops() {
@@ -44,6 +53,19 @@ OpList internal_ops() {
        .attributes = {{"body", AttrDef::Graph, true}},
        .shape = infer_pointwise,
        .facts = kElementwise},
+      // Complex numbers taken apart, and put together.
+      {.domain = "tiercel",
+       .name = "RealParts",
+       .inputs = {{"x", "T"}},
+       .outputs = {{"real", "P"}, {"imaginary", "P"}},
+       .types = {{"T", "complex64 complex128"}, {"P", "float double"}},
+       .shape = infer_real_parts},
+      {.domain = "tiercel",
+       .name = "OfRealParts",
+       .inputs = {{"real", "P"}, {"imaginary", "P"}},
+       .outputs = {{"y", "T"}},
+       .types = {{"T", "complex64 complex128"}, {"P", "float double"}},
+       .shape = infer_of_real_parts},
       // The same tensor in another provider's memory.
       {.domain = "tiercel",
        .name = "Copy",

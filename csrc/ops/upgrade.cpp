@@ -9,15 +9,20 @@ namespace tiercel {
 
 namespace {
 
-std::string unknown_text(const Node& node) {
+std::string unknown_text(const Graph& graph, const Node& node) {
+  std::string types;
+  for (ValueId id : node.inputs) {
+    if (id == kNone || graph.value(id).type.kind == Type::Kind::Unknown) continue;
+    types += concat(types.empty() ? " (inputs: " : ", ", graph.value(id).type.text());
+  }
   return concat(where(node), ": operator ", node.op_type, " of domain \"",
                 node.domain.empty() ? "ai.onnx" : node.domain, "\", version ", node.version,
-                ", is not known to this runtime");
+                types.empty() ? "" : types + ")", ", is not known to this runtime");
 }
 
-void bind(Node& node) {
+void bind(const Graph& graph, Node& node) {
   node.def = find_op(node.domain, node.op_type);
-  if (!node.def) throw_error(ErrorKind::NotImplemented, unknown_text(node));
+  if (!node.def) throw_error(ErrorKind::NotImplemented, unknown_text(graph, node));
 }
 
 void check_arity(const Node& node) {
@@ -92,13 +97,13 @@ void seed_captures(Graph& graph, const Node& node) {
   for (size_t i = first; i < order.size(); ++i) {
     const NodeId id = order[i];
     try {
-      if (i > first) apply_upgrade(graph, id, [](Graph& g, NodeId made) { bind(g.node(made)); });
+      if (i > first) apply_upgrade(graph, id, [](Graph& g, NodeId made) { bind(g, g.node(made)); });
     } catch (const Error&) {
       continue;
     }
     const Node& node = graph.node(id);
     if (node.removed || find_op(node.domain, node.op_type) != nullptr) continue;
-    text += concat(text.empty() ? "" : "\n", unknown_text(node));
+    text += concat(text.empty() ? "" : "\n", unknown_text(graph, node));
   }
   throw_error(ErrorKind::NotImplemented, text);
 }
@@ -109,7 +114,7 @@ void upgrade_graph(Graph& graph, bool top) {
     const NodeId id = order[i];
     complete_outputs(graph, id);
     apply_upgrade(graph, id, [](Graph& g, NodeId made) {
-      bind(g.node(made));
+      bind(g, g.node(made));
       infer_node(g, g.node(made));
     });
     Node& node = graph.node(id);

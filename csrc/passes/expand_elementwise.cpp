@@ -25,8 +25,11 @@ std::vector<ValueId> drawn(Expander& e, ValueId training) {
   }
   const ValueId chances = e.op("Expand", {kept, e.op("Shape", {x})});
   const ValueId mask = e.op("Bernoulli", {chances}, std::move(draw));
-  const ValueId scaled = e.op("Div", {x, e.cast(kept, e.dtype(x))});
-  return {e.op("Where", {mask, scaled, e.number(e.dtype(x), 0)}), mask};
+  // 8-bit floats are scaled in float.
+  const DType wide = dtype_bits(e.dtype(x)) == 8 ? DType::Float : e.dtype(x);
+  const ValueId scaled = e.op("Div", {e.cast(x, wide), e.cast(kept, wide)});
+  const ValueId y = e.op("Where", {mask, scaled, e.number(wide, 0)});
+  return {e.cast(y, e.dtype(x)), mask};
 }
 
 bool dropout(Graph& graph, NodeId id) {

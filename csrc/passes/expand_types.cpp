@@ -136,51 +136,68 @@ bool in_floats(Graph& graph, NodeId id) {
   return e.finish(made);
 }
 
+// Float inputs of several types: kernels take one.
+bool of_one_float(Graph& graph, NodeId id) {
+  Expander e(graph, id);
+  DType seen = DType::Undefined;
+  for (ValueId input : e.node().inputs) {
+    if (input == kNone || !dtype_is_float(e.dtype(input))) continue;
+    if (seen != DType::Undefined && seen != e.dtype(input)) return in_floats(graph, id);
+    seen = e.dtype(input);
+  }
+  return false;
+}
+
+// Kernels take half types beside float, but not beside double.
+bool rms_normalization(Graph& graph, NodeId id) {
+  Expander e(graph, id);
+  const bool twice = e.dtype(e.input(0)) == DType::Double || e.dtype(e.input(1)) == DType::Double;
+  return twice && of_one_float(graph, id);
+}
+
+// What is linear in its first input, for complex ones: real and imaginary parts each on their own.
+bool by_parts(Expander& e) {
+  const ValueId x = e.input(0);
+  const std::vector<ValueId> parts = e.ops("RealParts", {x}, 2, {}, "tiercel");
+  const std::string op = e.node().op_type;
+  std::vector<ValueId> made;
+  for (ValueId part : parts) {
+    std::vector<ValueId> inputs = e.node().inputs;
+    inputs[0] = part;
+    made.push_back(e.op(op, std::move(inputs), e.node().attributes));
+  }
+  return e.finish({e.op("OfRealParts", made, {}, "tiercel")});
+}
+
+bool is_complex(DType dtype) { return dtype == DType::Complex64 || dtype == DType::Complex128; }
+
+// Strings are moved when no two are to be mixed.
+bool picks_strings(Expander& e, std::string_view parameter) {
+  const std::string mode =
+      attr_string(e.node(), "mode", e.node().op_type == "Resize" ? "nearest" : "linear");
+  if (mode != "nearest") e.fail(concat("mode is \"", mode, "\"; strings need \"nearest\""));
+  return by_number(e, parameter);
+}
+
+bool resize(Graph& graph, NodeId id) {
+  Expander e(graph, id);
+  return e.dtype(e.input(0)) == DType::String && picks_strings(e, "T1");
+}
+
 bool scatters(Graph& graph, NodeId id) {
   const bool moved = attr_string(graph.node(id), "reduction", "none") == "none";
   return moved ? moves(graph, id) : in_widest(graph, id);
-}
-
-bool where(Graph& graph, NodeId id) {
-  Expander e(graph, id);
-  const DType dtype = e.dtype(e.input(1));
-  if (dtype != DType::Complex64 && dtype != DType::Complex128) return false;
-  // Between two tensors of one shape, by position: 0 from the first, 1 from the second.
-  const ValueId x = e.op("Unsqueeze", {e.input(1), e.ints({-1})});
-  const ValueId y = e.op("Unsqueeze", {e.input(2), e.ints({-1})});
-  const auto rank = [&](size_t i) {
-    const auto& shape = e.type(e.input(i)).shape;
-    if (!shape) e.fail("needs the ranks of complex operands");
-    return shape->size();
-  };
-  const size_t most = std::max({rank(0), rank(1), rank(2)});
-  const ValueId one = e.number(DType::Int64, 1);
-  const ValueId zero = e.number(DType::Int64, 0);
-  const ValueId choice = e.op("Where", {e.input(0), zero, one});
-  const auto extents = [&](ValueId v, size_t own) {
-    Attributes axis;
-    axis.set("axis", int64_t{0});
-    const ValueId lead = e.ints(std::vector<int64_t>(most - own, 1));
-    return e.op("Concat", {lead, e.op("Shape", {v})}, std::move(axis));
-  };
-  const ValueId shape =
-      e.op("Max", {e.op("Max", {extents(e.input(0), rank(0)), extents(e.input(1), rank(1))}),
-                   extents(e.input(2), rank(2))});
-  Attributes axis;
-  axis.set("axis", int64_t{-1});
-  const ValueId full = e.op("Concat", {shape, e.ints({1})}, Attributes(axis));
-  Attributes last = axis;
-  const ValueId both =
-      e.op("Concat", {e.op("Expand", {x, full}), e.op("Expand", {y, full})}, std::move(last));
-  const ValueId at = e.op("Expand", {e.op("Unsqueeze", {choice, e.ints({-1})}), full});
-  return e.finish(
-      {e.op("Squeeze", {e.op("GatherElements", {both, at}, std::move(axis)), e.ints({-1})})});
 }
 
 // Indices of every number type as int64: fractions are cut off.
 bool one_hot(Graph& graph, NodeId id) {
   Expander e(graph, id);
   if (e.dtype(e.input(2)) == DType::String) return by_number(e, "T3");
+  if (e.dtype(e.input(2)) == DType::Complex128) {
+    const ValueId chosen =
+        e.op("OneHot", {e.input(0), e.input(1), e.ints({0, 1})}, e.node().attributes);
+    return e.finish({e.op("Gather", {e.input(2), chosen})});
+  }
   const DType dtype = e.dtype(e.input(0));
   const std::array direct = {DType::Int64, DType::Int32, DType::Float, DType::UInt8};
   if (std::find(direct.begin(), direct.end(), dtype) != direct.end()) return false;
@@ -191,14 +208,18 @@ bool one_hot(Graph& graph, NodeId id) {
 bool grid_sample(Graph& graph, NodeId id) {
   Expander e(graph, id);
   const DType dtype = e.dtype(e.input(0));
-  if (!dtype_is_integer(dtype) && dtype != DType::Bool) return false;
+  if (is_complex(dtype)) return by_parts(e);
+  if (dtype == DType::String) return picks_strings(e, "T1");
+  if (!dtype_is_integer(dtype) && dtype != DType::Bool) return of_one_float(graph, id);
   return run_as(e, "T1", dtype_bits(dtype) > 16 ? DType::Double : DType::Float);
 }
 
-// Sums of whole numbers wrap, so that they may be made in a wider type.
+// Sums of whole numbers wrap, so that they may be made in a wider type; those of bool are "or".
 bool col2im(Graph& graph, NodeId id) {
   Expander e(graph, id);
   const DType dtype = e.dtype(e.input(0));
+  if (is_complex(dtype)) return by_parts(e);
+  if (dtype == DType::Bool) return run_as(e, "T", DType::Int64);
   if (!dtype_is_integer(dtype) || dtype == DType::Int64 || dtype == DType::Int32) return false;
   return run_as(e, "T", DType::Int64);
 }
@@ -244,6 +265,21 @@ bool dequantize_to_float(Graph& graph, NodeId id) {
   attributes.set("output_dtype", static_cast<int64_t>(DType::Float));
   const ValueId y = e.op("DequantizeLinear", std::move(inputs), std::move(attributes));
   return e.finish({e.cast(y, made)});
+}
+
+// A result of the other signedness than the input is the same one with its top bit turned.
+bool qlinear_conv(Graph& graph, NodeId id) {
+  Expander e(graph, id);
+  const DType given = e.dtype(e.input(0)), wanted = e.dtype(e.input(7));
+  if (given == wanted) return false;
+  const auto moved = [&](ValueId value, DType to) {
+    const ValueId distance = e.number(DType::Int32, to == DType::UInt8 ? 128 : -128);
+    return e.cast(e.op("Add", {e.cast(value, DType::Int32), distance}), to);
+  };
+  std::vector<ValueId> inputs = e.node().inputs;
+  inputs[7] = moved(inputs[7], given);
+  const ValueId y = e.op("QLinearConv", std::move(inputs), e.node().attributes);
+  return e.finish({moved(y, wanted)});
 }
 
 // Products of 8-bit floats, by their meaning.
@@ -293,19 +329,22 @@ constexpr Expansion kTypes[] = {
     {"", "MeanVarianceNormalization", in_floats},
     {"", "NegativeLogLikelihoodLoss", in_floats},
     {"", "SoftmaxCrossEntropyLoss", in_floats},
+    {"", "Attention", of_one_float},
+    {"", "RMSNormalization", rms_normalization},
     {"", "LinearAttention", in_floats},
     {"", "DeformConv", in_floats},
     {"", "MaxRoiPool", in_floats},
     {"", "RoiAlign", in_floats},
     {"", "LpPool", in_floats},
     {"", "Det", in_floats},
-    {"", "Where", where},
     {"", "OneHot", one_hot},
+    {"", "Resize", resize},
     {"", "GridSample", grid_sample},
     {"", "Col2Im", col2im},
     {"", "Gemm", gemm},
     {"", "QuantizeLinear", quantize_float},
     {"", "DequantizeLinear", dequantize_to_float},
+    {"", "QLinearConv", qlinear_conv},
     {"", "QLinearMatMul", qlinear_matmul},
 };
 

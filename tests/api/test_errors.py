@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import helper
 
 import onnx_models as models
 import tiercel as ort
@@ -60,12 +61,27 @@ def test_not_a_model(data: bytes) -> None:
 
 
 def test_unknown_operator() -> None:
-    from onnx import helper
-
     node = helper.make_node("Frobnicate", ["x"], ["y"], name="odd")
     proto = models.model([node], [models.tensor("x", [2])], [models.tensor("y", [2])])
     with pytest.raises(ort.Error, match="Frobnicate"):
         ort.InferenceSession(proto.SerializeToString())
+
+
+def test_unknown_operators_are_listed_together() -> None:
+    nodes = [
+        helper.make_node("Foo", ["x"], ["a"], name="first", domain="my.domain"),
+        helper.make_node("Relu", ["x"], ["b"]),
+        helper.make_node("Bar", ["b", "b"], ["c"], name="second"),
+    ]
+    made = models.model(nodes, [models.tensor("x", [2])], [models.tensor(n, None) for n in "abc"])
+    made.opset_import.append(helper.make_opsetid("my.domain", 3))
+    with pytest.raises(ort.NotImplemented) as raised:
+        ort.InferenceSession(made.SerializeToString())
+    first, second = str(raised.value).splitlines()
+    for part in ('"first"', "Foo", '"my.domain"', "version 3", "tensor(float)"):
+        assert part in first
+    for part in ('"second"', "Bar", '"ai.onnx"', "version 21", "tensor(float), tensor(float)"):
+        assert part in second
 
 
 def test_unavailable_provider_alone() -> None:

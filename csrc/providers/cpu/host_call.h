@@ -88,5 +88,6 @@ inline void give(HostCall& call, size_t output, Value value) {
 [[nodiscard]] std::span<const HostOp> host_svm_ops();
 [[nodiscard]] std::span<const HostOp> host_random_ops();
 [[nodiscard]] std::span<const HostOp> host_image_ops();
+[[nodiscard]] std::span<const HostOp> host_complex_ops();
 
 }  // namespace tiercel

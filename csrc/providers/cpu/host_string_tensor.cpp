@@ -84,20 +84,6 @@ void equal(HostCall& call) {
   give(call, 0, std::move(y));
 }
 
-void where_strings(HostCall& call) {
-  const Tensor& condition = tensor(call, 0);
-  const auto a = strings(call, 1), b = strings(call, 2);
-  const Dims& left = tensor(call, 1).dims();
-  const Dims& right = tensor(call, 2).dims();
-  Tensor y(DType::String, broadcast(broadcast(condition.dims(), left), right));
-  each_element(y.dims(), [&](int64_t flat, const std::vector<int64_t>& at) {
-    const bool taken = condition.data<bool>()[broadcast_index(condition.dims(), at)];
-    const int64_t from = broadcast_index(taken ? left : right, at);
-    y.data<std::string>()[flat] = (taken ? a : b)[static_cast<size_t>(from)];
-  });
-  give(call, 0, std::move(y));
-}
-
 void expand(HostCall& call) {
   const auto x = strings(call, 0);
   Tensor y(DType::String, output_dims(call, 0));
@@ -243,7 +229,6 @@ constexpr HostOp kStringTensor[] = {
     {"", "Shape", shape, "T=string"},
     {"", "Size", size, "T=string"},
     {"", "Equal", equal, "T=string"},
-    {"", "Where", where_strings, "T=string"},
     {"", "Expand", expand, "T=string"},
     {"", "Concat", concat_strings, "T=string"},
     {"", "Gather", gather, "T=string"},

@@ -43,13 +43,11 @@ class CpuProvider final : public Provider {
   }
 
   [[nodiscard]] Step compile(const Graph& graph, const Node& node) const override {
-    if (!holds_other_than_tensors(graph, node)) {
-      if (node.def->has(kElementwise) && !pointwise_refuses(graph, node)) {
-        return compile_pointwise_step(graph, node);
-      }
-      if (!kernel_refuses(graph, node)) return compile_kernel(graph, node);
+    if (has_host(graph, node)) return compile_host(graph, node);
+    if (node.def->has(kElementwise) && !pointwise_refuses(graph, node)) {
+      return compile_pointwise_step(graph, node);
     }
-    return compile_host(graph, node);
+    return compile_kernel(graph, node);
   }
 };
 
