@@ -128,6 +128,8 @@ def _is_shared(symbol: str) -> bool:
 @cache
 def target_machine(isa: str) -> Any:
     """The code generator of one instruction set."""
+    # Register tiles are written in the order in which they fit the registers; another order spills.
+    llvm.set_option("tiercel", "-enable-misched=false")
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
     triple = llvm.get_default_triple()
