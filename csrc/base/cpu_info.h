@@ -5,8 +5,8 @@
 
 namespace tiercel {
 
-// Best first: "bf16", "vnni", "v4", "v3" on x86-64, "neon" on aarch64. TIERCEL_ISA=v3 leaves that
-// one and those below it.
+// Best first: "amx", "bf16", "vnni", "v4", "v3" on x86-64, "neon" on aarch64. TIERCEL_ISA=v3 leaves
+// that one and those below it.
 [[nodiscard]] std::span<const std::string_view> supported_isas();
 // Position in supported_isas(), 0 is best; -1: this machine does not run it.
 [[nodiscard]] int isa_rank(std::string_view isa);

@@ -4,13 +4,16 @@
 #include <string_view>
 
 #if defined(__x86_64__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include <xmmintrin.h>
 #endif
 
 namespace tiercel {
 
 #if defined(__x86_64__)
-inline constexpr std::string_view kIsas[] = {"bf16", "vnni", "v4", "v3"};
+inline constexpr std::string_view kIsas[] = {"amx", "bf16", "vnni", "v4", "v3"};
 
 // What a spinning thread executes.
 inline void cpu_relax() { __builtin_ia32_pause(); }
@@ -20,6 +23,16 @@ inline void cpu_relax() { __builtin_ia32_pause(); }
 inline constexpr uint64_t kFlushDenormals = 0x8040;
 inline uint64_t float_mode() { return _mm_getcsr() & ~uint64_t{0x3f}; }
 inline void set_float_mode(uint64_t mode) { _mm_setcsr(static_cast<unsigned>(mode)); }
+
+// Whether the processor has tiles of bytes and the kernel lets this process use them.
+inline bool cpu_has_tiles() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
+  constexpr unsigned kTiles = 1U << 24, kBytes = 1U << 25;
+  if ((d & kTiles) == 0 || (d & kBytes) == 0) return false;
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // of Linux' arch_prctl
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
 
 inline bool cpu_has_isa(std::string_view isa) {
   __builtin_cpu_init();
@@ -32,7 +45,8 @@ inline bool cpu_has_isa(std::string_view isa) {
   if (isa == "v3") return v3;
   if (isa == "v4") return v4;
   if (isa == "vnni") return vnni;
-  return isa == "bf16" && vnni && __builtin_cpu_supports("avx512bf16");
+  const bool bf16 = vnni && __builtin_cpu_supports("avx512bf16");
+  return isa == "bf16" ? bf16 : isa == "amx" && bf16 && cpu_has_tiles();
 }
 #elif defined(__aarch64__)
 inline constexpr std::string_view kIsas[] = {"neon"};

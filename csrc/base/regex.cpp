@@ -95,6 +95,37 @@ Regex::Regex(std::string_view pattern) {
   RegexProgram program = parse_regex(pattern);
   steps_ = std::move(program.steps);
   ranges_ = std::move(program.ranges);
+  find_first();
+}
+
+void Regex::find_first() {
+  std::vector<int32_t> open = {0};
+  std::vector<bool> seen(steps_.size(), false);
+  while (!open.empty()) {
+    const int32_t id = open.back();
+    open.pop_back();
+    if (seen[static_cast<size_t>(id)]) continue;
+    seen[static_cast<size_t>(id)] = true;
+    const Step& step = steps_[static_cast<size_t>(id)];
+    switch (step.kind) {
+      case Step::Kind::Set:
+        for (uint32_t c = 0; c < first_.size(); ++c) {
+          if (in_set(step, c)) first_.set(c);
+        }
+        break;
+      case Step::Kind::Match:
+        first_.set();
+        break;
+      case Step::Kind::Split:
+        open.push_back(step.b);
+        [[fallthrough]];
+      case Step::Kind::Jump:
+        open.push_back(step.a);
+        break;
+      default:  // an assertion may hold
+        open.push_back(id + 1);
+    }
+  }
 }
 
 bool Regex::in_set(const Step& step, uint32_t c) const {
@@ -105,8 +136,8 @@ bool Regex::in_set(const Step& step, uint32_t c) const {
   return inside != step.negated;
 }
 
-std::optional<size_t> Regex::longest(std::string_view text, size_t begin) const {
-  Threads now(*this), next(*this);
+std::optional<size_t> Regex::longest(std::string_view text, size_t begin, Threads& now,
+                                     Threads& next) const {
   now.clear();
   now.add(0, text, begin);
   std::optional<size_t> end;
@@ -124,13 +155,20 @@ std::optional<size_t> Regex::longest(std::string_view text, size_t begin) const 
 }
 
 bool Regex::matches(std::string_view text) const {
-  const auto end = longest(text, 0);
+  Threads now(*this), next(*this);
+  const auto end = longest(text, 0, now, next);
   return end && *end == text.size();
 }
 
 std::optional<Regex::Match> Regex::search(std::string_view text, size_t from) const {
+  Threads now(*this), next(*this);
   for (size_t begin = from; begin <= text.size();) {
-    if (const auto end = longest(text, begin)) return Match{begin, *end};
+    const size_t byte = begin < text.size() ? static_cast<unsigned char>(text[begin]) : 0;
+    if (begin < text.size() && byte < first_.size() && !first_[byte]) {
+      ++begin;
+      continue;
+    }
+    if (const auto end = longest(text, begin, now, next)) return Match{begin, *end};
     if (begin == text.size()) break;
     static_cast<void>(next_code_point(text, begin));
   }

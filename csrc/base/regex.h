@@ -1,5 +1,6 @@
 // Regular expressions in linear time: the syntax of RE2 without captures, over UTF-8 text.
 #pragma once
+#include <bitset>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -45,11 +46,14 @@ class Regex {
 
  private:
   class Threads;
-  [[nodiscard]] std::optional<size_t> longest(std::string_view text, size_t begin) const;
+  void find_first();
+  [[nodiscard]] std::optional<size_t> longest(std::string_view text, size_t begin, Threads& now,
+                                              Threads& next) const;
   [[nodiscard]] bool in_set(const Step& step, uint32_t c) const;
 
   std::vector<Step> steps_;
   std::vector<CodeRange> ranges_;
+  std::bitset<128> first_;  // the ASCII characters with which a match may begin
 };
 
 }  // namespace tiercel

@@ -69,20 +69,31 @@ bool ends_word(std::string_view text, size_t begin, size_t end) {
   return true;
 }
 
+// How one code point changes: itself, another, or several.
+struct Change {
+  std::span<const CaseStep> one;
+  std::span<const CaseText> several;
+  char first, last;  // ASCII letters that change
+};
+
 template <class Special>
-std::string changed(std::string_view text, std::span<const CaseStep> one,
-                    std::span<const CaseText> several, Special special) {
+std::string changed(std::string_view text, const Change& change, Special special) {
   std::string out;
   out.reserve(text.size());
   for (size_t at = 0; at < text.size();) {
     const size_t begin = at;
+    if (static_cast<unsigned char>(text[at]) < 0x80) {
+      const char c = text[at++];
+      out.push_back(c >= change.first && c <= change.last ? static_cast<char>(c ^ 0x20) : c);
+      continue;
+    }
     const uint32_t c = next_code_point(text, at);
-    const bool broken = c >= 0x80 && at == begin + 1;
-    if (const char* to = broken ? nullptr : many(several, c)) {
+    const bool broken = at == begin + 1;
+    if (const char* to = broken ? nullptr : many(change.several, c)) {
       out += to;
     } else if (const auto other = broken ? std::nullopt : special(c, begin, at)) {
       append_code_point(out, *other);
-    } else if (const auto other = broken ? std::nullopt : mapped(one, c)) {
+    } else if (const auto other = broken ? std::nullopt : mapped(change.one, c)) {
       append_code_point(out, *other);
     } else {
       out.append(text.substr(begin, at - begin));
@@ -94,17 +105,20 @@ std::string changed(std::string_view text, std::span<const CaseStep> one,
 }  // namespace
 
 std::string to_lower(std::string_view text) {
-  return changed(text, kLower, kLowerMany, [&](uint32_t c, size_t begin, size_t end) {
+  return changed(text, {kLower, kLowerMany, 'A', 'Z'}, [&](uint32_t c, size_t begin, size_t end) {
     return c == kSigma && ends_word(text, begin, end) ? std::optional(kFinalSigma) : std::nullopt;
   });
 }
 
 std::string to_upper(std::string_view text) {
-  return changed(text, kUpper, kUpperMany,
+  return changed(text, {kUpper, kUpperMany, 'a', 'z'},
                  [](uint32_t, size_t, size_t) { return std::optional<uint32_t>(); });
 }
 
-bool is_space(uint32_t c) { return within(kSpace, c); }
+bool is_space(uint32_t c) {
+  return c < 0x80 ? c == ' ' || (c >= '\t' && c <= '\r') || (c >= 0x1c && c <= 0x1f)
+                  : within(kSpace, c);
+}
 
 bool add_category(std::string_view name, std::vector<CodeRange>& out) {
   bool found = false;

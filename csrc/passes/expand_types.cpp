@@ -332,6 +332,8 @@ constexpr Expansion kTypes[] = {
     {"", "Attention", of_one_float},
     {"", "RMSNormalization", rms_normalization},
     {"", "LinearAttention", in_floats},
+    {"", "Conv", in_floats},
+    {"", "ConvTranspose", in_floats},
     {"", "DeformConv", in_floats},
     {"", "MaxRoiPool", in_floats},
     {"", "RoiAlign", in_floats},

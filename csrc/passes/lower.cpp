@@ -1,6 +1,7 @@
 // Last rewrites of single nodes into cheaper ones, after the rules have seen the originals.
 #include "passes/edit.h"
 #include "passes/lower_conv_transpose.h"
+#include "passes/lower_quantize.h"
 #include "passes/passes.h"
 
 namespace tiercel::passes {
@@ -31,6 +32,8 @@ bool lower(Graph& graph, PassContext&) {
     for (NodeId id : order) {
       if (is_op(g.node(id), "Pow")) changed = small_power(g, id) || changed;
       if (is_op(g.node(id), "ConvTranspose")) changed = lower_conv_transpose(g, id) || changed;
+      if (is_op(g.node(id), "QuantizeLinear")) changed = lower_quantize(g, id) || changed;
+      if (is_op(g.node(id), "DequantizeLinear")) changed = lower_dequantize(g, id) || changed;
     }
     return changed;
   });

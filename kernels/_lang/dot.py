@@ -47,7 +47,7 @@ def dot(isa: str) -> ModuleType:
     """
     lanes = VECTOR_BITS[isa] // 32
     vec = Vec("int32", lanes)
-    build = _bytes if isa in ("vnni", "bf16") else _portable if isa == "neon" else _words
+    build = _bytes if isa in ("amx", "bf16", "vnni") else _portable if isa == "neon" else _words
 
     @intrinsic
     def add(typing: Any, total: Any, x: Any, y: Any) -> Any:

@@ -9,19 +9,20 @@ import llvmlite.binding as llvm
 
 # For create_target_machine.
 TARGETS: dict[str, dict[str, Any]] = {
+    "amx": {"cpu": "x86-64-v4", "features": "+avx512vnni,+avx512bf16,+amx-tile,+amx-int8"},
     "bf16": {"cpu": "x86-64-v4", "features": "+avx512vnni,+avx512bf16"},
     "vnni": {"cpu": "x86-64-v4", "features": "+avx512vnni"},
     "v4": {"cpu": "x86-64-v4"},
     "v3": {"cpu": "x86-64-v3"},
     "neon": {"cpu": "generic"},
 }
-VECTOR_BITS = {"bf16": 512, "vnni": 512, "v4": 512, "v3": 256, "neon": 128}
+VECTOR_BITS = {"amx": 512, "bf16": 512, "vnni": 512, "v4": 512, "v3": 256, "neon": 128}
 # What a kernel is compiled for unless it says otherwise.
 DEFAULT = ("v4", "v3", "neon")
 
 _X86 = platform.machine() in ("x86_64", "AMD64")
 # Of this machine's processor family, best first.
-FAMILY = ("bf16", "vnni", "v4", "v3") if _X86 else ("neon",)
+FAMILY = ("amx", "bf16", "vnni", "v4", "v3") if _X86 else ("neon",)
 # Every machine of the family has it: kernels that do not ask for vectors are compiled for it alone.
 BASELINE = FAMILY[-1]
 
@@ -32,5 +33,9 @@ def native() -> list[str]:
     wide = all(has.get(f"avx512{part}") for part in ("f", "bw", "cd", "dq", "vl"))
     if not (_X86 and wide):
         return [BASELINE]
-    extensions = {"bf16": has.get("avx512bf16"), "vnni": has.get("avx512vnni")}
+    extensions = {
+        "amx": has.get("amx-int8") and has.get("avx512bf16"),
+        "bf16": has.get("avx512bf16"),
+        "vnni": has.get("avx512vnni"),
+    }
     return [*(isa for isa, there in extensions.items() if there), "v4"]

@@ -115,6 +115,14 @@ def store_vector(
     b.call(function, [value, place, I32(align), tail_mask(b, n, lanes)])
 
 
+def store_bytes(b: Any, pointer: Any, index: Any, value: Any, lanes: int) -> None:
+    """Floats without fractions as bytes, of the numbers' low eight bits."""
+    words = b.fptosi(value, ir.VectorType(I32, lanes))
+    kind = ir.VectorType(ir.IntType(8), lanes)
+    place = b.bitcast(element_pointer(b, pointer, index, DTYPES["uint8"]), kind.as_pointer())
+    b.store(b.trunc(words, kind), place).align = 1
+
+
 def _reduction(name: str, x: Lanes) -> Any:
     """Sum, maximum or minimum over the lanes, in a fixed tree order."""
     lanes = x.lanes
@@ -192,6 +200,9 @@ def vector(name: str, lanes: int) -> ModuleType:
         types.void,
         (PTR, index, vec, index),
         lambda b, p, i, x, n: store_vector(b, p, i, x, dtype, lanes, n),
+    )
+    made["store_bytes"] = _function(
+        types.void, (PTR, index, vec), lambda b, p, i, x: store_bytes(b, p, i, x, lanes)
     )
     made["set"] = _function(vec, (scalar,), lambda b, s: splat(b, s, element, lanes).value)
     made["zero"] = _function(vec, (), lambda b: ir.Constant(llvm_type(element, lanes), None))

@@ -3,7 +3,7 @@
 from numba import float32, int32
 from windows import WINDOW, window
 
-from _lang import FLOATS, inline, kernel, parts
+from _lang import WIDE_FLOATS, inline, kernel, parts
 
 ATTRIBUTES = (*WINDOW, "group")
 GROUP = len(WINDOW)
@@ -73,7 +73,7 @@ def row_scratch(k, bytes_each):
     return scratch
 
 
-@kernel("Conv", types={"T": FLOATS}, attributes=ATTRIBUTES, epilogue=True)
+@kernel("Conv", types={"T": WIDE_FLOATS}, attributes=ATTRIBUTES, epilogue=True)
 def conv(k):
     sums = "double" if k.dtype("T").name == "double" else "float"
     get, put = k.load("T"), k.store("T")

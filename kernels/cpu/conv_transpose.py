@@ -3,7 +3,7 @@
 from numba import int64
 from windows import WINDOW
 
-from _lang import FLOATS, inline, kernel, parts
+from _lang import FLOATS, WIDE_FLOATS, inline, kernel, parts
 
 ATTRIBUTES = (*WINDOW, "group", "output_padding", "output_shape")
 GROUP, OUTPUT_PADDING, OUTPUT_SHAPE = len(WINDOW), len(WINDOW) + 1, len(WINDOW) + 2
@@ -40,7 +40,7 @@ def transposed_window(k):
     return stride, dilation, before
 
 
-@kernel("ConvTranspose", types={"T": FLOATS}, attributes=ATTRIBUTES, epilogue=True)
+@kernel("ConvTranspose", types={"T": WIDE_FLOATS}, attributes=ATTRIBUTES, epilogue=True)
 def conv_transpose(k):
     """A unit is one output row: the input rows that reach it, each spread out by the stride."""
     sums = "double" if k.dtype("T").name == "double" else "float"

@@ -1,46 +1,106 @@
 """com.microsoft DynamicQuantizeLSTM: 8-bit weights, inputs and states quantised while it runs.
 
 Inputs are quantised as one tensor, the state of a sequence anew in every step, to uint8 with a
-zero point. Products of 8-bit numbers are summed in float32, which is exact up to a depth of 512
-(2^8 * 2^7 * 2^9 = 2^24) and rounds like any float32 sum beyond.
+zero point. Products of 8-bit numbers are summed in int32 by the dot product of the instruction set.
 """
 
-from recurrent import panels, product
+from llvmlite import ir
+from numba import int64
+from recurrent import ROWS, panels
 
-from _lang import inline, kernel, parts
+from _lang import dot, inline, kernel, namespace, parts
+from _lang.emit import intrinsic_of
+from _lang.simd import Vec
 
 ATTRIBUTES = ("direction:forward|reverse|bidirectional", "layout", "clip", "input_forget")
 REASONS = ("", "weights are not constant", "has clip, peepholes or input_forget")
+GATES = 4
 
 
-def products(p):
-    """One panel of a projection, and one step of one panel, both scaled back to real numbers."""
+def as_floats(lanes):
+    """Words as floats."""
+    kind = ir.VectorType(ir.FloatType(), lanes)
+    made = intrinsic_of(
+        Vec("float", lanes)(Vec("int32", lanes)), lambda ctx, b, _, args: b.sitofp(args[0], kind)
+    )
+    return made
+
+
+def product(name, rows, arguments, finish, scope):
+    """A function over `rows` rows of words of x that computes one panel of every gate.
+
+    A panel is [words][gates][lanes] words, then of each column the sum and the zero point z. x has
+    the zero point `zero`, and row r the sum of its numbers less their zero points at `rest_at` + r.
+    `finish`: source lines per row, in which a{r}_0 … are the products as real numbers. A single
+    row sums even and odd words apart, to keep more sums in flight.
+    """
+    lanes, odd = scope["lanes"], rows == 1
+    cells = [(r, g) for r in range(rows) for g in range(GATES)]
+    body = [f"t{r}_{g} = u.zero()" for r, g in cells]
+    if odd:
+        body += [f"e0_{g} = u.zero()" for g in range(GATES)]
+
+    def step(at, sums):
+        lines = [
+            f"b{g} = u.load(w, w_at + (({at}) * {GATES} + {g}) * {lanes})" for g in range(GATES)
+        ]
+        lines += [f"s{r} = u.set(word(x, x_at + {r} * x_row + {at}))" for r in range(rows)]
+        return lines + [f"{sums}{r}_{g} = add({sums}{r}_{g}, s{r}, b{g})" for r, g in cells]
+
+    body += [f"for i in range(0, words - {int(odd)}, {1 + odd}):"]
+    body += ["    " + line for line in step("i", "t")]
+    if odd:
+        body += ["    " + line for line in step("i + 1", "e")]
+        body += ["if words % 2 == 1:"]
+        body += ["    " + line for line in step("words - 1", "t")]
+        body += [f"t0_{g} = t0_{g} + e0_{g}" for g in range(GATES)]
+    body += [f"sums_at = w_at + words * {GATES * lanes}", f"zeros_at = sums_at + {GATES * lanes}"]
+    for r, g in cells:
+        body += [
+            f"a{r}_{g} = real(t{r}_{g}) - v.set(zero) * v.load(w, sums_at + {g * lanes})",
+            f"z = v.load(w, zeros_at + {g * lanes})",
+            f"a{r}_{g} = a{r}_{g} - v.set(ld(rest, rest_at + {r})) * z",
+            f"a{r}_{g} = v.fma(a{r}_{g} * v.set(unit), v.load(scale, scale_at + {g * lanes}), "
+            f"v.load(add_to, add_at + {g * lanes}))",
+        ]
+    body += [line.replace("{r}", str(r)) for r in range(rows) for line in finish]
+    given = (
+        "x, x_at, x_row, w, w_at, words, unit, zero, rest, rest_at, scale, scale_at, add_to, add_at"
+    )
+    exec(f"def {name}({', '.join([given, *arguments])}):\n    " + "\n    ".join(body), scope)
+    return inline(scope[name])
+
+
+def products(k, p):
+    """One panel of a projection of one row and of ROWS rows, and one step of one panel."""
     lanes = p.lanes
-    scope = {"v": p.v, "ld": p.ld, "lanes": lanes}
-    zero = [f"a{{r}}_{g} = v.zero()" for g in range(4)]
-    scaled = [
-        f"a{{r}}_{g} = v.fma(a{{r}}_{g} * v.set(unit), v.load(scale, scale_at + {g * lanes}), "
-        f"v.load(add, add_at + {g * lanes}))"
-        for g in range(4)
+    scope = {"v": p.v, "u": k.vector("int32"), "ld": p.ld, "word": k.load("int32"), "lanes": lanes}
+    scope |= {"add": dot(k.isa).add, "real": as_floats(lanes)}
+    out = [
+        f"v.store(out, out_at + {{r}} * out_row + {g * lanes}, a{{r}}_{g})" for g in range(GATES)
     ]
-    out = [f"v.store(out, out_at + {g * lanes}, a{{r}}_{g})" for g in range(4)]
     cell = [
         "c{r} = v.sigmoid(a{r}_0) * v.tanh(a{r}_3)",
         "c{r} = v.fma(v.sigmoid(a{r}_2), v.load(states, c_at), c{r})",
         "v.store(states, c_at, c{r})",
         "v.store(states, h_at, v.sigmoid(a{r}_1) * v.tanh(c{r}))",
     ]
-    names = ["unit", "scale", "scale_at", "add", "add_at"]
-    places = ["out", "out_at"]
-    project = product("project", 1, 4, [*names, *places], zero, scaled + out, scope)
-    names += ["states", "c_at", "h_at"]
-    return project, product("step", 1, 4, names, zero, scaled + cell, scope)
+    places = ["out", "out_at", "out_row"]
+    one = product("project_one", 1, places, out, scope)
+    several = product("project_rows", ROWS, places, out, scope)
+    return one, several, product("step", 1, ["states", "c_at", "h_at"], cell, scope)
 
 
 def quantizer(k, p):
     """`find(x, at, n, to)` stores scale and zero point of n numbers; `apply` what they become."""
     v, lanes, ld, st = p.v, p.lanes, p.ld, p.st
-    real = k.cast("float")
+    real, put, put_half = k.cast("float"), k.store("uint8"), k.store("int16")
+    group = dot(k.isa).group
+    by_bytes = group == 4
+
+    @inline
+    def words_of(depth):
+        return (depth + group - 1) // group
 
     @inline
     def find(x, at, n, to):
@@ -57,15 +117,31 @@ def quantizer(k, p):
         st(to, 1, k.math.rint(max(real(0), min(real(255), -least / scale))))
 
     @inline
-    def apply(x, at, n, scale, zero, to, to_at):
-        """Quantised numbers less their zero point, as float."""
-        low, high = v.set(-zero), v.set(real(255) - zero)
-        for i in range(0, n, lanes):
-            count = min(n - i, lanes)
-            q = v.rint(v.load_n(x, at + i, count) / v.set(scale))
-            v.store_n(to, to_at + i, v.max(low, v.min(high, q)), count)
+    def apply(x, at, n, scale, zero, to, to_at, rest_at):
+        """n numbers quantised to words from word `to_at` on, and their sum less n zero points."""
+        out, total = k.offset(to, to_at * 4), v.zero()
+        done = 0
+        if by_bytes:
+            done = n - n % lanes
+            for i in range(0, done, lanes):
+                q = v.rint(v.load(x, at + i) / v.set(scale)) + v.set(zero)
+                q = v.max(v.zero(), v.min(v.set(real(255)), q))
+                v.store_bytes(out, i, q)
+                total = total + q
+        rest = v.sum(total)
+        for i in range(done, n):
+            q = k.math.rint(ld(x, at + i) / scale) + zero
+            q = max(real(0), min(real(255), q))
+            if by_bytes:
+                put(out, i, int64(q))
+            else:
+                put_half(out, i, int64(q))
+            rest += q
+        size = 1 if by_bytes else 2
+        k.fill(out, n * size, words_of(n) * 4 - n * size)
+        st(to, rest_at, rest - real(n) * zero)
 
-    return find, apply
+    return namespace("quantizer", find=find, apply=apply, words_of=words_of)
 
 
 @kernel(
@@ -74,32 +150,42 @@ def quantizer(k, p):
     types={"T2": "int8 uint8"},
     attributes=ATTRIBUTES,
     reasons=REASONS,
+    isa="vnni v4 v3 neon",
 )
 def dynamic_quantize_lstm(k):
     """Inputs: X, W [directions, depth, 4 hidden], R, B, lengths, h, c, P, then scale and zero point
     of W and of R. Phases: the range of X, the projection of X, the steps.
     """
     p = panels(k, 4, hidden_axis=1)
-    project_panel, step_panel = products(p)
-    find, apply = quantizer(k, p)
+    project_one, project_rows, step_panel = products(k, p)
+    numbers = quantizer(k, p)
+    find, apply, words_of = numbers.find, numbers.apply, numbers.words_of
+    group, real = dot(k.isa).group, k.cast("float")
     v, lanes, width, ld, st, byte = p.v, p.lanes, p.width, p.ld, p.st, k.load("T2")
     blocks_of, hidden_of, batch_of, steps_of = p.blocks_of, p.hidden_of, p.batch_of, p.steps_of
     projected_at, add_bias, length_of = p.projected_at, p.add_bias, p.length_of
     load_state, store_state, clear_rest, emit_step = (
         *(p.load_state, p.store_state, p.clear_rest, p.emit_step),
     )
-    real = k.cast("float")
 
     def supports(call):
         if k.has_input(call, 7) or k.attr_n(call, 2) >= 0 or k.attr_int(call, 3) != 0:
             return 2
         return 0 if k.has_packed(call, 1) and k.has_packed(call, 2) else 1
 
+    put_byte, put_half = k.store("int8"), k.store("int16")
+    shift = 128 if k.dtype("T2").name == "uint8" else 0  # weights become signed
+
+    @inline
+    def panel_of(depth):
+        """Words of a panel: the weights, sums and zero points."""
+        return (words_of(depth) + 2) * width
+
     def pack_size(call, i):
         if i != 1 and i != 2:
             return 0
         blocks = blocks_of(k.input_dim(call, i, 2) // 4)
-        return k.input_dim(call, i, 0) * blocks * k.input_dim(call, i, 1) * width * 4
+        return k.input_dim(call, i, 0) * blocks * panel_of(k.input_dim(call, i, 1)) * 4
 
     @inline
     def zero_point(call, i, d, column, columns):
@@ -111,23 +197,34 @@ def dynamic_quantize_lstm(k):
             return real(byte(k.input(call, i), at))
         return real(0)
 
+    @inline
+    def pack_column(call, i, d, column, columns, panel, slot):
+        """One column of the weights as slot `slot` of a panel."""
+        depth, total = k.input_dim(call, i, 1), real(0)
+        words = words_of(depth)
+        for c in range(depth):
+            value = real(byte(k.input(call, i), (d * depth + c) * columns + column)) - real(shift)
+            total += value
+            place = (c // group * width + slot) * group + c % group
+            if group == 4:
+                put_byte(panel, place, int64(value))
+            else:
+                put_half(panel, place, int64(value))
+        st(panel, words * width + slot, total)
+        zero = zero_point(call, 7 + 2 * i, d, column, columns) - real(shift)
+        st(panel, (words + 1) * width + slot, zero)
+
     def pack(call, i, packed):
-        hidden = k.input_dim(call, i, 2) // 4
-        depth, at = k.input_dim(call, i, 1), 0
+        columns, panel = k.input_dim(call, i, 2), packed
+        hidden, size = columns // 4, panel_of(k.input_dim(call, i, 1)) * 4
         for d in range(k.input_dim(call, i, 0)):
             for block in range(blocks_of(hidden)):
-                for c in range(depth):
-                    for g in range(4):
-                        for lane in range(lanes):
-                            j = block * lanes + lane
-                            value = real(0)
-                            if j < hidden:
-                                column = g * hidden + j
-                                place = (d * depth + c) * 4 * hidden + column
-                                value = real(byte(k.input(call, i), place))
-                                value = value - zero_point(call, 7 + 2 * i, d, column, 4 * hidden)
-                            st(packed, at, value)
-                            at += 1
+                k.fill(panel, 0, size)
+                for g in range(4):
+                    for lane in range(min(lanes, hidden - block * lanes)):
+                        column = g * hidden + block * lanes + lane
+                        pack_column(call, i, d, column, columns, panel, g * lanes + lane)
+                panel = k.offset(panel, size)
         return k.OK
 
     @inline
@@ -167,21 +264,25 @@ def dynamic_quantize_lstm(k):
         return 4 * blocks_of(hidden_of(call)) * lanes
 
     def scratch(call):
-        """Quantised rows and one panel's bias and scale; or states, and the scales of R."""
-        rows = 16 * k.input_dim(call, 0, 2) + 2 * width
-        steps = states_size(call) + blocks_of(hidden_of(call)) * width + 2
+        """One panel's bias and scale, sums of rows, quantised rows; or states, and scales of R."""
+        rows = 16 * (words_of(k.input_dim(call, 0, 2)) + 1) + 2 * width
+        steps = states_size(call) + blocks_of(hidden_of(call)) * width + 3
         return (max(rows, steps) + 16) * 4
 
     @inline
     def project(call, unit, memory):
         hidden, depth = hidden_of(call), k.input_dim(call, 0, 2)
-        rows, blocks = steps_of(call) * batch_of(call), blocks_of(hidden)
+        rows, blocks, words = steps_of(call) * batch_of(call), blocks_of(hidden), words_of(depth)
         d, first = unit // row_groups(call), (unit % row_groups(call)) * 16
         count = min(rows - first, 16)
         found, out = k.offset(k.workspace(call), projected_size(call) * 4), k.workspace(call)
-        bias_at, scale_at, x_at = 0, width, 2 * width
-        apply(k.input(call, 0), first * depth, count * depth, ld(found, 0), ld(found, 1),
-              memory, x_at)  # fmt: skip
+        scale, zero = ld(found, 0), ld(found, 1)
+        bias_at, scale_at, rest_at, x_at = 0, width, 2 * width, 2 * width + 16
+        for r in range(count):
+            at = x_at + r * words
+            apply(
+                k.input(call, 0), (first + r) * depth, depth, scale, zero, memory, at, rest_at + r
+            )
         for block in range(blocks):
             scales(call, 8, d, block, memory, scale_at)
             for g in range(4):
@@ -189,11 +290,18 @@ def dynamic_quantize_lstm(k):
                 if k.has_input(call, 3):
                     add_bias(memory, call, d, block, g, 0)
                     add_bias(memory, call, d, block, g, 1)
-            w_at = (d * blocks + block) * depth * width
-            for r in range(count):
-                at = ((d * rows + first + r) * blocks + block) * width
-                project_panel(memory, x_at + r * depth, depth, k.packed(call, 1), w_at, depth,
-                              ld(found, 0), memory, scale_at, memory, bias_at, out, at)  # fmt: skip
+            w, w_at, r = k.packed(call, 1), (d * blocks + block) * panel_of(depth), 0
+            row = blocks * width
+            while r < count:
+                at, x = ((d * rows + first + r) * blocks + block) * width, x_at + r * words
+                if r + ROWS <= count:
+                    project_rows(memory, x, words, w, w_at, words, scale, zero, memory, rest_at + r,
+                                 memory, scale_at, memory, bias_at, out, at, row)  # fmt: skip
+                    r += ROWS
+                else:
+                    project_one(memory, x, words, w, w_at, words, scale, zero, memory, rest_at + r,
+                                memory, scale_at, memory, bias_at, out, at, row)  # fmt: skip
+                    r += 1
 
     @inline
     def walk(call, unit, memory):
@@ -203,7 +311,8 @@ def dynamic_quantize_lstm(k):
         d, b = unit // batch_of(call), unit % batch_of(call)
         # States: cells, the state, the next state, the quantised state; then the scales of R.
         cells, now, later, q, scale_at = 0, size * 1, 2 * size, 3 * size, 4 * size
-        found = k.offset(memory, (scale_at + blocks * width) * 4)
+        rest_at = scale_at + blocks * width
+        found = k.offset(memory, (rest_at + 1) * 4)
         for block in range(blocks):
             scales(call, 10, d, block, memory, scale_at + block * width)
         load_state(call, 6, d, b, memory, cells)
@@ -211,14 +320,14 @@ def dynamic_quantize_lstm(k):
         clear_rest(call, d, b)
         for s in range(length_of(call, b)):
             find(memory, now, hidden, found)
-            apply(memory, now, hidden, ld(found, 0), ld(found, 1), memory, q)
+            apply(memory, now, hidden, ld(found, 0), ld(found, 1), memory, q, rest_at)
             wx = projected_at(call, d, b, s)
             for block in range(blocks):
                 o, j = block * width, block * lanes
-                w_at = (d * blocks + block) * hidden * width
-                step_panel(memory, q, size, k.packed(call, 2), w_at, hidden, ld(found, 0), memory,
-                           scale_at + o, k.workspace(call), wx + o, memory, cells + j,
-                           later + j)  # fmt: skip
+                w_at = (d * blocks + block) * panel_of(hidden)
+                step_panel(memory, q, 0, k.packed(call, 2), w_at, words_of(hidden), ld(found, 0),
+                           ld(found, 1), memory, rest_at, memory, scale_at + o, k.workspace(call),
+                           wx + o, memory, cells + j, later + j)  # fmt: skip
             emit_step(call, d, b, s, memory, now, later)
             now, later = later, now
         store_state(call, 1, d, b, memory, now)

@@ -10,7 +10,7 @@ from panels_int8 import UNSIGNED, panels_int8
 
 from _lang import inline, kernel, namespace, parts
 
-ISAS = "vnni v4 v3 neon"
+ISAS = "amx vnni v4 v3 neon"
 BYTE_TYPES = 3  # UINT8 and INT8 are 2 and 3 of onnx.TensorProto.DataType; float8 types are above
 
 
@@ -19,9 +19,9 @@ def product(k, right, zeros):
     `zeros`.
     """
     s, g = shapes(k, right), panels_int8(k)
-    cut = blocks(g.height, g.width, 96)
-    step, group, shift = g.width, g.group, g.shift
-    pack_a, pack_b, multiply = g.pack_a, g.pack_b, g.multiply
+    cut = blocks(g.height, g.width, 96, 4_000_000 if k.isa == "amx" else 1_000_000)
+    step, group, shift, spare = g.width, g.group, g.shift, g.spare
+    pack_a, pack_b, pitch, multiply = g.pack_a, g.pack_b, g.pitch, g.multiply
     get, put, word = k.load("uint8"), k.store("int32"), k.cast("int32")
     get_word, offset = k.load("int32"), k.offset
     left_zero, right_zero = zeros
@@ -36,7 +36,7 @@ def product(k, right, zeros):
 
     @inline
     def panel_bytes(call):
-        return (words(call) + 1) * step * 4
+        return (pitch(s.depth(call)) + 1) * step * 4
 
     @inline
     def packed_bytes(call):
@@ -65,6 +65,12 @@ def product(k, right, zeros):
         return zero - shift if is_unsigned else zero
 
     @inline
+    def needs_sums(call):
+        """Whether a column of B has a zero point, as packing shifts it."""
+        size = k.input_size(call, right_zero) if k.has_input(call, right_zero) else 0
+        return size > 1 or zero_point(call, right_zero, right, 0) != 0
+
+    @inline
     def extents(call):
         m, n, depth = s.rows(call), s.columns(call), s.depth(call)
         return m, n, depth, cut.height(m), cut.width(m, n, depth)
@@ -82,12 +88,19 @@ def product(k, right, zeros):
     def block(call, packed, batch, i, j, rows, columns, c, stride, scratch):
         """One block of the product as int32 to element 0 of `c`."""
         m, n, depth, high, wide = extents(call)
-        count = words(call)
-        left, right_part = scratch, offset(scratch, high * 8)
-        a = offset(scratch, high * 8 + step * 8)
+        length = pitch(depth)
+        sums, left = scratch, offset(scratch, spare)
+        right_part, a = offset(left, high * 8), offset(left, high * 8 + step * 8)
         source = s.source(call, 0, batch) * m + i
         kind = 0 if k.input_dtype(call, 0) == UNSIGNED else 1
-        pack_a(a, left, k.input(call, 0), source * depth, rows, depth, kind)
+        # Tiles read whole groups of rows.
+        inside = (source + (rows + 15) // 16 * 16) * depth <= k.input_size(call, 0)
+        if inside and g.as_it_lies(depth, kind):
+            a = offset(k.input(call, 0), source * depth)
+            if needs_sums(call):
+                g.sum_rows(left, a, 0, rows, depth)
+        else:
+            pack_a(a, left, k.input(call, 0), source * depth, rows, depth, kind)
         for r in range(rows):
             put(left, 2 * r, word(zero_point(call, left_zero, 0, source + r)))
         matrix = s.source(call, right, batch)
@@ -96,11 +109,14 @@ def product(k, right, zeros):
             panel = offset(packed, (first + x // step) * panel_bytes(call))
             for y in range(step):
                 zero = zero_point(call, right_zero, right, matrix * n + j + x + y)
-                total = get_word(panel, count * step + y) - depth * zero
+                total = get_word(panel, length * step + y) - depth * zero
                 put(right_part, y, word(total))
                 put(right_part, step + y, word(zero))
             to = offset(c, x * 4)
-            multiply(count, a, panel, to, rows, stride, columns - x, left, right_part)
+            left_over = columns - x
+            multiply(
+                words(call), length, a, panel, to, rows, stride, left_over, left, right_part, sums
+            )
 
     @inline
     def packed_b(call):
@@ -109,7 +125,7 @@ def product(k, right, zeros):
     @inline
     def scratch_bytes(call):
         m, n, depth, high, wide = extents(call)
-        return high * 8 + step * 8 + high * words(call) * 4 + 64
+        return spare + high * 8 + step * 8 + high * pitch(depth) * 4 + 64
 
     def units(call, phase):
         if phase == 0:
@@ -143,6 +159,8 @@ def product(k, right, zeros):
         packed_b=packed_b,
         scratch_bytes=scratch_bytes,
         source=s.source,
+        begin=g.begin,
+        end=g.end,
     )
     functions = {"units": units, "workspace": workspace, "work": work}
     return inner, functions | {"pack_size": pack_size, "pack": pack}
@@ -154,6 +172,7 @@ def matmul_integer(k):
     p, functions = product(k, 1, (2, 3))
 
     def run(call, phase, begin, end, scratch):
+        p.begin(scratch)
         for unit in range(begin, end):
             if phase == 0:
                 p.pack_panel(call, unit, k.workspace(call))
@@ -162,6 +181,7 @@ def matmul_integer(k):
                 batch, i, j, rows, columns = p.place(call, unit)
                 c = k.offset(k.output(call, 0), ((batch * m + i) * n + j) * 4)
                 p.block(call, p.packed_b(call), batch, i, j, rows, columns, c, n, scratch)
+        p.end()
         return k.OK
 
     def scratch(call):
@@ -207,6 +227,7 @@ def qlinear_matmul(k):
                 put(k.output(call, 0), row * n + j + x, byte(int64(y)))
 
     def run(call, phase, begin, end, scratch):
+        p.begin(scratch)
         for unit in range(begin, end):
             if phase == 0:
                 p.pack_panel(call, unit, k.workspace(call))
@@ -217,6 +238,7 @@ def qlinear_matmul(k):
                 packed = p.packed_b(call)
                 p.block(call, packed, batch, i, j, rows, columns, scratch, columns, rest)
                 finish(call, scratch, batch, i, j, rows, columns)
+        p.end()
         return k.OK
 
     def scratch(call):

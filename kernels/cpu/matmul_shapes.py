@@ -116,7 +116,7 @@ def shapes(k, right=1, permuted=None):
     )
 
 
-def blocks(rows, columns, most_rows):
+def blocks(rows, columns, most_rows, work=1_000_000):
     """Inline functions that cut C into units by shape: `height` and `width` of a block, multiples
     of `rows` and `columns`.
     """
@@ -128,8 +128,8 @@ def blocks(rows, columns, most_rows):
 
     @inline
     def width(m, n, depth):
-        """About a million multiplications; few rows cost as much as some more."""
-        wanted = int64(1000000) // max(max(min(m, most_rows), 6) * depth, 1)
+        """About `work` multiplications; few rows cost as much as some more."""
+        wanted = int64(work) // max(max(min(m, most_rows), 6) * depth, 1)
         wanted = min(max(wanted, 128), int64(16384))
         count = (n + wanted - 1) // wanted
         return ((n + count - 1) // max(count, 1) + columns - 1) // columns * columns

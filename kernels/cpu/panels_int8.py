@@ -4,155 +4,148 @@ from __future__ import annotations
 
 from typing import Any
 
+from micro_int8 import TILE, multiply_tiles, multiply_words, tile_shape
 from numba import int64
 
-from _lang import dot, inline, namespace
+from _lang import amx, dot, inline, namespace
 
 UNSIGNED = 2  # onnx.TensorProto.UINT8
-
-
-def tile_shape(k: Any) -> tuple[int, int]:
-    """Rows and vectors of the largest register tile."""
-    return (6, 2) if k.isa == "v3" else (8, 2) if k.isa == "neon" else (12, 2)
-
-
-def heights(rows: int) -> list[int]:
-    """Row counts with a micro-kernel of their own; any number of rows is a sum of them."""
-    return [h for h in (12, 8, 6, 4, 2, 1) if h <= rows]
-
-
-def micro_kernel(k: Any, height: int, vectors: int) -> Any:
-    """C[height, width] = (A - left zero point) (B - right zero point), sums in registers.
-
-    A is packed [depth][height] and B [depth][width], in words of several numbers. `left` has per
-    row its zero point and its sum; `right` has the sums of the columns, less depth times zero
-    point, and then the zero points. `n` < width: the columns that exist.
-    """
-    v, d = k.vector("int32"), dot(k.isa)
-    load, lanes = k.load("int32"), k.lanes("int32")
-    width = vectors * lanes
-    tiles = [(i, j) for i in range(height) for j in range(vectors)]
-    lines = [f"c{i}_{j} = v.zero()" for i, j in tiles]
-    lines += ["for d in range(depth):"]
-    lines += [f"  b{j} = v.load(b, d * {width} + {j * lanes})" for j in range(vectors)]
-    for i in range(height):
-        lines += [f"  x = v.set(load(a, d * {height} + {i}))"]
-        lines += [f"  c{i}_{j} = add(c{i}_{j}, x, b{j})" for j in range(vectors)]
-    for i in range(height):
-        lines += [f"row = offset(c, {i} * stride * 4)"]
-        lines += [f"zero, total = v.set(load(left, {2 * i})), v.set(load(left, {2 * i + 1}))"]
-        for j in range(vectors):
-            at, tail = j * lanes, width + j * lanes
-            lines += [f"c{i}_{j} = c{i}_{j} - zero * v.load(right, {at})"]
-            lines += [f"c{i}_{j} = c{i}_{j} - total * v.load(right, {tail})"]
-            lines += [f"if n >= {at + lanes}: v.store(row, {at}, c{i}_{j})"]
-            lines += [f"elif n > {at}: v.store_n(row, {at}, c{i}_{j}, n - {at})"]
-    scope = {"v": v, "add": d.add, "load": load, "offset": k.offset}
-    name = f"micro{height}"
-    source = f"def {name}(depth, a, b, c, stride, n, left, right):\n  " + "\n  ".join(lines)
-    exec(compile(source + "\n  return 0", f"<{name}>", "exec"), scope)
-    signature = "int64(int64, pointer, pointer, pointer, int64, int64, pointer, pointer)"
-    return k.outline(signature)(scope[name])
+LINE = 16  # words that a packed row is a multiple of: what an AMX tile takes
 
 
 def packing(k: Any, group: int, width: int) -> tuple[Any, Any]:
-    """`pack_rows` and `pack_b`: bytes become words of `group` numbers.
+    """`pack_a` and `pack_b`: bytes become words of `group` numbers.
 
     Four share a word as unsigned bytes of A and signed bytes of B: the other kinds are shifted by
     128, and their zero points with them. Two share a word as 16-bit numbers, which are exact.
     """
     get, put = k.load("uint8"), k.store("uint8")
-    put_half, put_word = k.store("int16"), k.store("int32")
-    get_word = k.load("int32")
-    cast_word, cast_byte = k.cast("int32"), k.cast("uint8")
+    put_half, put_word, get_word = k.store("int16"), k.store("int32"), k.load("int32")
+    cast_word, cast_byte, cast_half = k.cast("int32"), k.cast("uint8"), k.cast("int16")
     four = group == 4
 
     @inline
-    def number(x, i, is_signed):
-        """Byte i as a number."""
-        value = int64(get(x, i))
-        return value - 256 if is_signed and value > 127 else value
+    def pitch(depth):
+        """Words of a packed row of A, and of a packed column of B."""
+        return (depth + group * LINE - 1) // (group * LINE) * LINE
 
     @inline
-    def pack_rows(to, left, a, at, count, depth, is_signed):
-        """`count` rows of A as [depth words][count], and their sums into `left`."""
-        words = (depth + group - 1) // group
-        for i in range(count):
-            total, row = 0, at + i * depth
+    def as_it_lies(depth, is_signed):
+        """Whether rows of A are what packing would make of them."""
+        return four and is_signed == 0 and depth % (group * LINE) == 0
+
+    @k.outline("int64(pointer, pointer, int64, int64, int64)")
+    def sum_rows(left, a, at, rows, depth):
+        """The sums of `rows` rows of unsigned bytes into `left`."""
+        for i in range(rows):
+            row, total = k.offset(a, at + i * depth), cast_word(0)
             for e in range(depth):
-                value = number(a, row + e, is_signed) + (128 if four and is_signed else 0)
-                total += value
-                slot = ((e // group) * count + i) * group + e % group
-                if four:
-                    put(to, slot, cast_byte(value))
-                else:
-                    put_half(to, slot, value)
-            for e in range(depth, words * group):
-                slot = ((e // group) * count + i) * group + e % group
-                if four:
-                    put(to, slot, cast_byte(0))
-                else:
-                    put_half(to, slot, 0)
-            put_word(left, 2 * i + 1, cast_word(total))
+                total += cast_word(get(row, e))
+            put_word(left, 2 * i + 1, total)
+        return 0
+
+    @k.outline("int64(pointer, pointer, pointer, int64, int64, int64, int64)")
+    def pack_a(to, left, a, at, rows, depth, is_signed):
+        """`rows` of A, each as `pitch` words, and their sums into `left`."""
+        length = pitch(depth)
+        flip = cast_byte(128 if is_signed != 0 else 0)
+        for i in range(rows):
+            row, out = k.offset(a, at + i * depth), k.offset(to, i * length * 4)
+            total = cast_word(0)
+            if four:
+                for e in range(depth):
+                    value = get(row, e) ^ flip
+                    put(out, e, value)
+                    total += cast_word(value)
+            else:
+                low = cast_word(128 if is_signed != 0 else 0)
+                for e in range(depth):
+                    value = cast_word(get(row, e) ^ flip) - low
+                    put_half(out, e, cast_half(value))
+                    total += value
+            size = 1 if four else 2
+            k.fill(k.offset(out, depth * size), 0, length * 4 - depth * size)
+            put_word(left, 2 * i + 1, total)
+        return 0
+
+    @inline
+    def number(x, i, is_unsigned):
+        """Byte i of B as the product takes it."""
+        value = cast_word(get(x, i) ^ cast_byte(0 if is_unsigned != 0 else 128))
+        return value - cast_word(128 if four or is_unsigned == 0 else 0)
 
     @k.outline("int64(pointer, pointer, int64, int64, int64, int64, int64)")
     def pack_b(to, b, at, n, stride, depth, is_unsigned):
-        """A panel: `n` columns of B as [depth words][width], then the sums of the columns."""
-        words = (depth + group - 1) // group
+        """A panel: `n` columns of B as [pitch][width] words, then the sums of the columns."""
+        words, mask = pitch(depth), cast_word(0xFF if four else 0xFFFF)
         sums = k.offset(to, words * width * 4)
         k.fill(to, 0, (words + 1) * width * 4)
         for e in range(depth):
-            row = at + e * stride
+            row, place = k.offset(b, at + e * stride), k.offset(to, e // group * width * 4)
+            shift = cast_word(e % group * (32 // group))
             for j in range(n):
-                value = number(b, row + j, is_unsigned == 0)
-                if four and is_unsigned != 0:
-                    value -= 128
-                put_word(sums, j, cast_word(get_word(sums, j) + value))
-                slot = ((e // group) * width + j) * group + e % group
-                if four:
-                    put(to, slot, cast_byte(value))
-                else:
-                    put_half(to, slot, value)
+                value = number(row, j, is_unsigned)
+                put_word(sums, j, get_word(sums, j) + value)
+                put_word(place, j, get_word(place, j) | ((value & mask) << shift))
         return 0
 
-    return pack_rows, pack_b
+    return namespace(
+        *("packing",),
+        pitch=pitch,
+        pack_a=pack_a,
+        pack_b=pack_b,
+        as_it_lies=as_it_lies,
+        sum_rows=sum_rows,
+    )
 
 
 def panels_int8(k: Any) -> Any:
-    """`pack_a`, `pack_b`, `multiply`; the facts `height`, `width`, `group`, and by how much packing
-    shifts the numbers: `shift_a(is_signed)`, `shift_b(is_unsigned)`.
+    """What `packing` makes, `multiply`, `begin` and `end` around the products of a thread;
+    the facts `height`, `width`, `group`, `spare` (bytes that a thread needs), and `shift`, by which
+    packing moves numbers of the other kind.
     """
     rows, vectors = tile_shape(k)
     width, group = vectors * k.lanes("int32"), dot(k.isa).group
-    pack_rows, pack_b = packing(k, group, width)
-    scope = {"pack_rows": pack_rows, "offset": k.offset}
-    pack, product = ["i = 0"], ["i = 0"]
-    for h in heights(rows):
-        scope[f"micro{h}"] = micro_kernel(k, h, vectors)
-        pack += [
-            f"while rows - i >= {h}:",
-            f"  pack_rows(offset(to, i * {4} * ((depth + {group - 1}) // {group})),",
-            f"            offset(left, i * 8), a, at + i * depth, {h}, depth, is_signed != 0)",
-            f"  i += {h}",
-        ]
-        product += [
-            f"while rows - i >= {h}:",
-            f"  micro{h}(words, offset(a, i * words * 4), b, offset(c, i * stride * 4),",
-            "            stride, n, offset(left, i * 8), right)",
-            f"  i += {h}",
-        ]
-    head = "def pack_a(to, left, a, at, rows, depth, is_signed):"
-    exec("\n  ".join([head, *pack, "return 0"]), scope)
-    head = "def multiply(words, a, b, c, rows, stride, n, left, right):"
-    exec("\n  ".join([head, *product]), scope)
-    made = "int64(pointer, pointer, pointer, int64, int64, int64, int64)"
+    by_tiles = k.isa == "amx"
+    if by_tiles:
+        multiply, configure, release = multiply_tiles(k), amx.begin(), amx.end()
+
+        @inline
+        def begin(spare):
+            configure(spare)
+
+        @inline
+        def end():
+            release()
+    else:
+        by_words = multiply_words(k)
+
+        @inline
+        def multiply(depth, pitch, a, b, c, rows, stride, n, left, right, sums):
+            by_words(depth, pitch, a, b, c, rows, stride, n, left, right)
+
+        @inline
+        def begin(spare):
+            pass
+
+        @inline
+        def end():
+            pass
+
+    p = packing(k, group, width)
     return namespace(
         "panels",
-        pack_a=k.outline(made)(scope["pack_a"]),
-        pack_b=pack_b,
-        multiply=inline(scope["multiply"]),
-        height=rows,
+        pitch=p.pitch,
+        pack_a=p.pack_a,
+        as_it_lies=p.as_it_lies,
+        sum_rows=p.sum_rows,
+        pack_b=p.pack_b,
+        multiply=multiply,
+        begin=begin,
+        end=end,
+        height=TILE if by_tiles else rows,
         width=width,
         group=group,
+        spare=int64(TILE * TILE * 4 if by_tiles else 0),
         shift=128 if group == 4 else 0,
     )

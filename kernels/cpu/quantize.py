@@ -168,7 +168,13 @@ def dynamic_quantize(k):
         x, y = k.input(call, 0), k.output(call, 0)
         scale, zero = get_scale(k.output(call, 1), 0), cast(get_zero(k.output(call, 2), 0))
         scale = cast(1) if scale == cast(0) else scale
-        for i in range(begin * CHUNK, min(end * CHUNK, k.input_size(call, 0))):
+        first, stop = begin * CHUNK, min(end * CHUNK, k.input_size(call, 0))
+        whole = first + (stop - first) // lanes * lanes
+        steps, shift, top = v.set(scale), v.set(zero), v.set(cast(255))
+        for i in range(first, whole, lanes):
+            z = v.rint(v.load(x, i) / steps) + shift
+            v.store_bytes(y, i, v.min(v.max(z, v.zero()), top))
+        for i in range(whole, stop):
             z = k.math.rint(get(x, i) / scale) + zero
             put(y, i, to(int64(min(max(z, cast(0)), cast(255)))))
         return k.OK

@@ -9,6 +9,7 @@ from single_node import agree, check, run
 
 RNG = np.random.default_rng(11)
 SHAPES = [(1, 1, 1), (1, 7, 40), (3, 4, 5), (12, 64, 32), (13, 67, 33), (97, 130, 70), (5, 0, 3)]
+SHAPES += [(16, 64, 32), (37, 128, 96), (200, 192, 65), (33, 256, 7)]  # whole lines of words
 SIGNS = ["uint8", "int8"]
 
 

@@ -99,7 +99,7 @@ typedef struct TclKernel {
   const char* domain; /* "" is ai.onnx */
   const char* op;
   const char* variant; /* "generic", or what makes it special */
-  const char* isa;     /* "v3", "v4", "vnni", "bf16", "neon" */
+  const char* isa;     /* "v3", "v4", "vnni", "bf16", "amx", "neon" */
   const char* types; /* "T=float;Tind=int64": type-parameter names of the OpDef; b8 b16 b32 b64 b128
                         stand for any type of that width */
   const char* const* attributes; /* NULL-terminated: "axis", "mode:nearest|linear|cubic" */
