@@ -78,11 +78,29 @@ void Expander::fail(const std::string& message) const {
 namespace {
 
 ExpandFn find_expansion(const Node& node) {
-  for (std::span<const Expansion> family :
-       {ml_expansions(), tree_expansions(), contrib_expansions(), quantized_expansions(),
-        transformer_expansions(), sequence_expansions(), recurrent_expansions(),
-        optimizer_expansions(), einsum_expansions(), elementwise_expansions(), signal_expansions(),
-        type_expansions(), flex_attention_expansions(), gradient_expansions()}) {
+  for (std::span<const Expansion> family : {ml_expansions(),
+                                            tree_expansions(),
+                                            contrib_expansions(),
+                                            quantized_expansions(),
+                                            contrib_matrix_expansions(),
+                                            contrib_layout_expansions(),
+                                            contrib_norm_expansions(),
+                                            contrib_tensor_expansions(),
+                                            contrib_attention_expansions(),
+                                            group_query_expansions(),
+                                            contrib_rotary_expansions(),
+                                            packed_weight_expansions(),
+                                            expert_expansions(),
+                                            contrib_recurrence_expansions(),
+                                            sequence_expansions(),
+                                            recurrent_expansions(),
+                                            optimizer_expansions(),
+                                            einsum_expansions(),
+                                            elementwise_expansions(),
+                                            signal_expansions(),
+                                            type_expansions(),
+                                            flex_attention_expansions(),
+                                            gradient_expansions()}) {
     for (const Expansion& row : family) {
       if (row.op == node.op_type && row.domain == node.domain) return row.expand;
     }
@@ -99,6 +117,7 @@ bool expand_nodes(Graph& graph) {
     const std::vector<NodeId> order = graph.order;
     for (NodeId id : order) {
       if (graph.node(id).removed) continue;
+      if (again) infer_node(graph, graph.node(id));  // what stands before it knows its shape now
       const ExpandFn expand = find_expansion(graph.node(id));
       if (expand && expand(graph, id)) again = true;
     }

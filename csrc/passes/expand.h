@@ -26,7 +26,16 @@ struct Expansion {
 [[nodiscard]] std::span<const Expansion> elementwise_expansions();
 [[nodiscard]] std::span<const Expansion> optimizer_expansions();
 [[nodiscard]] std::span<const Expansion> quantized_expansions();
-[[nodiscard]] std::span<const Expansion> transformer_expansions();
+[[nodiscard]] std::span<const Expansion> contrib_matrix_expansions();
+[[nodiscard]] std::span<const Expansion> contrib_layout_expansions();
+[[nodiscard]] std::span<const Expansion> contrib_norm_expansions();
+[[nodiscard]] std::span<const Expansion> contrib_tensor_expansions();
+[[nodiscard]] std::span<const Expansion> contrib_attention_expansions();
+[[nodiscard]] std::span<const Expansion> group_query_expansions();
+[[nodiscard]] std::span<const Expansion> contrib_rotary_expansions();
+[[nodiscard]] std::span<const Expansion> packed_weight_expansions();
+[[nodiscard]] std::span<const Expansion> expert_expansions();
+[[nodiscard]] std::span<const Expansion> contrib_recurrence_expansions();
 [[nodiscard]] std::span<const Expansion> sequence_expansions();
 [[nodiscard]] std::span<const Expansion> recurrent_expansions();
 [[nodiscard]] std::span<const Expansion> signal_expansions();

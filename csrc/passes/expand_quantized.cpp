@@ -1,27 +1,27 @@
 // Quantised operators of com.microsoft as QDQ groups and integer products.
 #include <array>
 
-#include "passes/expand.h"
+#include "passes/compose.h"
 
 namespace tiercel {
 namespace {
 
 // Inputs x, scale, zero point from `at` on.
-ValueId real(Expander& e, size_t at) {
+ValueId real(Composer& e, size_t at) {
   std::vector<ValueId> inputs = {e.input(at), e.input(at + 1)};
   if (e.has(at + 2)) inputs.push_back(e.input(at + 2));
   return e.op("DequantizeLinear", std::move(inputs));
 }
 
 // Scale and zero point from `at` on.
-ValueId quantized(Expander& e, ValueId y, size_t at) {
+ValueId quantized(Composer& e, ValueId y, size_t at) {
   std::vector<ValueId> inputs = {y, e.input(at)};
   if (e.has(at + 1)) inputs.push_back(e.input(at + 1));
   return e.op("QuantizeLinear", std::move(inputs));
 }
 
 bool binary(Graph& graph, NodeId id, std::string_view name) {
-  Expander e(graph, id);
+  Composer e(graph, id);
   return e.finish({quantized(e, e.op(name, {real(e, 0), real(e, 3)}), 6)});
 }
 
@@ -29,7 +29,7 @@ bool q_add(Graph& graph, NodeId id) { return binary(graph, id, "Add"); }
 bool q_mul(Graph& graph, NodeId id) { return binary(graph, id, "Mul"); }
 
 bool unary(Graph& graph, NodeId id, std::string_view name, Attributes attributes) {
-  Expander e(graph, id);
+  Composer e(graph, id);
   return e.finish({quantized(e, e.op(name, {real(e, 0)}, std::move(attributes)), 3)});
 }
 
@@ -39,40 +39,77 @@ bool q_leaky_relu(Graph& graph, NodeId id) {
   return unary(graph, id, "LeakyRelu", with("alpha", attr_float(graph.node(id), "alpha", 0.01)));
 }
 
+// Before opset 13 softmax ran over `axis` and all that follow.
 bool q_softmax(Graph& graph, NodeId id) {
-  if (attr_int(graph.node(id), "opset", 13) < 13) return false;  // softmax over flattened axes
-  return unary(graph, id, "Softmax", with("axis", attr_int(graph.node(id), "axis", -1)));
+  Composer e(graph, id);
+  const ValueId x = real(e, 0);
+  const int64_t rank = e.rank(x, "X");
+  int64_t axis = e.integer("axis", -1);
+  if (axis < 0) axis += rank;
+  if (axis < 0 || axis >= rank) e.refuse("axis", concat("an axis of X, which has rank ", rank));
+  if (e.integer("opset", 13) >= 13) {
+    return e.finish({quantized(e, e.op("Softmax", {x}, with("axis", axis)), 3)});
+  }
+  const ValueId rows = e.op("Flatten", {x}, with("axis", axis));
+  const ValueId y = e.op("Softmax", {rows}, with("axis", int64_t{1}));
+  return e.finish({quantized(e, e.reshape_to(y, e.op("Shape", {x})), 3)});
 }
 
 // Channels move to where the standard has them, and back.
-ValueId pooled(Expander& e, std::string_view name, Attributes attributes) {
+ValueId pooled(Composer& e, std::string_view name, Attributes attributes) {
   const ValueId x = real(e, 0);
-  if (attr_int(e.node(), "channels_last") == 0) return e.op(name, {x}, std::move(attributes));
-  const auto& shape = e.type(x).shape;
-  if (!shape) e.fail("the rank of X is not known");
-  const auto rank = static_cast<int64_t>(shape->size());
-  std::vector<int64_t> first = {0, rank - 1}, last = {0};
-  for (int64_t i = 1; i + 1 < rank; ++i) first.push_back(i);
-  for (int64_t i = 2; i < rank; ++i) last.push_back(i);
-  last.push_back(1);
-  const ValueId moved = e.op("Transpose", {x}, with("perm", first));
-  return e.op("Transpose", {e.op(name, {moved}, std::move(attributes))}, with("perm", last));
+  if (!e.flag("channels_last")) return e.op(name, {x}, std::move(attributes));
+  return e.channels_last(e.op(name, {e.channels_first(x)}, std::move(attributes)));
+}
+
+bool q_reduce_mean(Graph& graph, NodeId id) {
+  Composer e(graph, id);
+  const auto* axes = e.node().attributes.get<std::vector<int64_t>>("axes");
+  std::vector<ValueId> inputs = {real(e, 0)};
+  if (axes && !axes->empty()) inputs.push_back(e.ints(*axes));
+  const ValueId y =
+      e.op("ReduceMean", std::move(inputs), with("keepdims", e.integer("keepdims", 1)));
+  return e.finish({quantized(e, y, 3)});
+}
+
+bool q_where(Graph& graph, NodeId id) {
+  Composer e(graph, id);
+  return e.finish({quantized(e, e.where(e.input(0), real(e, 1), real(e, 4)), 7)});
+}
+
+bool mul_integer(Graph& graph, NodeId id) {
+  Composer e(graph, id);
+  const auto whole = [&](size_t at) {
+    const ValueId x = e.cast(e.input(at), DType::Int32);
+    return e.has(at + 1) ? e.sub(x, e.cast(e.input(at + 1), DType::Int32)) : x;
+  };
+  return e.finish({e.mul(whole(0), whole(2))});
+}
+
+bool reduce_sum_integer(Graph& graph, NodeId id) {
+  Composer e(graph, id);
+  const auto* axes = e.node().attributes.get<std::vector<int64_t>>("axes");
+  const bool is_signed = e.dtype(e.input(0)) == DType::Int8;
+  std::vector<ValueId> inputs = {e.cast(e.input(0), is_signed ? DType::Int32 : DType::UInt32)};
+  if (axes && !axes->empty()) inputs.push_back(e.ints(*axes));
+  return e.finish(
+      {e.op("ReduceSum", std::move(inputs), with("keepdims", e.integer("keepdims", 1)))});
 }
 
 bool q_global_average_pool(Graph& graph, NodeId id) {
-  Expander e(graph, id);
+  Composer e(graph, id);
   return e.finish({quantized(e, pooled(e, "GlobalAveragePool", {}), 3)});
 }
 
 bool q_average_pool(Graph& graph, NodeId id) {
-  Expander e(graph, id);
+  Composer e(graph, id);
   Attributes attributes = e.node().attributes;
   attributes.erase("channels_last");
   return e.finish({quantized(e, pooled(e, "AveragePool", std::move(attributes)), 3)});
 }
 
 bool q_concat(Graph& graph, NodeId id) {
-  Expander e(graph, id);
+  Composer e(graph, id);
   std::vector<ValueId> parts;
   for (size_t i = 2; i + 2 < e.node().inputs.size() + 1 && e.has(i); i += 3) {
     parts.push_back(real(e, i));
@@ -82,7 +119,7 @@ bool q_concat(Graph& graph, NodeId id) {
 }
 
 bool q_gemm(Graph& graph, NodeId id) {
-  Expander e(graph, id);
+  Composer e(graph, id);
   Attributes attributes = with("transA", attr_int(e.node(), "transA"));
   attributes.set("transB", attr_int(e.node(), "transB"));
   const double alpha = attr_float(e.node(), "alpha", 1);
@@ -101,7 +138,7 @@ bool q_gemm(Graph& graph, NodeId id) {
 }
 
 // An integer product scaled back, plus bias.
-ValueId scaled_product(Expander& e, const std::vector<ValueId>& product, ValueId a_scale,
+ValueId scaled_product(Composer& e, const std::vector<ValueId>& product, ValueId a_scale,
                        ValueId b_scale, size_t bias) {
   ValueId y = e.cast(e.op("MatMulInteger", product), DType::Float);
   y = e.op("Mul", {y, e.op("Mul", {a_scale, b_scale})});
@@ -109,27 +146,24 @@ ValueId scaled_product(Expander& e, const std::vector<ValueId>& product, ValueId
 }
 
 bool mat_mul_integer_to_float(Graph& graph, NodeId id) {
-  Expander e(graph, id);
+  Composer e(graph, id);
   const std::vector<ValueId> product = {e.input(0), e.input(1), e.input(4), e.input(5)};
   return e.finish({scaled_product(e, product, e.input(2), e.input(3), 6)});
 }
 
 bool dynamic_quantize_mat_mul(Graph& graph, NodeId id) {
-  Expander e(graph, id);
+  Composer e(graph, id);
   const auto a = e.ops("DynamicQuantizeLinear", {e.input(0)}, 3);
   return e.finish({scaled_product(e, {a[0], e.input(1), a[2], e.input(3)}, a[1], e.input(2), 4)});
 }
 
-bool quantize(Graph& graph, NodeId id) {
-  Expander e(graph, id);
-  return e.finish(
-      {e.op("QuantizeLinear", e.node().inputs, with("axis", attr_int(e.node(), "axis", 1)))});
-}
-
-bool dequantize(Graph& graph, NodeId id) {
-  Expander e(graph, id);
-  return e.finish(
-      {e.op("DequantizeLinear", e.node().inputs, with("axis", attr_int(e.node(), "axis", 1)))});
+// The standard's, whose axis must be one of x even where it has no meaning.
+bool same_linear(Graph& graph, NodeId id) {
+  Composer e(graph, id);
+  const Shape* scale = e.shape(e.input(1));
+  Attributes attributes;
+  if (!scale || !scale->empty()) attributes.set("axis", e.integer("axis", 1));
+  return e.finish({e.op(e.node().op_type, e.node().inputs, std::move(attributes))});
 }
 
 constexpr Expansion kQuantized[] = {
@@ -144,8 +178,12 @@ constexpr Expansion kQuantized[] = {
     {"com.microsoft", "QGemm", q_gemm},
     {"com.microsoft", "MatMulIntegerToFloat", mat_mul_integer_to_float},
     {"com.microsoft", "DynamicQuantizeMatMul", dynamic_quantize_mat_mul},
-    {"com.microsoft", "QuantizeLinear", quantize},
-    {"com.microsoft", "DequantizeLinear", dequantize},
+    {"com.microsoft", "QLinearReduceMean", q_reduce_mean},
+    {"com.microsoft", "QLinearWhere", q_where},
+    {"com.microsoft", "MulInteger", mul_integer},
+    {"com.microsoft", "ReduceSumInteger", reduce_sum_integer},
+    {"com.microsoft", "QuantizeLinear", same_linear},
+    {"com.microsoft", "DequantizeLinear", same_linear},
 };
 
 }  // namespace

@@ -80,6 +80,7 @@ inline void give(HostCall& call, size_t output, Value value) {
 [[nodiscard]] std::span<const HostOp> host_sequence_ops();
 [[nodiscard]] std::span<const HostOp> host_string_ops();
 [[nodiscard]] std::span<const HostOp> host_token_ops();
+[[nodiscard]] std::span<const HostOp> host_contrib_ops();
 [[nodiscard]] std::span<const HostOp> host_string_tensor_ops();
 [[nodiscard]] std::span<const HostOp> host_string_cast_ops();
 [[nodiscard]] std::span<const HostOp> host_generate_ops();

@@ -14,8 +14,9 @@ std::vector<HostOp> all_lists() {
   std::vector<HostOp> all;
   for (std::span<const HostOp> list :
        {host_generate_ops(), host_sequence_ops(), host_string_ops(), host_token_ops(),
-        host_string_tensor_ops(), host_string_cast_ops(), host_ml_ops(), host_encoder_ops(),
-        host_svm_ops(), host_random_ops(), host_image_ops(), host_complex_ops()}) {
+        host_contrib_ops(), host_string_tensor_ops(), host_string_cast_ops(), host_ml_ops(),
+        host_encoder_ops(), host_svm_ops(), host_random_ops(), host_image_ops(),
+        host_complex_ops()}) {
     all.insert(all.end(), list.begin(), list.end());
   }
   return all;

@@ -1,0 +1,96 @@
+// Operators of com.microsoft on the elements of tensors.
+#include "ops/contrib.h"
+#include "ops/expect.h"
+
+namespace tiercel {
+
+namespace {
+
+void tokenizer(InferContext& ctx) {
+  std::optional<Shape> shape = ctx.shape(0);
+  if (shape) shape->push_back(Dim());
+  ctx.set(0, DType::String, shape);
+}
+
+// values, first indices, counts
+void unique_elements(InferContext& ctx) {
+  ctx.set(0, ctx.dtype(0), Shape{Dim()});
+  if (ctx.has_output(1)) ctx.set(1, DType::Int64, Shape{Dim()});
+  if (ctx.has_output(2)) ctx.set(2, DType::Int64, Shape{Dim()});
+}
+
+void murmur_hash(InferContext& ctx) {
+  ctx.set(0, ctx.attr_int("positive", 1) != 0 ? DType::UInt32 : DType::Int32, ctx.shape(0));
+}
+
+// Pairs of positions along the cheapest way: no more than both sides together.
+void time_warping(InferContext& ctx) {
+  Dim most;
+  if (ctx.has_shape(0)) {
+    const Shape& cost = *ctx.shape(0);
+    const size_t rank = cost.size();
+    if (rank != 2 && (rank != 3 || differ(cost[0], Dim(1)))) {
+      ctx.fail(concat("input has shape ", shape_text(cost), "; expected [M, N] or [1, M, N]"));
+    }
+    most = cost[rank - 2] + cost[rank - 1];
+  }
+  ctx.set(0, DType::Int32, Shape{Dim(2), ctx.at_most(most)});
+}
+
+}  // namespace
+
+OpList contrib_tensor_ops() {
+  return {
+      contrib_row("ComplexMul", "A:T B:T", "C:T", "T = float double float16"),
+      contrib_row("ComplexMulConj", "A:T B:T", "C:T", "T = float double float16"),
+      contrib_row("DynamicTimeWarping", "input:F", "output:I", "F = float; I = int32", "",
+                  time_warping, kDataDependent),
+      contrib_row(
+          "ExpandDims", "X:T axis:tensor(int32)", "Y:T",
+          "T = uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 float double string bool "
+          "complex64 complex128"),
+      contrib_row(
+          "GatherND", "data:T indices:Tind", "output:T",
+          "T = uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 float double string bool "
+          "complex64 complex128; Tind = int32 int64"),
+      contrib_row("Irfft", "X:T", "Y:T", "T = float double float16",
+                  "normalized:int=0 onesided:int=1 signal_ndim:int!"),
+      contrib_row("IsAllFinite", "input:V*", "output:T",
+                  "V = float16 float double bfloat16; T = bool",
+                  "isinf_only:int=0 isnan_only:int=0"),
+      contrib_row("MurmurHash3", "X:T1", "Y:T2",
+                  "T1 = uint32 int32 uint64 int64 float double string; T2 = uint32 int32",
+                  "positive:int=1 seed:int=0", murmur_hash),
+      contrib_row("NGramRepeatBlock", "input_ids:Tid scores:T", "scores_out:T",
+                  "Tid = int64; T = float", "ngram_size:int!"),
+      contrib_row("Range", "start:T limit:T delta:T?", "Y:T", "T = float double int16 int32 int64"),
+      contrib_row("Rfft", "X:T", "Y:T", "T = float double float16",
+                  "normalized:int=0 onesided:int=1 signal_ndim:int=1"),
+      contrib_row("SampleOp", "X:T", "Y:T", "T = uint32 uint64 int32 int64 float16 float double"),
+      contrib_row("Tokenizer", "X:T", "Y:T", "T = string",
+                  "mark:int! mincharnum:int! pad_value:string! separators:strings tokenexp:string",
+                  tokenizer, kDataDependent),
+      contrib_row(
+          "TorchEmbedding",
+          "weight:T indices:tensor(int64) padding_idx:tensor(int64)? "
+          "scale_grad_by_freq:tensor(bool)?",
+          "Y:T",
+          "T = float16 float double bfloat16 uint8 uint16 uint32 uint64 int8 int16 int32 int64"),
+      contrib_row("Trilu", "X:T k:tensor(int64)?", "Y:T",
+                  "T = float16 float double bfloat16 uint8 uint16 uint32 uint64 int8 int16 int32 "
+                  "int64 bool",
+                  "upper:int=1"),
+      contrib_row(
+          "UnfoldTensor", "input:T", "output:T",
+          "T = uint8 uint16 uint32 uint64 int8 int16 int32 int64 bfloat16 float16 float double "
+          "string bool complex64 complex128",
+          "dim:int=-1 size:int! step:int=1"),
+      contrib_row(
+          "Unique", "x:T", "y:T idx:tensor(int64) counts:tensor(int64)",
+          "T = uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 float double string bool "
+          "complex64 complex128",
+          "", unique_elements, kDataDependent),
+  };
+}
+
+}  // namespace tiercel

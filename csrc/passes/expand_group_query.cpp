@@ -1,0 +1,169 @@
+// GroupQueryAttention: keys and values written into a cache, then the standard's Attention over it.
+#include <limits>
+
+#include "passes/attend.h"
+
+namespace tiercel {
+namespace {
+
+// What one node is about. Lengths are int64 [batch], extents int64 [1].
+struct Grouped {
+  int64_t heads = 0, kv_heads = 0, size = 0;
+  ValueId q = kNone, k = kNone, v = kNone;
+  ValueId lengths = kNone;  // of all keys of a sequence, with the new ones
+  ValueId past = kNone;     // keys before the new ones
+  ValueId places = kNone;   // of the new tokens: [batch, sequence]
+};
+
+void check_attributes(const Composer& e) {
+  e.expect_integer("causal", {0, 1});
+  e.expect_integer("qk_output", {0, 1, 2});
+  e.expect_integer("sliding_window_cache", {0});
+  e.expect_text("k_quant_type", {"NONE"});
+  e.expect_text("v_quant_type", {"NONE"});
+  e.expect_none(12, "k_scale");
+  e.expect_none(13, "v_scale");
+  if (e.integer("causal", 1) == 0 && e.integer("local_window_size", -1) != -1) {
+    e.refuse("local_window_size", "-1, as causal is 0");
+  }
+  if (e.has(3) != e.has(4)) e.fail("past_key and past_value go together");
+}
+
+void take_operands(Composer& e, Grouped& g) {
+  g.heads = e.integer("num_heads");
+  g.kv_heads = e.integer("kv_num_heads");
+  if (g.heads < 1) e.refuse("num_heads", "1 or more");
+  if (g.kv_heads < 1) e.refuse("kv_num_heads", "1 or more");
+  g.q = e.input(0), g.k = e.input(1), g.v = e.input(2);
+  const int64_t width = e.known(g.q, 2, "query");
+  if (e.has(1) != e.has(2)) e.fail("key and value go together");
+  g.size = width / (e.has(1) ? g.heads : g.heads + 2 * g.kv_heads);
+  if (e.has(1)) return;
+  const int64_t keys = g.kv_heads * g.size;
+  const auto parts = e.split(g.q, {g.heads * g.size, keys, keys}, -1);
+  g.q = parts[0], g.k = parts[1], g.v = parts[2];
+}
+
+ValueId normed(Composer& e, ValueId x, size_t weight, int64_t heads, std::string_view epsilon) {
+  if (!e.has(weight)) return x;
+  Attributes attributes = with("axis", int64_t{-1});
+  attributes.set("epsilon", e.real(epsilon, e.real("qk_norm_epsilon", 1e-6)));
+  const ValueId rows = e.reshape(x, {0, 0, heads, -1});
+  const ValueId y = e.op("RMSNormalization", {rows, e.input(weight)}, std::move(attributes));
+  return e.reshape(y, {0, 0, -1});
+}
+
+void place(Composer& e, Grouped& g) {
+  const ValueId zero = e.ints({0});
+  g.lengths = e.add(e.cast(e.flat(e.input(5)), DType::Int64), e.ints({1}));
+  const ValueId fresh = e.has(16) ? e.cast(e.flat(e.input(16)), DType::Int64) : e.extent(g.q, 1);
+  g.past = e.op("Max", {e.sub(g.lengths, fresh), zero});
+  g.places = e.add(e.unsqueeze(g.past, {1}), e.range(e.extent(g.q, 1)));
+}
+
+void turn(Composer& e, Grouped& g) {
+  if (!e.flag("do_rotary")) return;
+  if (!e.has(7) || !e.has(8)) e.fail("do_rotary is 1, but cos_cache or sin_cache is missing");
+  const ValueId places = e.has(9) ? e.input(9) : g.places;
+  const bool interleaved = e.flag("rotary_interleaved");
+  g.q = rotated(e, g.q, e.input(7), e.input(8), places, g.heads, interleaved);
+  g.k = rotated(e, g.k, e.input(7), e.input(8), places, g.kv_heads, interleaved);
+}
+
+// The cache with the new rows in their places; it grows where total_sequence_length asks for more.
+ValueId written(Composer& e, const Grouped& g, ValueId cache, ValueId fresh) {
+  const ValueId total = e.cast(e.flat(e.input(6)), DType::Int64);
+  const ValueId more = e.op("Max", {e.sub(total, e.extent(cache, 2)), e.ints({0})});
+  const ValueId pads = e.concat_of({e.ints({0, 0, 0, 0, 0, 0}), more, e.ints({0})}, 0);
+  return e.op("TensorScatter", {e.op("Pad", {cache, pads}), fresh, g.past},
+              with("axis", int64_t{-2}));
+}
+
+// Which keys each query sees: [batch, 1, queries or 1, keys].
+ValueId visible(Composer& e, const Grouped& g, ValueId keys) {
+  const ValueId at = e.range(e.extent(keys, 2));
+  if (e.integer("causal", 1) == 0) return e.op("Less", {at, e.unsqueeze(g.lengths, {1, 2, 3})});
+  const ValueId places = e.unsqueeze(g.places, {1, 3});
+  const ValueId before = e.op("LessOrEqual", {at, places});
+  const int64_t window = e.integer("local_window_size", -1);
+  if (window <= 0) return before;
+  return e.op("And", {before, e.op("Greater", {at, e.sub(places, e.ints({window}))})});
+}
+
+// The bias over as many keys as the cache has.
+ValueId wide_bias(Composer& e, ValueId keys) {
+  const ValueId bias = e.input(10);
+  const ValueId more = e.sub(e.extent(keys, 2), e.extent(bias, 3));
+  return e.op("Pad", {bias, e.concat_of({e.ints({0, 0, 0, 0, 0, 0, 0}), more}, 0)});
+}
+
+ValueId mask_of(Composer& e, const Grouped& g, ValueId keys) {
+  const ValueId seen = visible(e, g, keys);
+  const DType dtype = e.dtype(g.q);
+  const double infinity = std::numeric_limits<double>::infinity();
+  const bool sink = e.has(11) || e.integer("smooth_softmax", -1) == 1;
+  if (!e.has(10) && !sink) return seen;
+  const ValueId shown = e.has(10) ? wide_bias(e, keys) : e.number(dtype, 0);
+  const ValueId mask = e.where(seen, shown, e.number(dtype, -infinity));
+  if (!sink) return mask;
+  // One more key, whose score is the sink's.
+  const ValueId batch = e.extent(g.q, 0), queries = e.extent(g.q, 1), heads = e.ints({g.heads});
+  const ValueId rows = e.concat_of({batch, heads, queries}, 0);
+  const ValueId all = e.op("Expand", {mask, e.concat_of({rows, e.ints({1})}, 0)});
+  const ValueId score = e.has(11) ? e.reshape(e.input(11), {1, g.heads, 1, 1}) : e.number(dtype, 0);
+  return e.concat_of({all, e.op("Expand", {score, e.concat_of({rows, e.ints({1})}, 0)})}, 3);
+}
+
+ValueId with_sink(Composer& e, const Grouped& g, ValueId x) {
+  if (!e.has(11) && e.integer("smooth_softmax", -1) != 1) return x;
+  const ValueId dims = e.concat_of({e.extent(x, 0), e.ints({g.kv_heads, 1, g.size})}, 0);
+  return e.concat_of({x, e.filled(dims, e.dtype(x), 0)}, 2);
+}
+
+bool group_query_attention(Graph& graph, NodeId id) {
+  Composer e(graph, id);
+  check_attributes(e);
+  Grouped g;
+  take_operands(e, g);
+  place(e, g);
+  g.q = normed(e, g.q, 14, g.heads, "q_norm_epsilon");
+  g.k = normed(e, g.k, 15, g.kv_heads, "k_norm_epsilon");
+  turn(e, g);
+  Attended a{.q = g.q, .k = g.k, .v = g.v, .q_heads = g.heads, .kv_heads = g.kv_heads};
+  a.softcap = e.real("softcap");
+  const int64_t output = e.integer("qk_output");
+  if (e.wants(3) && output == 0) e.refuse("qk_output", "1 or 2, as output_qk is wanted");
+  if (e.wants(3)) a.scores = output == 1 ? 2 : 3;
+  const bool plain = !e.has(10) && !e.has(11) && e.integer("smooth_softmax", -1) != 1;
+  const int64_t window = e.integer("local_window_size", -1);
+  if (!e.has(3) && plain && e.integer("causal", 1) == 1) {  // the first tokens
+    a.causal = true;
+    if (window > 0) a.left_window = window - 1;
+    return e.finish(attend(e, a));
+  }
+  ValueId keys = in_heads(e, g.k, g.kv_heads), values = in_heads(e, g.v, g.kv_heads);
+  if (e.has(3)) {
+    keys = written(e, g, e.input(3), keys);
+    values = written(e, g, e.input(4), values);
+  }
+  a.k = with_sink(e, g, keys);
+  a.v = with_sink(e, g, values);
+  a.mask = mask_of(e, g, keys);
+  const auto made = attend(e, a);
+  ValueId scores = e.wants(3) ? made[3] : kNone;
+  if (scores != kNone) {
+    const ValueId total = e.cast(e.flat(e.input(6)), DType::Int64);
+    scores = e.op("Slice", {scores, e.ints({0}), total, e.ints({3})});
+  }
+  return e.finish({made[0], keys, values, scores});
+}
+
+constexpr Expansion kGroupQuery[] = {
+    {"com.microsoft", "GroupQueryAttention", group_query_attention},
+};
+
+}  // namespace
+
+std::span<const Expansion> group_query_expansions() { return kGroupQuery; }
+
+}  // namespace tiercel

@@ -1,0 +1,92 @@
+// Operators of com.microsoft that go through their elements one by one: hashes, warped time.
+#include <bit>
+#include <cstring>
+#include <limits>
+
+#include "providers/cpu/host_call.h"
+
+namespace tiercel {
+namespace {
+
+uint32_t scrambled(uint32_t k) { return std::rotl(k * 0xcc9e2d51U, 15) * 0x1b873593U; }
+
+// MurmurHash3_x86_32, https://github.com/aappleby/smhasher
+uint32_t murmur(const void* key, size_t length, uint32_t hash) {
+  const auto* bytes = static_cast<const uint8_t*>(key);
+  for (size_t at = 0; at + 4 <= length; at += 4) {
+    uint32_t k = 0;
+    std::memcpy(&k, bytes + at, 4);
+    hash = std::rotl(hash ^ scrambled(k), 13) * 5 + 0xe6546b64U;
+  }
+  uint32_t rest = 0;
+  for (size_t i = length; i > length / 4 * 4; --i) rest = rest << 8 | bytes[i - 1];
+  hash ^= scrambled(rest) ^ static_cast<uint32_t>(length);
+  hash = (hash ^ hash >> 16) * 0x85ebca6bU;
+  hash = (hash ^ hash >> 13) * 0xc2b2ae35U;
+  return hash ^ hash >> 16;
+}
+
+void murmur_hash(HostCall& call) {
+  const Tensor& x = tensor(call, 0);
+  const bool positive = attribute<int64_t>(call.node, "positive", 1) != 0;
+  const auto seed = static_cast<uint32_t>(attribute<int64_t>(call.node, "seed", 0));
+  Tensor y(positive ? DType::UInt32 : DType::Int32, x.dims());
+  const auto width = static_cast<size_t>(dtype_bytes(x.dtype(), 1));
+  for (int64_t i = 0; i < x.size(); ++i) {
+    const auto at = static_cast<size_t>(i);
+    if (x.dtype() == DType::String) {
+      const std::string& text = strings(call, 0)[at];
+      y.data<uint32_t>()[i] = murmur(text.data(), text.size(), seed);
+    } else {
+      y.data<uint32_t>()[i] = murmur(x.data<uint8_t>() + at * width, width, seed);
+    }
+  }
+  give(call, 0, std::move(y));
+}
+
+// The cheapest way from the first to the last cell, by steps right, down or both.
+void dynamic_time_warping(HostCall& call) {
+  const Tensor& x = tensor(call, 0);
+  if (x.rank() < 2) host_fail(call, concat("input has rank ", x.rank(), "; expected 2 or 3"));
+  const auto rows = static_cast<size_t>(x.dims()[static_cast<size_t>(x.rank() - 2)]);
+  const auto columns = static_cast<size_t>(x.dims()[static_cast<size_t>(x.rank() - 1)]);
+  const size_t line = columns + 1;
+  std::vector<float> cost((rows + 1) * line, std::numeric_limits<float>::infinity());
+  std::vector<uint8_t> from(cost.size(), 2);
+  cost[0] = 0;
+  for (size_t i = 1; i <= rows; ++i) {
+    for (size_t j = 1; j <= columns; ++j) {
+      const size_t at = i * line + j;
+      const float both = cost[at - line - 1], down = cost[at - line], right = cost[at - 1];
+      from[at] = both < down && both < right ? 0 : down < both && down < right ? 1 : 2;
+      const float least = from[at] == 0 ? both : from[at] == 1 ? down : right;
+      cost[at] = least + x.data<float>()[(i - 1) * columns + j - 1];
+    }
+  }
+  std::vector<std::pair<int32_t, int32_t>> way;
+  for (size_t i = rows, j = columns; i > 0 && j > 0;) {
+    way.emplace_back(static_cast<int32_t>(i - 1), static_cast<int32_t>(j - 1));
+    const uint8_t step = from[i * line + j];
+    i -= step < 2 ? 1 : 0;
+    j -= step != 1 ? 1 : 0;
+  }
+  const auto length = static_cast<int64_t>(way.size());
+  Tensor y(DType::Int32, {2, length});
+  for (int64_t t = 0; t < length; ++t) {
+    const auto& cell = way[static_cast<size_t>(length - 1 - t)];
+    y.data<int32_t>()[t] = cell.first;
+    y.data<int32_t>()[length + t] = cell.second;
+  }
+  give(call, 0, std::move(y));
+}
+
+constexpr HostOp kContribHost[] = {
+    {"com.microsoft", "MurmurHash3", murmur_hash},
+    {"com.microsoft", "DynamicTimeWarping", dynamic_time_warping},
+};
+
+}  // namespace
+
+std::span<const HostOp> host_contrib_ops() { return kContribHost; }
+
+}  // namespace tiercel
