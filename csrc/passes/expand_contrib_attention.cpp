@@ -1,4 +1,6 @@
 // Attention of com.microsoft, its masks and packed forms as the standard's own.
+#include <limits>
+
 #include "passes/attend.h"
 
 namespace tiercel {
@@ -108,6 +110,15 @@ Attended operands_of(Composer& e, int64_t heads) {
   return a;
 }
 
+// Scores before softmax are finite where keys are hidden: the least number of their type.
+std::vector<ValueId> bounded(Composer& e, std::vector<ValueId> made) {
+  if (!e.wants(3)) return made;
+  const bool half = e.dtype(made[3]) == DType::Float16;
+  const double least = half ? -65504.0 : static_cast<double>(std::numeric_limits<float>::lowest());
+  made[3] = e.op("Max", {made[3], e.number(e.dtype(made[3]), least)});
+  return made;
+}
+
 bool multi_head_attention(Graph& graph, NodeId id) {
   Composer e(graph, id);
   e.expect_none(8, "past_sequence_length");
@@ -118,23 +129,45 @@ bool multi_head_attention(Graph& graph, NodeId id) {
   a.past_value = e.input(7);
   a.causal = e.flag("unidirectional");
   a.mask = addend(e, a, e.input(4), e.input(5));
-  if (e.wants(3)) a.scores = 3;
-  return e.finish(attend(e, a));
+  if (e.wants(3)) a.scores = 2;
+  return e.finish(bounded(e, attend(e, a)));
+}
+
+// New rows written into a buffer behind `past` of them: the buffer, and its rows in use.
+std::pair<ValueId, ValueId> in_buffer(Composer& e, ValueId buffer, ValueId fresh, ValueId past) {
+  const ValueId places = e.op("Expand", {past, e.extent(fresh, 0)});
+  const ValueId all = e.op("TensorScatter", {buffer, fresh, places}, with("axis", int64_t{-2}));
+  const ValueId used = e.add(past, e.extent(fresh, 2));
+  return {all, e.op("Slice", {all, e.ints({0}), used, e.ints({2})})};
 }
 
 bool decoder_masked_attention(Graph& graph, NodeId id) {
   Composer e(graph, id);
-  e.expect_integer("past_present_share_buffer", {0});
+  e.expect_integer("past_present_share_buffer", {0, 1});
   e.expect_none(9, "cache_indirection");
   Attended a = operands_of(e, e.integer("num_heads"));
   add_bias(e, a, e.input(10));
-  if (e.rank(a.k, "key") != 4) {
-    a.past_key = e.input(5);
-    a.past_value = e.input(6);
+  const bool self = e.rank(a.k, "key") != 4;
+  const bool shared = self && e.flag("past_present_share_buffer");
+  std::pair<ValueId, ValueId> keys{kNone, kNone}, values{kNone, kNone};
+  if (shared) {
+    if (!e.has(5) || !e.has(6) || !e.has(7)) {
+      e.fail(
+          "past_present_share_buffer is 1, but past_key, past_value or past_sequence_length "
+          "is missing");
+    }
+    const ValueId past = e.cast(e.flat(e.input(7)), DType::Int64);
+    keys = in_buffer(e, e.input(5), in_heads(e, a.k, a.kv_heads), past);
+    values = in_buffer(e, e.input(6), in_heads(e, a.v, a.kv_heads), past);
+    a.k = keys.second, a.v = values.second;
+  } else if (self) {
+    a.past_key = e.input(5), a.past_value = e.input(6);
   }
   a.mask = addend(e, a, e.input(3), e.input(4));
-  if (e.wants(3)) a.scores = 3;
-  return e.finish(attend(e, a));
+  if (e.wants(3)) a.scores = 2;
+  auto made = attend(e, a);
+  if (shared) made[1] = keys.first, made[2] = values.first;
+  return e.finish(made);
 }
 
 // Attention over one projection that holds queries, keys and values. Past and present are keys

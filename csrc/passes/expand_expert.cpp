@@ -69,7 +69,7 @@ ValueId gated(Composer& e, ValueId gate, ValueId up) {
 ValueId activated_alone(Composer& e, ValueId x) {
   const std::string name = e.text("activation_type");
   if (name == "relu") return e.op("Relu", {x});
-  if (name == "gelu") return e.op("Gelu", {x});
+  if (name == "gelu") return e.op("Gelu", {x}, with("approximate", std::string("tanh")));
   if (name == "silu") return e.silu(x);
   if (name == "relu2") return e.mul(e.op("Relu", {x}), e.op("Relu", {x}));
   return x;
@@ -108,8 +108,9 @@ ValueId through_expert(Composer& e, const Experts& x, ValueId tokens, int64_t ex
   return projected(e, y, second, x.bias2, expert);
 }
 
-// The chosen experts of each token and what each of them counts: [tokens, k].
-std::pair<ValueId, ValueId> routed(Composer& e, ValueId scores, ValueId weights) {
+// The chosen experts of each token and what each of them counts, [tokens, k]: its part of the
+// softmax over all experts, over those that are `chosen`, or its weight.
+std::pair<ValueId, ValueId> routed(Composer& e, ValueId scores, ValueId weights, bool chosen) {
   const ValueId k = e.ints({e.integer("k", 1)});
   const bool normalised = e.flag("normalize_routing_weights");
   const auto best = e.ops("TopK", {scores, k}, 2, with("axis", int64_t{-1}));
@@ -117,7 +118,7 @@ std::pair<ValueId, ValueId> routed(Composer& e, ValueId scores, ValueId weights)
   if (weights != kNone) {
     counts = e.op("GatherElements", {weights, best[1]}, with("axis", int64_t{1}));
     if (normalised) counts = e.div(counts, e.reduce("ReduceSum", counts, {1}));
-  } else if (normalised) {
+  } else if (normalised || chosen) {
     counts = e.op("Softmax", {counts}, with("axis", int64_t{-1}));
   } else {
     const ValueId all = e.op("Softmax", {scores}, with("axis", int64_t{-1}));
@@ -135,7 +136,7 @@ bool mixture(Composer& e, const Experts& x, ValueId weights) {
   const ValueId dims = e.op("Shape", {e.input(0)});
   const ValueId hidden = e.extent(e.input(0), -1);
   const ValueId tokens = e.reshape_to(e.input(0), e.concat_of({e.ints({-1}), hidden}, 0));
-  const auto [chosen, counts] = routed(e, e.input(1), weights);
+  const auto [chosen, counts] = routed(e, e.input(1), weights, x.scales1 != 0);
   ValueId y = e.filled(e.op("Shape", {tokens}), e.dtype(tokens), 0);
   for (int64_t expert = 0; expert < experts; ++expert) {
     const ValueId mine = e.op("Equal", {chosen, e.constant(Tensor::scalar_i64(expert))});

@@ -217,50 +217,80 @@ GatheredBlocks blocks_of(const Composer& e) {
   return g;
 }
 
-// (data - zero point) · scale, blocks lying along `across`; of data of `length` numbers there.
-ValueId unblocked(Composer& e, const GatheredBlocks& g, std::array<ValueId, 3> parts,
-                  int64_t across, int64_t length) {
-  const auto [data, scales, zeros] = parts;
+// Rows of a table of numbers of fewer bytes than Gather moves, as `dtype`: it gathers the bytes
+// that a constant lies in.
+ValueId gathered_rows(Composer& e, ValueId x, ValueId indices, int64_t axis, DType dtype) {
+  const DType own = e.dtype(x);
+  const Tensor* known = e.graph().constant(x);
+  const bool nibbles = own == DType::Int4 || own == DType::UInt4;
+  const bool bytes = dtype_bits(own) == 8;
+  const int64_t last = known && known->rank() > 0 ? known->dims().back() : 1;
+  if (!known || !(bytes || (nibbles && last % 2 == 0 && axis != known->rank() - 1))) {
+    return e.gather(e.cast(x, dtype), indices, axis);
+  }
+  Dims dims = known->dims();
+  if (nibbles) dims.back() /= 2;
+  const Tensor view(DType::UInt8, std::move(dims), known->buffer(), known->raw());
+  const ValueId rows = e.gather(e.constant(view), indices, axis);
+  if (bytes) return e.cast(e.op("BitCast", {rows}, with("to", static_cast<int64_t>(own))), dtype);
+  const ValueId halves = split_bytes(e, rows, 4);
+  if (own == DType::UInt4) return e.cast(halves, dtype);
+  const uint8_t sign = 8;
+  const ValueId bit = e.constant(Tensor::of<uint8_t>(DType::UInt8, {}, std::span(&sign, 1)));
+  return e.shifted(e.cast(e.op("BitwiseXor", {halves, bit}), dtype), -8);
+}
+
+// Where the numbers of a gather come from: all of the tensor, or the rows that are asked for.
+struct GatherPlan {
+  bool first;  // gathers before it widens
+  int64_t across, length;
+};
+
+// (data - zero point) · scale, blocks lying along `across`.
+ValueId unblocked(Composer& e, const GatheredBlocks& g, const GatherPlan& plan, ValueId scales) {
   const DType dtype = e.dtype(scales);
   const auto numbers = [&](ValueId x) {
-    return g.bytes ? numbers_of_bytes(e, x, g.bits, dtype) : e.cast(x, dtype);
+    if (!g.bytes && plan.first) return gathered_rows(e, x, e.input(1), g.axis, dtype);
+    if (!g.bytes) return e.cast(x, dtype);
+    const ValueId rows = plan.first ? e.gather(x, e.input(1), g.axis) : x;
+    return numbers_of_bytes(e, rows, g.bits, dtype);
   };
-  const int64_t block = g.block > 0 ? g.block : length;
+  const int64_t block = g.block > 0 ? g.block : plan.length;
   std::vector<int64_t> which;
-  for (int64_t i = 0; i < length; ++i) which.push_back(i / block);
-  const auto spread = [&](ValueId x) { return e.gather(x, e.ints(which), across); };
-  ValueId real = numbers(data);
-  if (zeros != kNone) {
-    const int64_t blocks = (length + block - 1) / block;
-    real = e.sub(real, spread(e.slice(numbers(zeros), across, 0, blocks)));
+  for (int64_t i = 0; i < plan.length; ++i) which.push_back(i / block);
+  const auto spread = [&](ValueId x) { return e.gather(x, e.ints(which), plan.across); };
+  ValueId real = numbers(e.input(0));
+  if (e.has(3)) {
+    const int64_t blocks = (plan.length + block - 1) / block;
+    real = e.sub(real, spread(e.slice(numbers(e.input(3)), plan.across, 0, blocks)));
   } else if (g.bytes) {
     real = e.shifted(real, -std::ldexp(1.0, static_cast<int>(g.bits) - 1));
   }
   return e.mul(real, spread(scales));
 }
 
-// Rows are gathered while they are small; scales of extent 1 serve all rows.
+// Scales of extent 1 along the gathered axis serve all rows.
+ValueId gathered_scales(Composer& e, const GatheredBlocks& g, int64_t added) {
+  const ValueId scales = e.input(2);
+  if (e.known(scales, g.axis, "scales") != 1 || e.known(e.input(0), g.axis, "data") == 1) {
+    return e.gather(scales, e.input(1), g.axis);
+  }
+  if (added < 0) return e.squeeze(scales, {g.axis});
+  ValueId out = scales;
+  for (int64_t i = 0; i < added; ++i) out = e.unsqueeze(out, {g.axis});
+  return out;
+}
+
+// Rows are gathered while they are small.
 ValueId gather_blocks(Composer& e, const GatheredBlocks& g) {
-  const ValueId data = e.input(0), indices = e.input(1), scales = e.input(2), zeros = e.input(3);
   const bool packed = g.bytes && g.across == g.rank - 1;
-  const int64_t length = e.known(data, g.across, "data") * (packed ? 8 / g.bits : 1);
+  const int64_t length = e.known(e.input(0), g.across, "data") * (packed ? 8 / g.bits : 1);
   if (g.axis == g.across) {
-    const ValueId whole = unblocked(e, g, {data, scales, zeros}, g.across, length);
-    return e.gather(whole, indices, g.axis);
+    return e.gather(unblocked(e, g, {false, g.across, length}, e.input(2)), e.input(1), g.axis);
   }
-  const int64_t added = e.rank(indices, "indices") - 1;
-  const auto rows = [&](ValueId x) { return x == kNone ? x : e.gather(x, indices, g.axis); };
-  ValueId steps = scales;
-  if (e.known(scales, g.axis, "scales") != 1 || e.known(data, g.axis, "data") == 1) {
-    steps = rows(scales);
-  } else if (added < 0) {
-    steps = e.squeeze(scales, {g.axis});
-  } else if (added > 0) {
-    steps = e.unsqueeze(scales, std::vector<int64_t>(1, g.axis));
-    for (int64_t i = 1; i < added; ++i) steps = e.unsqueeze(steps, {g.axis});
-  }
+  const int64_t added = e.rank(e.input(1), "indices") - 1;
   const int64_t across = g.across < g.axis ? g.across : g.across + added;
-  return unblocked(e, g, {rows(data), steps, rows(zeros)}, across, length);
+  return unblocked(e, g, {true, across, length}, gathered_scales(e, g, added));
 }
 
 bool gather_block_quantized(Graph& graph, NodeId id) {

@@ -55,9 +55,11 @@ def model_of(
     attributes: dict[str, Any],
     constants: Collection[int] = (),
     symbolic: bool = False,
+    types: Any = None,
 ) -> onnx.ModelProto:
     """A model of one node. `outputs`: which are wanted; `constants`: inputs that are initialisers;
-    `symbolic`: graph inputs have no known extents but the last one."""
+    `symbolic`: graph inputs have no known extents but the last one; `types`: of all outputs, where
+    they must be declared."""
     names = ["" if x is None else f"x{i}" for i, x in enumerate(inputs)]
     results = [f"y{i}" if wanted else "" for i, wanted in enumerate(outputs)]
     node = helper.make_node(op, names, results, "node", domain="com.microsoft", **attributes)
@@ -73,6 +75,8 @@ def model_of(
             dims = [f"d{i}_{axis}" for axis in range(x.ndim - 1)] + dims[x.ndim - 1 :]
         infos.append(helper.make_tensor_value_info(names[i], number_of(x.dtype), dims))
     empty = [helper.make_empty_tensor_value_info(r) for r in results if r]
+    if types:
+        empty = [helper.make_tensor_value_info(e.name, number_of(types), None) for e in empty]
     graph = helper.make_graph([node], "graph", infos, empty, initializers)
     imports = [helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)]
     return helper.make_model(graph, opset_imports=imports, ir_version=10)
@@ -90,10 +94,11 @@ def run(
     outputs: Sequence[bool] = (True,),
     constants: Collection[int] = (),
     symbolic: bool = False,
+    types: Any = None,
     **attributes: Any,
 ) -> list[Array]:
     """What tiercel computes."""
-    model = model_of(op, inputs, outputs, attributes, constants, symbolic)
+    model = model_of(op, inputs, outputs, attributes, constants, symbolic, types)
     session = tiercel.InferenceSession(model.SerializeToString())
     return session.run(None, feeds_of(inputs, constants))
 
@@ -104,13 +109,14 @@ def reference(
     *,
     outputs: Sequence[bool] = (True,),
     constants: Collection[int] = (),
+    types: Any = None,
     **attributes: Any,
 ) -> list[Array]:
     """What onnxruntime computes, without optimising the node away."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
-    model = model_of(op, inputs, outputs, attributes, constants)
+    model = model_of(op, inputs, outputs, attributes, constants, types=types)
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
