@@ -17,7 +17,9 @@ ValueId real(Composer& e, size_t at) {
 ValueId quantized(Composer& e, ValueId y, size_t at) {
   std::vector<ValueId> inputs = {y, e.input(at)};
   if (e.has(at + 1)) inputs.push_back(e.input(at + 1));
-  return e.op("QuantizeLinear", std::move(inputs));
+  const DType dtype = e.dtype(e.node().outputs[0]);
+  return e.op("QuantizeLinear", std::move(inputs),
+              with("output_dtype", static_cast<int64_t>(dtype)));
 }
 
 bool binary(Graph& graph, NodeId id, std::string_view name) {
