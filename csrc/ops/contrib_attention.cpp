@@ -92,6 +92,23 @@ OpList contrib_attention_ops() {
                   "T = float float16 bfloat16; M = int64",
                   "interleaved:int is_packed_batching:int num_heads:int rotary_embedding_dim:int "
                   "scale:float"),
+      contrib_row(
+          "SparseAttention",
+          "query:T key:T? value:T? past_key:T past_value:T block_row_indices:M block_col_indices:M "
+          "total_sequence_length:M key_total_sequence_lengths:M cos_cache:T? sin_cache:T?",
+          "output:T present_key:T present_value:T", "T = float float16 bfloat16; M = int32",
+          "do_rotary:int kv_num_heads:int! num_heads:int! rotary_interleaved:int scale:float "
+          "sparse_block_size:int!"),
+      contrib_row(
+          "GatedDeltaNet",
+          "query:T key:T? value:T? cu_seqlens:TI? decay:TG? beta:TG? initial_state:TS? a_log:TS? "
+          "dt_bias:TS? capture_count:TI? state_update_active:TI?",
+          "output:T final_state:TS? state_update:TS?",
+          "T = float float16 bfloat16; TS = float; TG = float float16 bfloat16; TI = int32",
+          "beta_activation:string=none chunk_size:int=64 gate_activation:string=none "
+          "gate_lower_bound:float=-5.0 qk_l2_norm:int=0 scale:float=0.0 "
+          "state_update_capacity:int=0 "
+          "update_rule:string=gated_delta"),
   };
 }
 

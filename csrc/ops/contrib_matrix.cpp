@@ -96,6 +96,11 @@ OpList contrib_matrix_ops() {
           "weights_prepacked:int=-1"),
       contrib_row("TransposeMatMul", "A:T B:T", "Y:T", "T = float16 float double bfloat16",
                   "alpha:float=1.0 transA:int=0 transB:int=0"),
+      contrib_row("MatMulNBitsQLoRA",
+                  "X:T W:TQ scales:T lora_A:TQ lora_A_scales:T lora_B:TQ lora_B_scales:T", "Y:T",
+                  "T = float16 float; TQ = uint8",
+                  "K:int! N:int! accuracy_level:int=0 bits:int=4 block_size:int=32 lora_bits:int=8 "
+                  "lora_block_size:int=32"),
   };
 }
 

@@ -92,6 +92,8 @@ ExpandFn find_expansion(const Node& node) {
                                             packed_weight_expansions(),
                                             expert_expansions(),
                                             contrib_recurrence_expansions(),
+                                            sparse_attention_expansions(),
+                                            delta_net_expansions(),
                                             sequence_expansions(),
                                             recurrent_expansions(),
                                             optimizer_expansions(),

@@ -36,6 +36,8 @@ struct Expansion {
 [[nodiscard]] std::span<const Expansion> packed_weight_expansions();
 [[nodiscard]] std::span<const Expansion> expert_expansions();
 [[nodiscard]] std::span<const Expansion> contrib_recurrence_expansions();
+[[nodiscard]] std::span<const Expansion> sparse_attention_expansions();
+[[nodiscard]] std::span<const Expansion> delta_net_expansions();
 [[nodiscard]] std::span<const Expansion> sequence_expansions();
 [[nodiscard]] std::span<const Expansion> recurrent_expansions();
 [[nodiscard]] std::span<const Expansion> signal_expansions();

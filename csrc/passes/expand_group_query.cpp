@@ -19,10 +19,13 @@ void check_attributes(const Composer& e) {
   e.expect_integer("causal", {0, 1});
   e.expect_integer("qk_output", {0, 1, 2});
   e.expect_integer("sliding_window_cache", {0});
-  e.expect_text("k_quant_type", {"NONE"});
-  e.expect_text("v_quant_type", {"NONE"});
-  e.expect_none(12, "k_scale");
-  e.expect_none(13, "v_scale");
+  e.expect_text("k_quant_type", {"NONE", "PER_TENSOR", "PER_CHANNEL"});
+  e.expect_text("v_quant_type", {e.text("k_quant_type")});
+  if (e.text("k_quant_type") != "NONE") {
+    e.expect_integer("kv_cache_bit_width", {4, 8});
+    if (!e.has(12) || !e.has(13)) e.fail("k_quant_type needs k_scale and v_scale");
+    if (!e.has(3)) e.fail("k_quant_type needs past_key and past_value");
+  }
   if (e.integer("causal", 1) == 0 && e.integer("local_window_size", -1) != -1) {
     e.refuse("local_window_size", "-1, as causal is 0");
   }
@@ -77,6 +80,32 @@ ValueId written(Composer& e, const Grouped& g, ValueId cache, ValueId fresh) {
   const ValueId pads = e.concat_of({e.ints({0, 0, 0, 0, 0, 0}), more, e.ints({0})}, 0);
   return e.op("TensorScatter", {e.op("Pad", {cache, pads}), fresh, g.past},
               with("axis", int64_t{-2}));
+}
+
+bool quantised(const Composer& e) { return e.text("k_quant_type") != "NONE"; }
+
+// Rows as the cache holds them: whole steps of the scale, two of 4 bits in a byte.
+ValueId as_steps(Composer& e, ValueId x, ValueId scale, DType cache) {
+  const bool nibbles = cache == DType::UInt8;
+  const ValueId steps = e.op("Round", {e.div(e.cast(x, DType::Float), scale)});
+  const auto number = [&](double value) { return e.number(DType::Float, value); };
+  const double least = nibbles ? -8 : -128, most = nibbles ? 7 : 127;
+  const ValueId whole = e.op("Clip", {steps, number(least), number(most)});
+  if (!nibbles) return e.cast(whole, cache);
+  const ValueId pairs = e.reshape(e.shifted(whole, 8), {0, 0, 0, -1, 2});
+  const auto halves = e.split(pairs, {1, 1}, 4);
+  return e.cast(e.squeeze(e.add(halves[0], e.scaled(halves[1], 16)), {4}), cache);
+}
+
+ValueId from_steps(Composer& e, ValueId cache, ValueId scale, DType dtype) {
+  ValueId steps = e.cast(cache, DType::Float);
+  if (e.dtype(cache) == DType::UInt8) {
+    const ValueId high = e.op("Floor", {e.scaled(steps, 1.0 / 16)});
+    const ValueId low = e.sub(steps, e.scaled(high, 16));
+    const ValueId pairs = e.concat_of({e.unsqueeze(low, {4}), e.unsqueeze(high, {4})}, 4);
+    steps = e.shifted(e.reshape(pairs, {0, 0, 0, -1}), -8);
+  }
+  return e.cast(e.mul(steps, scale), dtype);
 }
 
 // Which keys each query sees: [batch, 1, queries or 1, keys].
@@ -142,13 +171,20 @@ bool group_query_attention(Graph& graph, NodeId id) {
     return e.finish(attend(e, a));
   }
   ValueId keys = in_heads(e, g.k, g.kv_heads), values = in_heads(e, g.v, g.kv_heads);
-  if (e.has(3)) {
-    keys = written(e, g, e.input(3), keys);
-    values = written(e, g, e.input(4), values);
+  a.k = keys, a.v = values;
+  if (e.has(3) && quantised(e)) {
+    const DType cache = e.dtype(e.input(3)), dtype = e.dtype(g.q);
+    keys = written(e, g, e.input(3), as_steps(e, keys, e.input(12), cache));
+    values = written(e, g, e.input(4), as_steps(e, values, e.input(13), cache));
+    a.k = from_steps(e, keys, e.input(12), dtype);
+    a.v = from_steps(e, values, e.input(13), dtype);
+  } else if (e.has(3)) {
+    a.k = keys = written(e, g, e.input(3), keys);
+    a.v = values = written(e, g, e.input(4), values);
   }
-  a.k = with_sink(e, g, keys);
-  a.v = with_sink(e, g, values);
   a.mask = mask_of(e, g, keys);
+  a.k = with_sink(e, g, a.k);
+  a.v = with_sink(e, g, a.v);
   const auto made = attend(e, a);
   ValueId scores = e.wants(3) ? made[3] : kNone;
   if (scores != kNone) {

@@ -163,6 +163,27 @@ bool mat_mul_n_bits_qkv(Graph& graph, NodeId id) {
                    projection(e, x, 9, e.integer("Nkv")), sum});
 }
 
+// The projection, plus an adapter of two: down to its rank and up again.
+bool mat_mul_n_bits_q_lora(Graph& graph, NodeId id) {
+  Composer e(graph, id);
+  const int64_t n = e.integer("N"), k = e.integer("K"), bits = e.integer("lora_bits", 8);
+  const int64_t block = e.integer("lora_block_size", 32);
+  const int64_t inner = e.known(e.input(4), 0, "lora_A_scales");
+  const Blocked base{.bytes = e.input(1),
+                     .scales = e.input(2),
+                     .n = n,
+                     .k = k,
+                     .bits = e.integer("bits", 4),
+                     .block = e.integer("block_size", 32)};
+  const ValueId y = packed_product(e, e.input(0), base, kNone);
+  const Blocked down{
+      .bytes = e.input(3), .scales = e.input(4), .n = inner, .k = k, .bits = bits, .block = block};
+  const Blocked up{
+      .bytes = e.input(5), .scales = e.input(6), .n = n, .k = inner, .bits = bits, .block = block};
+  const ValueId low = packed_product(e, e.input(0), down, kNone);
+  return e.finish({e.add(y, packed_product(e, low, up, kNone))});
+}
+
 // What the 16 codes of bitsandbytes stand for: FP4, and the quantiles NF4.
 constexpr double kCodes[2][16] = {
     {0, 5.208333333e-03, 0.66666667, 1, 0.33333333, 0.5, 0.16666667, 0.25, -0.0, -5.208333333e-03,
@@ -302,6 +323,7 @@ constexpr Expansion kPackedWeight[] = {
     {"com.microsoft", "MatMulNBits", mat_mul_n_bits},
     {"com.microsoft", "MatMulNBitsMlp", mat_mul_n_bits_mlp},
     {"com.microsoft", "MatMulNBitsQkv", mat_mul_n_bits_qkv},
+    {"com.microsoft", "MatMulNBitsQLoRA", mat_mul_n_bits_q_lora},
     {"com.microsoft", "MatMulBnb4", mat_mul_bnb4},
     {"com.microsoft", "GatherBlockQuantized", gather_block_quantized},
 };

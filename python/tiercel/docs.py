@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import _core
+from . import _core, missing_ops
 
 _HEAD = """\
 # Operators
@@ -109,7 +109,19 @@ def operators_page() -> str:
             how = _how(op, rows[domain, op["name"]])
             types = _element_types(op, how)
             parts.append(f"| {op['name']} | {op['since']} | {how} | {types} |\n")
+        if domain == "com.microsoft":
+            parts.append(_missing())
     return "".join(parts)
+
+
+def _missing() -> str:
+    """The rest of ONNX Runtime's list, with the reasons."""
+    lines = [
+        "\nOf the operators that ONNX Runtime 1.32 has in this domain, these are not in:\n",
+        "\n| operator | why not |\n|---|---|\n",
+    ]
+    lines += [f"| {name} | {why} |\n" for name, why in sorted(missing_ops.CONTRIB.items())]
+    return "".join(lines)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -79,7 +79,9 @@ def test_attention_without_bias_and_with_narrow_values() -> None:
         num_heads=N,
         qkv_hidden_sizes=[D, D, 6],
     )
-    check("Attention", [PROJECTED[0], PROJECTED[1]], constants={1}, num_heads=N, outputs=[True, True])
+    check(
+        "Attention", [PROJECTED[0], PROJECTED[1]], constants={1}, num_heads=N, outputs=[True, True]
+    )
 
 
 @pytest.mark.parametrize("mask", [None, "ends", "keys", "queries"])
@@ -146,7 +148,12 @@ def test_decoder_masked(past: int) -> None:
 
 
 def test_decoder_masked_cross() -> None:
-    inputs: list[Array | None] = [random(B, 1, D), random(B, N, 5, H), random(B, N, 5, H, seed=1), mask_of("keys", 5)]
+    inputs: list[Array | None] = [
+        random(B, 1, D),
+        random(B, N, 5, H),
+        random(B, N, 5, H, seed=1),
+        mask_of("keys", 5),
+    ]
     check(DECODER, inputs, num_heads=N)
     outputs = [True, False, False, True]
     options = {"outputs": outputs, "types": np.float32, "output_qk": 1}

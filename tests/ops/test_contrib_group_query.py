@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from contrib_run import Array, agree, check, random, reference, run
+from contrib_run import Array, agree, check, model_of, onnxruntime, random, reference, run
 
 N, KV, H = 4, 2, 32
 OP = "GroupQueryAttention"
@@ -43,13 +43,13 @@ def angles(dtype: Any = np.float32, width: int = H // 2) -> list[Array]:
     return [np.cos(turns).astype(dtype), np.sin(turns).astype(dtype)]
 
 
-def check_grouped(inputs: list[Array | None], **options: Any) -> None:
+def check_grouped(inputs: list[Array | None], tolerance: float = 2e-5, **options: Any) -> None:
     """Results agree; rows of the caches do that are in use: others hold anything."""
     options = {"num_heads": N, "kv_num_heads": KV, "outputs": ALL, **options}
     want = reference(OP, inputs, **options)
     for symbolic in (False, True):
         got = run(OP, inputs, symbolic=symbolic, **options)
-        agree(got[:1], want[:1], 2e-5)
+        agree(got[:1], want[:1], tolerance)
         for cache, expected in zip(got[1:], want[1:], strict=True):
             assert cache.shape == expected.shape
             for b, length in enumerate(inputs[5] + 1):
@@ -133,6 +133,88 @@ def test_scores(mode: int, name: str) -> None:
     np.testing.assert_allclose(got[..., seen], want[..., seen], rtol=2e-5, atol=2e-5)
 
 
+@pytest.mark.parametrize("name", ["next token", "next tokens of one", "buffer, first"])
+@pytest.mark.parametrize("kind", ["PER_TENSOR", "PER_CHANNEL"])
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_quantised_caches(name: str, kind: str, bits: int, dtype: Any) -> None:
+    inputs = CASES[name](dtype=dtype)
+    for i in (3, 4):
+        batch, heads, past, size = inputs[i].shape
+        kept = np.random.default_rng(i).integers(0, 256, (batch, heads, past, size * bits // 8))
+        inputs[i] = kept.astype(np.uint8).view(np.int8 if bits == 8 else np.uint8)
+    shape = (1,) if kind == "PER_TENSOR" else (1, KV, 1, H)
+    scales = [(np.abs(random(*shape, seed=s)) + 0.5) / 2 ** (bits - 2) for s in (5, 6)]
+    inputs = [*inputs, *[None] * 5, *scales]
+    options = {"k_quant_type": kind, "v_quant_type": kind, "kv_cache_bit_width": bits}
+    check_grouped(inputs, 2e-3, **options)
+
+
+def sparse_rows(layouts: int, blocks: int) -> tuple[Array, Array]:
+    """A random lower triangle of blocks, the diagonal among them, row by row."""
+    cells = np.tril(np.random.default_rng(0).random((layouts, blocks, blocks)) < 0.4)
+    cells |= np.eye(blocks, dtype=bool)
+    ends = np.concatenate([np.zeros((layouts, 1)), cells.sum(2).cumsum(1)], 1).astype(np.int32)
+    columns = np.full((layouts, int(ends.max())), -1, np.int32)
+    for at in range(layouts):
+        found = np.nonzero(cells[at])[1]
+        columns[at, : len(found)] = found
+    return ends, columns
+
+
+def of_shared_buffers(op: str, inputs: list[Array | None], **options: Any) -> list[Array]:
+    """What onnxruntime computes where inputs 3 and 4 take outputs 1 and 2."""
+    outputs = options.pop("outputs")
+    model = model_of(op, inputs, outputs, options)
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    binding = session.io_binding()
+    values = [x if x is None else onnxruntime.OrtValue.ortvalue_from_numpy(x) for x in inputs]
+    for i, value in enumerate(values):
+        if value is not None:
+            binding.bind_ortvalue_input(f"x{i}", value)
+    binding.bind_output("y0")
+    binding.bind_ortvalue_output("y1", values[3])
+    binding.bind_ortvalue_output("y2", values[4])
+    session.run_with_iobinding(binding)
+    return [v.numpy().copy() for v in binding.get_outputs()]
+
+
+@pytest.mark.parametrize("layouts", [1, 2])
+@pytest.mark.parametrize(
+    ("new", "lengths"), [(40, [40, 40]), (1, [37, 50]), (1, [50, 50]), (1, [37, 37])]
+)
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_sparse_blocks(
+    layouts: int, new: int, lengths: list[int], packed: bool, dtype: Any
+) -> None:
+    inputs = case(2, new, lengths, 64, packed=packed, dtype=dtype)
+    rows = sparse_rows(layouts, 4)
+    ends = [np.array(max(lengths), np.int32), np.array(lengths, np.int32)]
+    turns = np.arange(64)[:, None] * 0.7 ** np.arange(H // 2)
+    turned = [np.cos(turns).astype(dtype), np.sin(turns).astype(dtype)]
+    inputs = [*inputs[:5], *rows, *ends, *turned]
+    options = {"num_heads": N, "kv_num_heads": KV, "outputs": ALL, "sparse_block_size": 16}
+    options |= {"do_rotary": 1, "scale": 0.2}
+    each = []
+    for b in range(2):  # one by one: onnxruntime leaves heads unwritten where lengths differ
+        rows_of = [
+            x if x is None or i in (5, 6, 9, 10) or x.ndim == 0 else x[b : b + 1]
+            for i, x in enumerate(inputs)
+        ]
+        rows_of[7] = np.array(lengths[b], np.int32)
+        each.append(of_shared_buffers("SparseAttention", rows_of, **options))
+    want = [np.concatenate(parts) for parts in zip(*each, strict=True)]
+    for symbolic in (False, True):
+        got = run("SparseAttention", inputs, symbolic=symbolic, constants={5, 6}, **options)
+        agree(got[:1], want[:1], 2e-5)
+        for b, length in enumerate(lengths):
+            for i in (1, 2):
+                agree([got[i][b, :, :length]], [want[i][b, :, :length]], 2e-5)
+
+
 def test_padded_chunks() -> None:
     """Rows behind query_seqlens are padding: neither their results nor their keys count."""
     inputs = [*case(2, 4, [6, 5], 12), *[None] * 9, np.array([4, 2], np.int32)]
@@ -173,9 +255,7 @@ def test_rotary_embedding(dtype: Any, interleaved: int, ids: str) -> None:
 
 def test_rotary_embedding_of_part_of_a_head() -> None:
     inputs = [random(2, 3, N * H), np.array([1], np.int64), *angles(width=H // 4)]
-    check(
-        "RotaryEmbedding", inputs, constants={2, 3}, num_heads=N, rotary_embedding_dim=H // 2
-    )
+    check("RotaryEmbedding", inputs, constants={2, 3}, num_heads=N, rotary_embedding_dim=H // 2)
 
 
 @pytest.mark.parametrize("layout", [0, 1])

@@ -76,7 +76,9 @@ def test_grid_sample(mode: str, padding: str, corners: int) -> None:
         graph = onnx.helper.make_graph([node], "graph", infos[:2], infos[2:])
         imports = [onnx.helper.make_opsetid("", 20)]
         model = onnx.helper.make_model(graph, opset_imports=imports)
-        want = onnx.reference.ReferenceEvaluator(model).run(None, dict(zip("xg", inputs)))
+        want = onnx.reference.ReferenceEvaluator(model).run(
+            None, dict(zip("xg", inputs, strict=True))
+        )
     check("GridSample", inputs, 1e-4, want=want, **options)
 
 
@@ -105,7 +107,9 @@ def test_crop_and_resize(mode: str, size: tuple[int, int], constants: set[int]) 
 
 
 def test_wrong_attributes_are_named() -> None:
-    with pytest.raises(Exception, match=r'node "node" \(com.microsoft:CropAndResize\): attribute mode is "cubic"'):
+    with pytest.raises(
+        Exception, match=r'node "node" \(com.microsoft:CropAndResize\): attribute mode is "cubic"'
+    ):
         run(
             "CropAndResize",
             [random(1, 1, 3, 3), random(1, 4), np.zeros(1, np.int32), np.ones(2, np.int32)],

@@ -91,7 +91,9 @@ def test_n_bits(bits: int, zeros: str, k: int, constants: set[int]) -> None:
     points = whole(0, 2**bits, n, blocks, seed=1)
     zero: Array | None = None
     if zeros != "none":
-        zero = packed(padded(points, bits), bits) if zeros == "packed" else points.astype(np.float32)
+        zero = (
+            packed(padded(points, bits), bits) if zeros == "packed" else points.astype(np.float32)
+        )
     scales = (np.abs(random(n, blocks, seed=2)) + 0.1) / 2**bits
     inputs = [random(2, 3, k), packed(weights, bits), scales, zero, None, random(n, seed=3)]
     middle = points if zero is not None else 2 ** (bits - 1)
@@ -164,6 +166,27 @@ def test_n_bits_fused() -> None:
         Nkv=n,
         **options,
     )
+
+
+def test_n_bits_with_adapter() -> None:
+    n, k, inner = 8, 32, 4
+
+    def part(rows: int, width: int, bits: int, seed: int) -> tuple[Array, Array]:
+        values = whole(0, 2**bits, rows, 1, 32, seed=seed)
+        values[..., width:] = 0
+        return packed(values, bits), np.abs(random(rows, 1, seed=seed)) / 2**bits
+
+    def product(x: Array, weights: tuple[Array, Array], rows: int, bits: int) -> Array:
+        options = {"K": x.shape[1], "N": rows, "bits": bits, "block_size": 32}
+        return run("MatMulNBits", [x, *weights], **options)[0]
+
+    x, base = random(3, k), part(n, k, 4, 1)
+    down, up = part(inner, k, 8, 2), part(n, inner, 8, 3)
+    want = [product(x, base, n, 4) + product(product(x, down, inner, 8), up, n, 8)]
+    inputs = [x, *base, *down, *up]
+    check("MatMulNBitsQLoRA", inputs, 1e-4, want=want, symbolic=False, N=n, K=k)
+    inputs[5] = np.zeros((n, 0, 32), np.uint8)
+    check("MatMulNBitsQLoRA", inputs, want=[product(x, base, n, 4)], symbolic=False, N=n, K=k)
 
 
 @pytest.mark.parametrize("kind", [0, 1])

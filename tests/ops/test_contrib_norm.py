@@ -162,7 +162,9 @@ def test_group_norm(last: int, silu: int, dtype: Any) -> None:
     total = x + spread
     want = [group_norm(total, gain, bias, 4, bool(silu), bool(last)), total]
     outputs = [True, True]
-    check("SkipGroupNorm", [x, gain, bias, skip, added], 6e-3, want=want, outputs=outputs, **options)
+    check(
+        "SkipGroupNorm", [x, gain, bias, skip, added], 6e-3, want=want, outputs=outputs, **options
+    )
 
 
 @pytest.mark.parametrize("dtype", HALVES)

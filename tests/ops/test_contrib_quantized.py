@@ -33,7 +33,9 @@ def with_zeros(inputs: list[Array | None], dtype: Any) -> list[Array]:
 
 @pytest.mark.parametrize("op", ["QLinearAdd", "QLinearMul"])
 @pytest.mark.parametrize("dtype", BYTES)
-@pytest.mark.parametrize("shapes", [((2, 3, 5), (2, 3, 5)), ((2, 3, 5), (3, 1)), ((5,), ()), ((), (4,))])
+@pytest.mark.parametrize(
+    "shapes", [((2, 3, 5), (2, 3, 5)), ((2, 3, 5), (3, 1)), ((5,), ()), ((), (4,))]
+)
 @pytest.mark.parametrize("zeros", [False, True])
 def test_two_operands(op: str, dtype: Any, shapes: Any, zeros: bool) -> None:
     inputs: list[Array | None] = []
@@ -78,7 +80,11 @@ def test_softmax(dtype: Any, axis: int, opset: int) -> None:
 def test_concat(dtype: Any) -> None:
     inputs = [step(0.03), zero(dtype, 4)]
     for i in range(3):
-        inputs += [integers(2, i + 1, 3, dtype=dtype, seed=i), step(0.02 + 0.01 * i), zero(dtype, i)]
+        inputs += [
+            integers(2, i + 1, 3, dtype=dtype, seed=i),
+            step(0.02 + 0.01 * i),
+            zero(dtype, i),
+        ]
     check("QLinearConcat", inputs, 1, axis=1, constants={0, 1, 3, 4, 6, 7, 9, 10})
 
 

@@ -139,7 +139,6 @@ def test_causal_conv(past: bool, activation: str, dilation: int, last: int) -> N
 def test_linear_attention(rule: str, heads: int, kv_heads: int, past: bool) -> None:
     keys = random(2, 5, kv_heads, 4, seed=1)
     keys /= np.linalg.norm(keys, axis=-1, keepdims=True)
-    n = min(heads, kv_heads)
     inputs: list[Array | None] = [
         random(2, 5, heads * 4),
         keys.reshape(2, 5, -1),
@@ -150,14 +149,41 @@ def test_linear_attention(rule: str, heads: int, kv_heads: int, past: bool) -> N
     ]
     options = {"update_rule": rule, "q_num_heads": heads, "kv_num_heads": kv_heads}
     check("LinearAttention", inputs, 1e-4, outputs=[True, True], **options)
-    assert n > 0
+
+
+@pytest.mark.parametrize("rule", ["linear", "gated", "delta", "gated_delta"])
+@pytest.mark.parametrize("form", ["batches", "tokens", "packed"])
+@pytest.mark.parametrize("gate", ["none", "softplus", "sigmoid"])
+@pytest.mark.parametrize("by_key", [False, True])
+def test_gated_delta_net(rule: str, form: str, gate: str, by_key: bool) -> None:
+    batch, length, heads, kv_heads, size, wide = 2, 5, 2, 4, 8, 6
+    q, k = (random(batch, length, heads, size, seed=s) for s in (1, 2))
+    v, state = random(batch, length, kv_heads, wide, seed=3), random(batch, kv_heads, wide, size)
+    tail = (size,) if by_key else ()
+    decay = -np.abs(random(batch, length, kv_heads, *tail, seed=4))
+    beta = random(batch, length, kv_heads, seed=5)
+    if form != "batches":
+        q, k, v, decay, beta = (x.reshape(-1, *x.shape[2:]) for x in (q, k, v, decay, beta))
+    first: list[Array | None] = [q, k, v]
+    if form == "packed":
+        first = [np.concatenate([x.reshape(len(x), -1) for x in (q, k, v)], -1), None, None]
+    inputs = [*first, None, decay if "gated" in rule else None, beta if "delta" in rule else None]
+    inputs += [state * 0.3]
+    if gate != "none" and "gated" in rule:
+        inputs += [random(kv_heads, seed=6) * 0.3, random(kv_heads, *tail, seed=7)]
+    options: dict[str, Any] = {"update_rule": rule, "qk_l2_norm": 1}
+    options["gate_activation"] = gate if "gated" in rule else "none"
+    options["beta_activation"] = "sigmoid" if "delta" in rule else "none"
+    check("GatedDeltaNet", inputs, 1e-4, outputs=[True, True], symbolic=False, **options)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16])
 def test_linear_attention_gate(dtype: Any) -> None:
     inputs = [random(2, 5, 4, dtype=dtype), random(4, seed=1), -np.abs(random(4, seed=2))]
     check("LinearAttentionGate", inputs)
-    check("LinearAttentionGate", [*inputs, random(2, 5, 4, seed=3, dtype=dtype)], outputs=[True, True])
+    check(
+        "LinearAttentionGate", [*inputs, random(2, 5, 4, seed=3, dtype=dtype)], outputs=[True, True]
+    )
 
 
 def relative_buckets(distance: Array, both: bool, buckets: int, most: int) -> Array:
