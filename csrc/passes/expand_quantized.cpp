@@ -64,6 +64,23 @@ ValueId pooled(Composer& e, std::string_view name, Attributes attributes) {
   return e.channels_last(e.op(name, {e.channels_first(x)}, std::move(attributes)));
 }
 
+// Between floats, as convolutions of QDQ groups are: neighbours then share their rounding. Weights
+// that are not constant go to the integer kernel.
+bool q_linear_conv_of_standard(Graph& graph, NodeId id) {
+  Composer e(graph, id);
+  if (!graph.constant(e.input(3)) || !graph.constant(e.input(4))) return false;
+  const ValueId x = e.op("DequantizeLinear", {e.input(0), e.input(1), e.input(2)});
+  const Attributes channels = with("axis", int64_t{0});
+  std::vector<ValueId> inputs = {
+      x, e.op("DequantizeLinear", {e.input(3), e.input(4), e.input(5)}, channels)};
+  if (e.has(8)) {  // counts in units of both scales
+    const ValueId unit = e.mul(e.input(1), e.input(4));
+    inputs.push_back(e.mul(e.cast(e.input(8), e.dtype(unit)), unit));
+  }
+  const ValueId y = e.op("Conv", std::move(inputs), e.node().attributes);
+  return e.finish({quantized(e, y, 6)});
+}
+
 bool q_reduce_mean(Graph& graph, NodeId id) {
   Composer e(graph, id);
   const auto* axes = e.node().attributes.get<std::vector<int64_t>>("axes");
@@ -169,6 +186,7 @@ bool same_linear(Graph& graph, NodeId id) {
 }
 
 constexpr Expansion kQuantized[] = {
+    {"", "QLinearConv", q_linear_conv_of_standard},
     {"com.microsoft", "QLinearAdd", q_add},
     {"com.microsoft", "QLinearMul", q_mul},
     {"com.microsoft", "QLinearSigmoid", q_sigmoid},
