@@ -10,6 +10,7 @@ namespace tiercel {
 struct Attended {
   ValueId q, k, v;
   ValueId mask = kNone, past_key = kNone, past_value = kNone;
+  ValueId lengths = kNone;  // int64 [batch]: of the keys that count, the queries being the last
   int64_t q_heads = 0, kv_heads = 0;
   bool causal = false;
   double softcap = 0;

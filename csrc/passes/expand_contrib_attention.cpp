@@ -13,7 +13,7 @@ std::vector<ValueId> attend(Composer& e, const Attended& a) {
   if (a.left_window >= 0) attributes.set("left_window_size", a.left_window);
   if (a.scores >= 0) attributes.set("qk_matmul_output_mode", a.scores);
   if (const double scale = e.real("scale"); scale != 0) attributes.set("scale", scale);
-  std::vector<ValueId> inputs = {a.q, a.k, a.v, a.mask, a.past_key, a.past_value};
+  std::vector<ValueId> inputs = {a.q, a.k, a.v, a.mask, a.past_key, a.past_value, a.lengths};
   while (inputs.back() == kNone) inputs.pop_back();
   return e.ops("Attention", std::move(inputs), a.scores >= 0 ? 4 : 3, std::move(attributes));
 }

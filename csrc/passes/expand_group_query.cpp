@@ -108,6 +108,8 @@ ValueId from_steps(Composer& e, ValueId cache, ValueId scale, DType dtype) {
   return e.cast(e.mul(steps, scale), dtype);
 }
 
+bool has_sink(const Composer& e) { return e.has(11) || e.integer("smooth_softmax", -1) == 1; }
+
 // Which keys each query sees: [batch, 1, queries or 1, keys].
 ValueId visible(Composer& e, const Grouped& g, ValueId keys) {
   const ValueId at = e.range(e.extent(keys, 2));
@@ -126,27 +128,38 @@ ValueId wide_bias(Composer& e, ValueId keys) {
   return e.op("Pad", {bias, e.concat_of({e.ints({0, 0, 0, 0, 0, 0, 0}), more}, 0)});
 }
 
-ValueId mask_of(Composer& e, const Grouped& g, ValueId keys) {
-  const ValueId seen = visible(e, g, keys);
+// What is added to the scores where each head has one more key, whose score is the sink's.
+ValueId mask_with_sink(Composer& e, const Grouped& g, ValueId keys) {
   const DType dtype = e.dtype(g.q);
   const double infinity = std::numeric_limits<double>::infinity();
-  const bool sink = e.has(11) || e.integer("smooth_softmax", -1) == 1;
-  if (!e.has(10) && !sink) return seen;
   const ValueId shown = e.has(10) ? wide_bias(e, keys) : e.number(dtype, 0);
-  const ValueId mask = e.where(seen, shown, e.number(dtype, -infinity));
-  if (!sink) return mask;
-  // One more key, whose score is the sink's.
+  const ValueId mask = e.where(visible(e, g, keys), shown, e.number(dtype, -infinity));
   const ValueId batch = e.extent(g.q, 0), queries = e.extent(g.q, 1), heads = e.ints({g.heads});
   const ValueId rows = e.concat_of({batch, heads, queries}, 0);
-  const ValueId all = e.op("Expand", {mask, e.concat_of({rows, e.ints({1})}, 0)});
+  const ValueId all = e.op("Expand", {mask, e.concat_of({rows, e.extent(keys, 2)}, 0)});
   const ValueId score = e.has(11) ? e.reshape(e.input(11), {1, g.heads, 1, 1}) : e.number(dtype, 0);
   return e.concat_of({all, e.op("Expand", {score, e.concat_of({rows, e.ints({1})}, 0)})}, 3);
 }
 
 ValueId with_sink(Composer& e, const Grouped& g, ValueId x) {
-  if (!e.has(11) && e.integer("smooth_softmax", -1) != 1) return x;
   const ValueId dims = e.concat_of({e.extent(x, 0), e.ints({g.kv_heads, 1, g.size})}, 0);
   return e.concat_of({x, e.filled(dims, e.dtype(x), 0)}, 2);
+}
+
+// Masks by position are left to the kernel; sinks need all of them spelled out.
+void take_masks(Composer& e, const Grouped& g, Attended& a) {
+  if (has_sink(e)) {
+    a.mask = mask_with_sink(e, g, a.k);
+    a.k = with_sink(e, g, a.k);
+    a.v = with_sink(e, g, a.v);
+    return;
+  }
+  a.mask = e.input(10);
+  const int64_t window = e.integer("local_window_size", -1);
+  if (window > 0) a.left_window = window - 1;
+  a.causal = e.integer("causal", 1) == 1;
+  if (!a.causal) a.lengths = g.lengths;
+  if (a.causal && e.has(3)) a.lengths = e.add(g.past, e.extent(g.q, 1));
 }
 
 bool group_query_attention(Graph& graph, NodeId id) {
@@ -158,20 +171,9 @@ bool group_query_attention(Graph& graph, NodeId id) {
   g.q = normed(e, g.q, 14, g.heads, "q_norm_epsilon");
   g.k = normed(e, g.k, 15, g.kv_heads, "k_norm_epsilon");
   turn(e, g);
-  Attended a{.q = g.q, .k = g.k, .v = g.v, .q_heads = g.heads, .kv_heads = g.kv_heads};
-  a.softcap = e.real("softcap");
-  const int64_t output = e.integer("qk_output");
-  if (e.wants(3) && output == 0) e.refuse("qk_output", "1 or 2, as output_qk is wanted");
-  if (e.wants(3)) a.scores = output == 1 ? 2 : 3;
-  const bool plain = !e.has(10) && !e.has(11) && e.integer("smooth_softmax", -1) != 1;
-  const int64_t window = e.integer("local_window_size", -1);
-  if (!e.has(3) && plain && e.integer("causal", 1) == 1) {  // the first tokens
-    a.causal = true;
-    if (window > 0) a.left_window = window - 1;
-    return e.finish(attend(e, a));
-  }
   ValueId keys = in_heads(e, g.k, g.kv_heads), values = in_heads(e, g.v, g.kv_heads);
-  a.k = keys, a.v = values;
+  Attended a{.q = g.q, .k = keys, .v = values, .q_heads = g.heads, .kv_heads = g.kv_heads};
+  a.softcap = e.real("softcap");
   if (e.has(3) && quantised(e)) {
     const DType cache = e.dtype(e.input(3)), dtype = e.dtype(g.q);
     keys = written(e, g, e.input(3), as_steps(e, keys, e.input(12), cache));
@@ -182,9 +184,10 @@ bool group_query_attention(Graph& graph, NodeId id) {
     a.k = keys = written(e, g, e.input(3), keys);
     a.v = values = written(e, g, e.input(4), values);
   }
-  a.mask = mask_of(e, g, keys);
-  a.k = with_sink(e, g, a.k);
-  a.v = with_sink(e, g, a.v);
+  take_masks(e, g, a);
+  const int64_t output = e.integer("qk_output");
+  if (e.wants(3) && output == 0) e.refuse("qk_output", "1 or 2, as output_qk is wanted");
+  if (e.wants(3)) a.scores = output == 1 ? 2 : 3;
   const auto made = attend(e, a);
   ValueId scores = e.wants(3) ? made[3] : kNone;
   if (scores != kNone) {

@@ -167,7 +167,7 @@ def attention(k):
     @k.outline("int64(call, int64, int64, int64, int64, pointer, pointer, pointer)")
     def score(call, b, head, i, rows, to, keys, memory):
         """Scores of `rows` queries; `keys`: panels, or rows as they lie."""
-        n, size = h.total(call), h.size(call, 0)
+        n, size = h.used(call, b), h.size(call, 0)
         at, row = h.row(call, 0, size, b, head, i), h.step(call, 0, size)
         q = offset(k.input(call, 0), at * nb)
         if half:
@@ -184,7 +184,7 @@ def attention(k):
     @k.outline("int64(call, int64, int64, int64, int64, pointer, pointer)")
     def soften(call, b, head, i, rows, x, factors):
         """Rows of scores into exponentials; `factors` takes 1 over their sums."""
-        n = h.total(call)
+        n = h.used(call, b)
         for r in range(rows):
             row = offset(x, r * up(n) * wb)
             s.bias(call, b, head, i + r, row)
@@ -197,10 +197,10 @@ def attention(k):
             put_wide(factors, r, f)
         return 0
 
-    @k.outline("int64(call, int64, pointer, pointer, pointer, pointer, int64)")
-    def weigh(call, rows, x, values, factors, to, row):
-        """Sums of the values, weighted by the exponentials, times the factors; `row`: of `to`."""
-        n, size = h.total(call), h.size(call, 2)
+    @k.outline("int64(call, int64, int64, pointer, pointer, pointer, pointer, int64)")
+    def weigh(call, n, rows, x, values, factors, to, row):
+        """Sums of n values, weighted by the exponentials, times the factors; `row`: of `to`."""
+        size = h.size(call, 2)
         packed = packed_values(call) > 0
         b_row = step if packed else o.row_step(call, 2)
         b_panel = n * step if packed else step * 1
@@ -219,7 +219,7 @@ def attention(k):
     @k.outline("int64(call, int64, pointer)")
     def attend(call, unit, scratch):
         b, head = unit // h.count(call, 0), unit % h.count(call, 0)
-        n, size, value_size = h.total(call), h.size(call, 0), h.size(call, 2)
+        n, size, value_size = h.used(call, b), h.size(call, 0), h.size(call, 2)
         shared = head // max(h.count(call, 0) // max(h.count(call, 1), 1), 1)
         most = held(call)
         keys = offset(scratch, packed_keys(call))
@@ -244,10 +244,10 @@ def attention(k):
             at = h.row(call, 0, value_size, b, head, i)
             y = offset(k.output(call, 0), at * nb)
             if half:
-                weigh(call, rows, lines, value_rows, factors, sums, value_size)
+                weigh(call, n, rows, lines, value_rows, factors, sums, value_size)
                 x.deliver(y, row, sums, rows, value_size)
             else:
-                weigh(call, rows, lines, value_rows, factors, y, row)
+                weigh(call, n, rows, lines, value_rows, factors, y, row)
         return 0
 
     @inline

@@ -11,6 +11,7 @@ BOOL = 9
 
 def heads(k):
     """Functions over the call: extents, and where a row of a head begins."""
+    seen = k.load("int64")
 
     @k.outline("int64(call)")
     def batches(call):
@@ -45,6 +46,15 @@ def heads(k):
     def total(call):
         return past(call) + length(call, 1)
 
+    @k.outline("int64(call, int64)")
+    def used(call, b):
+        """Keys that any query of batch b may see; all of them where scores are handed out."""
+        n = total(call)
+        shown = k.n_outputs(call) > 3 and k.output_rank(call, 3) >= 0
+        if k.has_input(call, 6) and not shown:
+            n = min(n, max(seen(k.input(call, 6), b), int64(1)))
+        return n
+
     @k.outline("int64(call, int64, int64, int64, int64, int64)")
     def row(call, i, width, b, h, t):
         """Element where row t of head h begins, in operand i or in an output of its layout."""
@@ -68,6 +78,7 @@ def heads(k):
         size=size,
         past=past,
         total=total,
+        used=used,
         row=row,
         step=step,
     )
@@ -192,7 +203,7 @@ def scores(k):
     @k.outline("int64(call, int64, int64, int64, pointer)")
     def bias(call, b, head, i, x):
         """Scales n scores and adds the mask; what a query must not see becomes -inf."""
-        n = h.total(call)
+        n = h.used(call, b)
         end = end_key(call, b, i, n)
         first = min(first_key(call, b, i), end)
         scale_and_cap(call, x, n)
