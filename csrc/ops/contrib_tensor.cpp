@@ -37,6 +37,14 @@ void time_warping(InferContext& ctx) {
   ctx.set(0, DType::Int32, Shape{Dim(2), ctx.at_most(most)});
 }
 
+void bifurcation(InferContext& ctx) {
+  Dim most;
+  if (ctx.has_shape(1)) most = product(*ctx.shape(1));
+  if (ctx.has_input(3)) most = ctx.has_shape(3) ? most + product(*ctx.shape(3)) : Dim();
+  ctx.set(0, DType::Int64, Shape{ctx.at_most(most)});
+  ctx.set(1, DType::Int64, Shape{});
+}
+
 }  // namespace
 
 OpList contrib_tensor_ops() {
@@ -90,6 +98,12 @@ OpList contrib_tensor_ops() {
           "T = uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 float double string bool "
           "complex64 complex128",
           "", unique_elements, kDataDependent),
+      contrib_row("WordConvEmbedding", "Sequence:T W:T1 B:T1 C:T1", "Y:T1", "T = int32; T1 = float",
+                  "char_embedding_size:int conv_window_size:int embedding_size:int"),
+      contrib_row("BifurcationDetector",
+                  "src_tokens:T cur_tokens:T prev_suffix_match_idx:T pred_tokens:T?",
+                  "tokens:T suffix_match_idx:T", "T = int64",
+                  "max_ngram_size:int=3 min_ngram_size:int=1", bifurcation, kDataDependent),
   };
 }
 

@@ -160,7 +160,32 @@ bool irfft(Graph& graph, NodeId id) {
   return e.finish({e.squeeze(y, {-1})});
 }
 
+// The best of all windows over the characters of each word, up to its last one that is not 0.
+bool word_conv_embedding(Graph& graph, NodeId id) {
+  Composer e(graph, id);
+  const ValueId words =
+      e.op("Reshape", {e.input(0), e.concat_of({e.ints({-1}), e.extent(e.input(0), -1)}, 0)});
+  const int64_t window = e.known(e.input(1), 2, "W");
+  const ValueId letters = e.unsqueeze(e.gather(e.input(3), words, 0), {1});
+  const ValueId conv = e.op("Conv", {letters, e.input(1), e.input(2)});
+  const ValueId y = e.op("Tanh", {e.squeeze(conv, {3})});
+  const ValueId zero = e.number(DType::Int32, 0);
+  const ValueId present = e.cast(e.op("Greater", {words, zero}), DType::Int64);
+  const ValueId ends = e.add(e.range(e.extent(words, 1)), e.ints({1}));
+  const ValueId lengths = e.reduce("ReduceMax", e.mul(present, ends), {1});
+  const ValueId last = e.op("Max", {e.sub(lengths, e.ints({window})), e.ints({0})});
+  const ValueId inside = e.op("LessOrEqual", {e.range(e.extent(y, 2)), last});
+  const ValueId shown =
+      e.where(e.unsqueeze(inside, {1}), y, e.number(DType::Float, -2));  // tanh is above -1
+  const ValueId best = e.reduce("ReduceMax", shown, {2}, 0);
+  const ValueId some = e.cast(lengths, DType::Bool);
+  const ValueId front = e.op("Shape", {e.input(0)}, with("end", int64_t{-1}));
+  return e.finish({e.reshape_to(e.where(some, best, e.number(DType::Float, 0)),
+                                e.concat_of({front, e.ints({-1})}, 0))});
+}
+
 constexpr Expansion kTensor[] = {
+    {"com.microsoft", "WordConvEmbedding", word_conv_embedding},
     {"com.microsoft", "Trilu", same_by_name},
     {"com.microsoft", "Unique", unique},
     {"com.microsoft", "SampleOp", sample_op},

@@ -9,7 +9,6 @@ _SERVING = "bookkeeping of a serving engine's paged or speculative caches"
 CONTRIB: dict[str, str] = {
     "AttnLSTM": "a recurrence that no exporter emits any more",
     "BeamSearch": _LOOP,
-    "BifurcationDetector": "bookkeeping of one decoding scheme",
     "ConvStateReplay": _SERVING,
     "DecoderAttention": "its form is chosen by booleans at run time",
     "DecoderMaskedSelfAttention": f"{_GPU}, inside generation loops",
@@ -52,5 +51,4 @@ CONTRIB: dict[str, str] = {
     "VarlenCausalConvWithState": "over packed requests; CausalConvWithState is its form by batches",
     "VarlenNGramHashMapping": "hashes of one research model",
     "WhisperBeamSearch": _LOOP,
-    "WordConvEmbedding": "an embedding that no exporter emits any more",
 }

@@ -90,6 +90,25 @@ def test_tokens() -> None:
     check("Tokenizer", [x], 0, **options)
 
 
+def test_words_of_characters() -> None:
+    words = [[1, 2, 3, 4, 5], [1, 2, 0, 0, 0], [3, 0, 0, 0, 0], [0, 0, 0, 0, 0], [1, 2, 3, 0, 4]]
+    inputs = [np.array(words, np.int32), random(3, 1, 2, 4), random(3), random(10, 4)]
+    check("WordConvEmbedding", inputs, constants={1, 2, 3})
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("predicted", [False, True])
+def test_bifurcations(seed: int, predicted: bool) -> None:
+    source, current = whole(0, 4, 12, seed=seed), whole(0, 4, 5, seed=seed)
+    inputs = [source.astype(np.int64), current.astype(np.int64), np.array(4)]
+    if predicted:
+        guess = np.append(source[4:], 1)
+        guess[seed % 9] += seed % 2
+        inputs.append(guess.astype(np.int64))
+    options = {"min_ngram_size": 1 + seed % 2, "max_ngram_size": 3}
+    check("BifurcationDetector", inputs, 0, outputs=[True, True], **options)
+
+
 def test_copies() -> None:
     x, ids = random(6, 4), whole(0, 6, 2, 3, dtype=np.int64)
     check("SampleOp", [x], 0)

@@ -1,4 +1,5 @@
 // Operators of com.microsoft that go through their elements one by one: hashes, warped time.
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <limits>
@@ -80,7 +81,44 @@ void dynamic_time_warping(HostCall& call) {
   give(call, 0, std::move(y));
 }
 
+// Tokens that agree with the source are taken over, up to the first that does not; then the last
+// of them are looked for in the source.
+void bifurcation_detector(HostCall& call) {
+  const auto numbers = [&](size_t i) {
+    const Tensor& x = tensor(call, i);
+    return std::span(x.data<int64_t>(), static_cast<size_t>(x.size()));
+  };
+  const auto source = numbers(0), current = numbers(1);
+  std::vector<int64_t> tokens(current.begin(), current.end());
+  if (has_input(call, 3)) {
+    const auto predicted = numbers(3);
+    const int64_t from = numbers(2).empty() ? 0 : numbers(2)[0];
+    const auto left = static_cast<int64_t>(source.size()) - from;
+    if (from < 0 || left < 0 || static_cast<int64_t>(predicted.size()) != left + 1) {
+      host_fail(call, concat("pred_tokens has ", predicted.size(), " tokens; expected ", left + 1));
+    }
+    size_t n = 0;
+    const auto rest = source.subspan(static_cast<size_t>(from));
+    while (n < rest.size() && rest[n] == predicted[n]) ++n;
+    tokens.insert(tokens.end(), predicted.begin(), predicted.begin() + static_cast<int64_t>(n) + 1);
+  }
+  int64_t found = -1;
+  const int64_t least = attribute<int64_t>(call.node, "min_ngram_size", 1);
+  const int64_t most = attribute<int64_t>(call.node, "max_ngram_size", 3);
+  for (int64_t n = least; n <= most && n <= static_cast<int64_t>(tokens.size()); ++n) {
+    const auto last = std::span(tokens).last(static_cast<size_t>(n));
+    const auto at = std::search(source.begin(), source.end(), last.begin(), last.end());
+    if (at == source.end()) break;
+    if (std::search(at + 1, source.end(), last.begin(), last.end()) != source.end()) continue;
+    found = at - source.begin() + n;
+    break;
+  }
+  give(call, 0, Tensor::vector_i64(tokens));
+  give(call, 1, Tensor::scalar_i64(found));
+}
+
 constexpr HostOp kContribHost[] = {
+    {"com.microsoft", "BifurcationDetector", bifurcation_detector},
     {"com.microsoft", "MurmurHash3", murmur_hash},
     {"com.microsoft", "DynamicTimeWarping", dynamic_time_warping},
 };
