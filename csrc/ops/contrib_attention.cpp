@@ -109,6 +109,13 @@ OpList contrib_attention_ops() {
           "gate_lower_bound:float=-5.0 qk_l2_norm:int=0 scale:float=0.0 "
           "state_update_capacity:int=0 "
           "update_rule:string=gated_delta"),
+      contrib_row(
+          "VarlenCausalConvWithState",
+          "input:T weight:T cumulative_sequence_length:M bias:T? initial_state:T capture_count:M? "
+          "kernel_delta:T? previous_mask:T?",
+          "output:T final_state:T state_update:T?", "T = float float16 bfloat16; M = int32",
+          "activation:string=none delta_offset:int=0 dilation:int=1 group_size:int=1 "
+          "state_update_capacity:int=0"),
   };
 }
 

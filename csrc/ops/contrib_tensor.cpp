@@ -37,6 +37,19 @@ void time_warping(InferContext& ctx) {
   ctx.set(0, DType::Int32, Shape{Dim(2), ctx.at_most(most)});
 }
 
+void n_gram_hashes(InferContext& ctx) {
+  const int64_t before = ctx.attr_int("max_ngram_size") - 1;
+  expect_rank(ctx, 0, 2, 2);
+  std::optional<Shape> hashes, present;
+  if (ctx.has_shape(0)) {
+    const Shape& ids = *ctx.shape(0);
+    hashes = Shape{ids[0], ids[1], Dim(before * ctx.attr_int("n_head_per_ngram"))};
+    present = Shape{ids[0], Dim(before)};
+  }
+  ctx.set(0, ctx.dtype(0), hashes);
+  if (ctx.has_output(1)) ctx.set(1, ctx.dtype(0), present);
+}
+
 void bifurcation(InferContext& ctx) {
   Dim most;
   if (ctx.has_shape(1)) most = product(*ctx.shape(1));
@@ -104,6 +117,13 @@ OpList contrib_tensor_ops() {
                   "src_tokens:T cur_tokens:T prev_suffix_match_idx:T pred_tokens:T?",
                   "tokens:T suffix_match_idx:T", "T = int64",
                   "max_ngram_size:int=3 min_ngram_size:int=1", bifurcation, kDataDependent),
+      contrib_row(
+          "NGramHashMapping",
+          "input_ids:M multipliers:M vocab_sizes:M past_ids:M? head_offsets:M? eos_token_id:M? "
+          "segment_ids:tensor(int32)?",
+          "hash_ids:M present_ids:M?", "M = int32 int64",
+          "max_ngram_size:int! n_head_per_ngram:int! pad_id:int! reset_on_eos:int=0",
+          n_gram_hashes),
   };
 }
 

@@ -47,6 +47,67 @@ bool causal_conv(Graph& graph, NodeId id) {
   return e.finish(made);
 }
 
+// Packed requests: where each token's request begins, and which it is.
+struct Requests {
+  ValueId starts, ends;  // int64 [batch]
+  ValueId which, place;  // of each token [tokens]: its request, its place there
+};
+
+Requests requests_of(Composer& e, ValueId tokens, ValueId bounds) {
+  const ValueId all = e.cast(bounds, DType::Int64);
+  Requests r{};
+  r.starts = e.op("Slice", {all, e.ints({0}), e.ints({-1}), e.ints({0})});
+  r.ends = e.op("Slice", {all, e.ints({1}), e.ints({INT64_MAX}), e.ints({0})});
+  const ValueId at = e.range(e.extent(tokens, 0));
+  const ValueId over = e.op("GreaterOrEqual", {e.unsqueeze(at, {1}), r.ends});
+  r.which = e.reduce("ReduceSum", e.cast(over, DType::Int64), {1}, 0);
+  r.place = e.sub(at, e.gather(r.starts, r.which, 0));
+  return r;
+}
+
+// What lies at `place` of the requests `which`: a token, or before the first one a row of the
+// state [batch, channels, length].
+ValueId sample_at(Composer& e, const Requests& r, ValueId which, ValueId place, int64_t length) {
+  const ValueId zero = e.ints({0});
+  const ValueId row = e.add(e.gather(r.starts, which, 0), e.op("Max", {place, zero}));
+  const ValueId token = e.gather(e.input(0), row, 0);
+  if (length == 0) return token;
+  const ValueId back = e.op("Min", {e.add(place, e.ints({length})), e.ints({length - 1})});
+  const ValueId cells =
+      e.concat_of({e.unsqueeze(which, {1}), e.unsqueeze(e.op("Max", {back, zero}), {1})}, 1);
+  const ValueId kept = e.op("GatherND", {e.transpose(e.input(4), {0, 2, 1}), cells});
+  return e.where(e.unsqueeze(e.op("Less", {place, zero}), {1}), kept, token);
+}
+
+bool packed_causal_conv(Graph& graph, NodeId id) {
+  Composer e(graph, id);
+  e.expect_text("activation", {"none", "silu", "swish"});
+  e.expect_integer("state_update_capacity", {0});
+  e.expect_none(6, "kernel_delta");
+  const int64_t dilation = e.integer("dilation", 1);
+  if (dilation < 1) e.refuse("dilation", "1 or more");
+  const int64_t taps = e.known(e.input(1), 2, "weight"), length = (taps - 1) * dilation;
+  const Requests r = requests_of(e, e.input(0), e.input(2));
+  const DType dtype = e.dtype(e.input(0));
+  ValueId y = e.has(3) ? e.cast(e.input(3), DType::Float) : kNone;
+  for (int64_t tap = 0; tap < taps; ++tap) {
+    const ValueId place = e.sub(r.place, e.ints({length - tap * dilation}));
+    const ValueId x = e.cast(sample_at(e, r, r.which, place, length), DType::Float);
+    const ValueId weight = e.flat(e.slice(e.input(1), 2, tap, tap + 1));
+    y = e.sum(y, e.mul(x, e.cast(weight, DType::Float)));
+  }
+  if (e.text("activation") != "none") y = e.silu(y);
+  // The last rows of every request, one after the other.
+  const ValueId requests = e.range(e.extent(e.input(4), 0));
+  const ValueId each = e.op("Expand", {e.unsqueeze(requests, {1}), e.ints({1, length})});
+  const ValueId lengths = e.unsqueeze(e.sub(r.ends, r.starts), {1});
+  const ValueId last = e.add(lengths, e.sub(e.range(e.ints({length})), e.ints({length})));
+  const ValueId rows = sample_at(e, r, e.flat(each), e.flat(last), length);
+  const ValueId state =
+      e.reshape_to(rows, e.concat_of({e.extent(e.input(4), 0), e.ints({length, -1})}, 0));
+  return e.finish({e.cast(y, dtype), e.transpose(state, {0, 2, 1})});
+}
+
 bool contrib_linear_attention(Graph& graph, NodeId id) {
   Composer e(graph, id);
   e.expect_integer("state_window", {0});
@@ -75,6 +136,7 @@ bool linear_attention_gate(Graph& graph, NodeId id) {
 
 constexpr Expansion kRecurrence[] = {
     {"com.microsoft", "CausalConvWithState", causal_conv},
+    {"com.microsoft", "VarlenCausalConvWithState", packed_causal_conv},
     {"com.microsoft", "LinearAttention", contrib_linear_attention},
     {"com.microsoft", "LinearAttentionGate", linear_attention_gate},
 };

@@ -264,6 +264,7 @@ ValueId gathered_rows(Composer& e, ValueId x, ValueId indices, int64_t axis, DTy
 // Where the numbers of a gather come from: all of the tensor, or the rows that are asked for.
 struct GatherPlan {
   bool first;  // gathers before it widens
+  ValueId indices;
   int64_t across, length;
 };
 
@@ -271,9 +272,9 @@ struct GatherPlan {
 ValueId unblocked(Composer& e, const GatheredBlocks& g, const GatherPlan& plan, ValueId scales) {
   const DType dtype = e.dtype(scales);
   const auto numbers = [&](ValueId x) {
-    if (!g.bytes && plan.first) return gathered_rows(e, x, e.input(1), g.axis, dtype);
+    if (!g.bytes && plan.first) return gathered_rows(e, x, plan.indices, g.axis, dtype);
     if (!g.bytes) return e.cast(x, dtype);
-    const ValueId rows = plan.first ? e.gather(x, e.input(1), g.axis) : x;
+    const ValueId rows = plan.first ? e.gather(x, plan.indices, g.axis) : x;
     return numbers_of_bytes(e, rows, g.bits, dtype);
   };
   const int64_t block = g.block > 0 ? g.block : plan.length;
@@ -291,10 +292,10 @@ ValueId unblocked(Composer& e, const GatheredBlocks& g, const GatherPlan& plan, 
 }
 
 // Scales of extent 1 along the gathered axis serve all rows.
-ValueId gathered_scales(Composer& e, const GatheredBlocks& g, int64_t added) {
+ValueId gathered_scales(Composer& e, const GatheredBlocks& g, ValueId indices, int64_t added) {
   const ValueId scales = e.input(2);
   if (e.known(scales, g.axis, "scales") != 1 || e.known(e.input(0), g.axis, "data") == 1) {
-    return e.gather(scales, e.input(1), g.axis);
+    return e.gather(scales, indices, g.axis);
   }
   if (added < 0) return e.squeeze(scales, {g.axis});
   ValueId out = scales;
@@ -303,20 +304,33 @@ ValueId gathered_scales(Composer& e, const GatheredBlocks& g, int64_t added) {
 }
 
 // Rows are gathered while they are small.
-ValueId gather_blocks(Composer& e, const GatheredBlocks& g) {
+ValueId gather_blocks(Composer& e, const GatheredBlocks& g, ValueId indices) {
   const bool packed = g.bytes && g.across == g.rank - 1;
   const int64_t length = e.known(e.input(0), g.across, "data") * (packed ? 8 / g.bits : 1);
   if (g.axis == g.across) {
-    return e.gather(unblocked(e, g, {false, g.across, length}, e.input(2)), e.input(1), g.axis);
+    const GatherPlan whole{false, indices, g.across, length};
+    return e.gather(unblocked(e, g, whole, e.input(2)), indices, g.axis);
   }
-  const int64_t added = e.rank(e.input(1), "indices") - 1;
+  const int64_t added = e.rank(indices, "indices") - 1;
   const int64_t across = g.across < g.axis ? g.across : g.across + added;
-  return unblocked(e, g, {true, across, length}, gathered_scales(e, g, added));
+  const GatherPlan rows{true, indices, across, length};
+  return unblocked(e, g, rows, gathered_scales(e, g, indices, added));
 }
 
+// An index that is out of range gives zeros.
 bool gather_block_quantized(Graph& graph, NodeId id) {
   Composer e(graph, id);
-  return e.finish({gather_blocks(e, blocks_of(e))});
+  const GatheredBlocks g = blocks_of(e);
+  const ValueId indices = e.cast(e.input(1), DType::Int64);
+  const ValueId size = e.scalar_of(e.extent(e.input(0), g.axis));
+  const ValueId inside = e.op("And", {e.op("GreaterOrEqual", {indices, e.op("Neg", {size})}),
+                                      e.op("Less", {indices, size})});
+  const ValueId safe = e.where(inside, indices, e.constant(Tensor::scalar_i64(0)));
+  const ValueId y = gather_blocks(e, g, safe);
+  std::vector<int64_t> behind;
+  for (int64_t axis = g.axis + 1; axis < g.rank; ++axis) behind.push_back(axis - g.rank);
+  const ValueId shown = behind.empty() ? inside : e.unsqueeze(inside, behind);
+  return e.finish({e.where(shown, y, e.number(e.dtype(y), 0))});
 }
 
 constexpr Expansion kPackedWeight[] = {

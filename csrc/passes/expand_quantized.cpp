@@ -65,10 +65,11 @@ ValueId pooled(Composer& e, std::string_view name, Attributes attributes) {
 }
 
 // Between floats, as convolutions of QDQ groups are: neighbours then share their rounding. Weights
-// that are not constant go to the integer kernel.
+// that are not constant go to the integer kernel, unless it lacks the types.
 bool q_linear_conv_of_standard(Graph& graph, NodeId id) {
   Composer e(graph, id);
-  if (!graph.constant(e.input(3)) || !graph.constant(e.input(4))) return false;
+  const bool constant = graph.constant(e.input(3)) && graph.constant(e.input(4));
+  if (!constant && e.dtype(e.input(0)) == e.dtype(e.input(7))) return false;
   const ValueId x = e.op("DequantizeLinear", {e.input(0), e.input(1), e.input(2)});
   const Attributes channels = with("axis", int64_t{0});
   std::vector<ValueId> inputs = {

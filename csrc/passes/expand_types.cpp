@@ -267,21 +267,6 @@ bool dequantize_to_float(Graph& graph, NodeId id) {
   return e.finish({e.cast(y, made)});
 }
 
-// A result of the other signedness than the input is the same one with its top bit turned.
-bool qlinear_conv(Graph& graph, NodeId id) {
-  Expander e(graph, id);
-  const DType given = e.dtype(e.input(0)), wanted = e.dtype(e.input(7));
-  if (given == wanted) return false;
-  const auto moved = [&](ValueId value, DType to) {
-    const ValueId distance = e.number(DType::Int32, to == DType::UInt8 ? 128 : -128);
-    return e.cast(e.op("Add", {e.cast(value, DType::Int32), distance}), to);
-  };
-  std::vector<ValueId> inputs = e.node().inputs;
-  inputs[7] = moved(inputs[7], given);
-  const ValueId y = e.op("QLinearConv", std::move(inputs), e.node().attributes);
-  return e.finish({moved(y, wanted)});
-}
-
 // Products of 8-bit floats, by their meaning.
 bool qlinear_matmul(Graph& graph, NodeId id) {
   Expander e(graph, id);
@@ -346,7 +331,6 @@ constexpr Expansion kTypes[] = {
     {"", "Gemm", gemm},
     {"", "QuantizeLinear", quantize_float},
     {"", "DequantizeLinear", dequantize_to_float},
-    {"", "QLinearConv", qlinear_conv},
     {"", "QLinearMatMul", qlinear_matmul},
 };
 

@@ -29,7 +29,6 @@ CONTRIB: dict[str, str] = {
     "MatMulPacked": _LAYOUT,
     "MaxpoolWithMask": "for internal use, says its definition",
     "MoEPacked": _LAYOUT,
-    "NGramHashMapping": "hashes of one research model",
     "PackedSparseAttentionIndexer": _SERVING,
     "PackedSparseAttentionIndexerMerge": _SERVING,
     "PagedAttention": _SERVING,
@@ -48,7 +47,6 @@ CONTRIB: dict[str, str] = {
     "SparsePagedAttention": _SERVING,
     "SparseToDenseMatMul": "takes sparse tensors at run time",
     "SpeculativePrefixCommit": _SERVING,
-    "VarlenCausalConvWithState": "over packed requests; CausalConvWithState is its form by batches",
-    "VarlenNGramHashMapping": "hashes of one research model",
+    "VarlenNGramHashMapping": "over packed requests; NGramHashMapping is its form by batches",
     "WhisperBeamSearch": _LOOP,
 }

@@ -217,7 +217,7 @@ def test_gathered_bytes(bits: int, zeros: bool, constants: set[int]) -> None:
     data = packed(whole(0, 2**bits, rows, width), bits)
     scales = np.abs(random(rows, 3))
     points = packed(padded(whole(0, 2**bits, rows, 3, seed=1), bits), bits) if zeros else None
-    ids = np.array([[3, 0], [-1, 9]], np.int64)
+    ids = np.array([[3, 0, 10], [-1, 9, -11]], np.int64)
     constants = {i for i in constants if i != 3 or zeros}
     options = {"bits": bits, "block_size": block, "quantize_axis": -1}
     inputs = [data, ids, scales, points]
@@ -235,7 +235,7 @@ def test_gathered_nibbles(dtype: Any, axis: int, across: int, half: bool) -> Non
     few = [3 if i == across else n for i, n in enumerate(shape)]
     points = whole(low, low + 16, *few, seed=1).astype(dtype)
     scales = np.abs(random(*few)).astype(np.float16 if half else np.float32)
-    ids = np.array([[1, 0, -1]], np.int32)
+    ids = np.array([[1, 0, -1, 99]], np.int32)
     options = {"block_size": 16, "gather_axis": axis, "quantize_axis": across}
     for given in (points, None):
         constants = {0, 2, 3} if given is not None else {0, 2}

@@ -65,6 +65,25 @@ def test_repeated_n_grams(size: int) -> None:
     check("NGramRepeatBlock", [ids, random(2, 7)], 0, ngram_size=size)
 
 
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+@pytest.mark.parametrize("past", [False, True])
+@pytest.mark.parametrize("end", [0, 1, 2])
+@pytest.mark.parametrize("segments", [False, True])
+def test_hashes_of_n_grams(dtype: Any, past: bool, end: int, segments: bool) -> None:
+    """`end`: without an end of text, with one, and with one that cuts off what is before it."""
+    inputs = [
+        whole(0, 6, 2, 9, dtype=dtype),
+        np.array([1000003, 777777777, 998244353], dtype),
+        np.array([101, 103, 107, 109], dtype),
+        whole(0, 6, 2, 2, seed=3, dtype=dtype) if past else None,
+        np.array([0, 10, 20, 30], dtype) if past else None,
+        np.array(2, dtype) if end else None,
+        np.array([[0, 0, 1, 1, 1, 2, 2, 2, 2], [0] * 9], np.int32) if segments else None,
+    ]
+    options = {"pad_id": 5, "n_head_per_ngram": 2, "max_ngram_size": 3, "reset_on_eos": end // 2}
+    check("NGramHashMapping", inputs, 0, outputs=[True, True], **options)
+
+
 HASHED = [np.int32, np.uint32, np.int64, np.uint64, np.float32, np.float64]
 
 
@@ -150,6 +169,19 @@ def test_causal_conv(past: bool, activation: str, dilation: int, last: int) -> N
     inputs = [x, random(6, 1, 3, seed=2), random(6, seed=3), state if past else None]
     options = {"activation": activation, "dilation": dilation, "channels_last": last}
     check("CausalConvWithState", inputs, outputs=[True, True], constants={1, 2}, **options)
+
+
+@pytest.mark.parametrize("activation", ["none", "silu"])
+@pytest.mark.parametrize(("taps", "dilation"), [(3, 1), (4, 2)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_packed_causal_conv(activation: str, taps: int, dilation: int, dtype: Any) -> None:
+    ends = np.array([0, 1, 8, 11], np.int32)
+    state = random(3, 6, (taps - 1) * dilation, seed=1, dtype=dtype)
+    weights, bias = random(6, 1, taps, seed=2, dtype=dtype), random(6, seed=3, dtype=dtype)
+    options = {"activation": activation, "dilation": dilation, "outputs": [True, True]}
+    for added in (bias, None):
+        inputs = [random(11, 6, dtype=dtype), weights, ends, added, state]
+        check("VarlenCausalConvWithState", inputs, **options)
 
 
 @pytest.mark.parametrize("rule", ["linear", "gated", "delta", "gated_delta"])

@@ -3,6 +3,7 @@
 #include <bit>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 
 #include "providers/cpu/host_call.h"
 
@@ -117,7 +118,84 @@ void bifurcation_detector(HostCall& call) {
   give(call, 1, Tensor::scalar_i64(found));
 }
 
+// What the hashes of n-grams are made from. Tokens of one row: those of the past, then the new
+// ones.
+template <class T>
+struct GramHash {
+  std::span<const T> multipliers, sizes, offsets;
+  int64_t order = 2, heads = 1;
+  T fill = 0;
+
+  // Hashes of all n-grams that end at `at`; tokens up to `low` are out of reach.
+  void write(std::span<const T> row, int64_t at, int64_t low, T* out) const {
+    using U = std::make_unsigned_t<T>;
+    U mix = 0;
+    for (int64_t k = 0; k < order; ++k) {
+      const T token = at - k > low ? row[static_cast<size_t>(at - k)] : fill;
+      mix ^= static_cast<U>(token) * static_cast<U>(multipliers[static_cast<size_t>(k)]);
+      for (int64_t h = 0; k > 0 && h < heads; ++h) {
+        const auto head = static_cast<size_t>((k - 1) * heads + h);
+        const T rest = static_cast<T>(mix) % sizes[head];
+        *out++ = (rest < 0 ? rest + sizes[head] : rest) + (offsets.empty() ? 0 : offsets[head]);
+      }
+    }
+  }
+};
+
+template <class T>
+std::span<const T> elements_of(const HostCall& call, size_t i, int64_t wanted) {
+  if (!has_input(call, i)) return {};
+  const Tensor& x = tensor(call, i);
+  if (wanted >= 0 && x.size() < wanted) {
+    host_fail(call, concat("input ", i, " has ", x.size(), " elements; expected ", wanted));
+  }
+  return {x.data<T>(), static_cast<size_t>(x.size())};
+}
+
+template <class T>
+void n_gram_hashes(HostCall& call) {
+  const Tensor& ids = tensor(call, 0);
+  if (ids.rank() != 2) host_fail(call, concat("input_ids has rank ", ids.rank(), "; expected 2"));
+  const int64_t batch = ids.dims()[0], length = ids.dims()[1];
+  GramHash<T> hash;
+  hash.order = attribute<int64_t>(call.node, "max_ngram_size", 2);
+  hash.heads = attribute<int64_t>(call.node, "n_head_per_ngram", 1);
+  const int64_t before = hash.order - 1, width = before * hash.heads;
+  if (before < 1 || hash.heads < 1) {
+    host_fail(call, "max_ngram_size or n_head_per_ngram is too small; expected 2 and 1 or more");
+  }
+  hash.multipliers = elements_of<T>(call, 1, hash.order);
+  hash.sizes = elements_of<T>(call, 2, width);
+  hash.offsets = elements_of<T>(call, 4, width);
+  for (T size : hash.sizes) {
+    if (size < 1) host_fail(call, concat("vocab_sizes has ", size, "; expected 1 or more"));
+  }
+  const auto past = elements_of<T>(call, 3, batch * before), end = elements_of<T>(call, 5, 1);
+  const auto segments = elements_of<int32_t>(call, 6, batch * length);
+  hash.fill = end.empty() ? static_cast<T>(attribute<int64_t>(call.node, "pad_id", 0)) : end[0];
+  const bool resets = attribute<int64_t>(call.node, "reset_on_eos", 0) != 0 && !end.empty();
+  Tensor y(ids.dtype(), {batch, length, width}), present(ids.dtype(), {batch, before});
+  for (int64_t b = 0; b < batch; ++b) {
+    std::vector<T> row(static_cast<size_t>(before), hash.fill);
+    if (!past.empty()) std::copy_n(past.data() + b * before, before, row.data());
+    row.insert(row.end(), ids.data<T>() + b * length, ids.data<T>() + (b + 1) * length);
+    int64_t low = -1;
+    for (int64_t at = 0; at < before + length; ++at) {
+      const int64_t s = at - before;
+      const auto* segment = segments.data() + b * length + s;
+      if (s > 0 && !segments.empty() && segment[0] != segment[-1]) low = std::max(low, at - 1);
+      if (s >= 0) hash.write(row, at, low, y.data<T>() + (b * length + s) * width);
+      if (resets && row[static_cast<size_t>(at)] == hash.fill) low = at;
+    }
+    std::copy_n(row.end() - before, before, present.data<T>() + b * before);
+  }
+  give(call, 0, std::move(y));
+  give(call, 1, std::move(present));
+}
+
 constexpr HostOp kContribHost[] = {
+    {"com.microsoft", "NGramHashMapping", n_gram_hashes<int32_t>, "M=int32"},
+    {"com.microsoft", "NGramHashMapping", n_gram_hashes<int64_t>, "M=int64"},
     {"com.microsoft", "BifurcationDetector", bifurcation_detector},
     {"com.microsoft", "MurmurHash3", murmur_hash},
     {"com.microsoft", "DynamicTimeWarping", dynamic_time_warping},
