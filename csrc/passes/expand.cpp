@@ -110,6 +110,21 @@ ExpandFn find_expansion(const Node& node) {
   return nullptr;
 }
 
+bool expand_nodes(Graph& graph);
+
+// The bodies of a node in their place among the others: they know their captures by then, and who
+// reads their results knows those.
+bool expand_bodies(Graph& graph, NodeId id) {
+  const OpDef* def = graph.node(id).def;
+  if (!def || !def->has(kControlFlow)) return false;
+  bool changed = false;
+  for (const std::shared_ptr<Graph>& body : subgraphs(graph.node(id))) {
+    changed = expand_nodes(*body) || changed;
+  }
+  if (changed) infer_node(graph, graph.node(id));
+  return changed;
+}
+
 bool expand_nodes(Graph& graph) {
   bool changed = false;
   // An expansion may make nodes that expand in turn: these lie before its place and are found in
@@ -120,6 +135,7 @@ bool expand_nodes(Graph& graph) {
     for (NodeId id : order) {
       if (graph.node(id).removed) continue;
       if (again) infer_node(graph, graph.node(id));  // what stands before it knows its shape now
+      if (expand_bodies(graph, id)) again = true;
       const ExpandFn expand = find_expansion(graph.node(id));
       if (expand && expand(graph, id)) again = true;
     }
@@ -132,7 +148,7 @@ bool expand_nodes(Graph& graph) {
 
 namespace passes {
 
-bool expand(Graph& graph, PassContext&) { return each_graph(graph, expand_nodes); }
+bool expand(Graph& graph, PassContext&) { return expand_nodes(graph); }
 
 }  // namespace passes
 }  // namespace tiercel
