@@ -69,7 +69,8 @@ void pool_blocked(InferContext& ctx) {
   const std::optional<Shape> in = input_of_rank(ctx, 5);
   if (!in) return ctx.set(0, ctx.dtype(0), Shape(5));
   Shape out = *in;
-  const Window w = window(ctx, kernel_of(ctx, kSpatial, -1));
+  Window w = window(ctx, kernel_of(ctx, kSpatial, -1));
+  w.pools = true;
   for (size_t i = 0; i < kSpatial; ++i) out[i + 2] = slid(ctx, w, i, out[i + 2]);
   ctx.set(0, ctx.dtype(0), out);
 }

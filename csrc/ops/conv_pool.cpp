@@ -178,7 +178,8 @@ void pool(InferContext& ctx) {
   if (ctx.has_shape(0)) {
     const Shape in = *ctx.shape(0);
     if (in.size() < 3) ctx.fail(concat("input has rank ", in.size(), "; expected 3 or more"));
-    const Window w = window(ctx, kernel_of(ctx, in.size() - 2, -1));
+    Window w = window(ctx, kernel_of(ctx, in.size() - 2, -1));
+    w.pools = true;
     out = Shape{in[0], in[1]};
     for (size_t i = 0; i + 2 < in.size(); ++i) out->push_back(slid(ctx, w, i, in[i + 2]));
   } else if (const auto kernel = ctx.attr_ints("kernel_shape")) {

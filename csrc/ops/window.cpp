@@ -42,6 +42,7 @@ Dim slid(InferContext& ctx, const Window& w, size_t i, const Dim& in) {
   const Dim span = in + Dim(before + after) - reach;
   if (span.known() && span.value() < 0) {
     if (in.known() && in.value() == 0) return 0;
+    if (w.pools && span.value() > -w.strides[i]) return 1;
     ctx.fail(concat("the window reaches over ", reach.text(), " elements of axis ", i + 2,
                     ", which has ", in.text(), " and a padding of ", before, " and ", after));
   }

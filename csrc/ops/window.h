@@ -14,6 +14,8 @@ struct Window {
   std::vector<int64_t> strides, dilations, pads;
   std::string auto_pad;
   bool ceil_mode = false;
+  // A pooling window may be larger than the padded axis by less than a stride: it is cut.
+  bool pools = false;
 
   [[nodiscard]] bool same_padding() const {
     return auto_pad == "SAME_UPPER" || auto_pad == "SAME_LOWER";

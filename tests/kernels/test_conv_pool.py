@@ -5,8 +5,11 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 
+import tiercel
 from single_node import agree, check, reference, run
 
 RNG = np.random.default_rng(12)
@@ -159,3 +162,38 @@ def test_col2im():
 def test_messages(op, inputs, message):
     with pytest.raises(Exception, match=message):
         run(op, [values(*shape) for shape in inputs])
+
+
+@pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
+@pytest.mark.parametrize("blocked", [False, True])
+def test_a_window_larger_than_the_axis_is_cut(op: str, blocked: bool) -> None:
+    """As in ONNX Runtime, when it is larger by less than a stride."""
+    channels = 32 if blocked else 3
+    weight = onnx.numpy_helper.from_array(values(channels, 3, 1, 1), "w")
+    nodes = [
+        onnx.helper.make_node("Conv", ["x", "w"], ["c"]),
+        onnx.helper.make_node(op, ["c"], ["y"], name="p", kernel_shape=[3, 2], strides=[3, 2]),
+    ]
+    graph = onnx.helper.make_graph(
+        nodes,
+        "g",
+        [onnx.helper.make_tensor_value_info("x", 1, [1, 3, "h", "w"])],
+        [onnx.helper.make_tensor_value_info("y", 1, None)],
+        [weight],
+    )
+    made = onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=9
+    ).SerializeToString()
+    ours = tiercel.InferenceSession(made)
+    theirs = onnxruntime.InferenceSession(made, providers=["CPUExecutionProvider"])
+    for height, width in [(2, 1), (1, 1), (3, 2), (8, 5)]:
+        x = values(1, 3, height, width)
+        mine, want = ours.run(None, {"x": x})[0], theirs.run(None, {"x": x})[0]
+        np.testing.assert_allclose(mine, want, rtol=1e-5, atol=1e-5)
+    node = onnx.helper.make_node(op, ["x"], ["y"], name="p", kernel_shape=[5, 5])
+    del graph.node[:]
+    graph.node.append(node)
+    made = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    session = tiercel.InferenceSession(made.SerializeToString())
+    with pytest.raises(tiercel.Error, match='"p".*the window reaches'):
+        session.run(None, {"x": np.zeros((1, 3, 2, 2), np.float32)})
