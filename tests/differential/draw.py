@@ -43,8 +43,8 @@ class Node:
     tolerance: float = 1.0  # multiplies what is allowed
     sums: bool = False  # errors are relative to the largest element, not to each
     shape_only: bool = False  # the values of the outputs are not defined
-    # Types of outputs that a schema leaves open, such as those of sequences and optionals.
-    output_types: list[Any] | None = None
+    # Whether onnx's reference computes this form: where it does not, ONNX Runtime alone is asked.
+    reference: bool = True
 
 
 class Draw:

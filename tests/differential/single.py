@@ -19,6 +19,9 @@ from recipes import RECIPES
 for path in sorted(Path(__file__).parent.glob("recipes_*.py")):
     importlib.import_module(path.stem)
 
+# From which version on onnx's reference has the right meaning: it computes the older forms like the
+# newest (Softmax coerced to two axes) or with the statistics of the batch.
+REFERENCE_FROM = {"Softmax": 13, "LogSoftmax": 13, "Hardmax": 13, "BatchNormalization": 14}
 NEWEST = defs.onnx_opset_version()
 OLDEST = 7  # below, shapes broadcast by an attribute
 # Inputs that were attributes in older versions.
@@ -87,7 +90,7 @@ def demoted(node: Node, schema: defs.OpSchema) -> Node:
         if name in schema.attributes and position < len(inputs):
             value = inputs[position]
             inputs[position] = None
-            if value is not None:
+            if value is not None and not (name == "axes" and np.size(value) == 0):
                 attributes[name] = np.asarray(value).astype(
                     np.float64 if np.asarray(value).dtype.kind == "f" else np.int64
                 ).tolist()
@@ -102,6 +105,8 @@ def fits(node: Node, schema: defs.OpSchema) -> bool:
         return False
     if not set(node.attributes) <= set(schema.attributes) or node.outputs > schema.max_output:
         return False
+    if any(isinstance(value, list) and not value for value in node.attributes.values()):
+        return False  # an empty list says nothing of its type
     if any(a.required and n not in node.attributes for n, a in schema.attributes.items()):
         return False
     for i, value in enumerate(node.inputs):
@@ -137,6 +142,8 @@ def choose_version(d: Draw, node: Node, key: tuple[str, str]) -> tuple[Node, int
         older = demoted(node, versions[i])
         if before >= OLDEST * (key[0] == "") and fits(older, versions[i]):
             low = max(versions[i].since_version, OLDEST if key[0] == "" else 1)
+            if versions[i].since_version < REFERENCE_FROM.get(key[1], 0):
+                older.reference = False
             return older, d.choice((low, before, before))
     return node, newest
 
@@ -175,4 +182,5 @@ def draw_single(integer: Callable[[int, int], int], only: tuple[str, str] | None
         tolerance=node.tolerance,
         sums=node.sums,
         shape_only=node.shape_only,
+        reference=node.reference,
     )
