@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from chains import chain_verdict, draw_chain
-from findings import FOLDER, keep_last, save
+from findings import FOLDER, keep_last, load, save
 from oracle import Case, verdict
 from recipes import RECIPES
 from single import draw_single
@@ -86,7 +86,8 @@ def main() -> None:
                 print(f"{last} {label}: {text[:600]}", flush=True)
         if done.returncode:
             failed += 1
-            print(f"{last + 1}: died with {done.returncode}, case in {FOLDER / 'last'}", flush=True)
+            text = f"the process died with {done.returncode}"
+            print(f"{last + 1}: {text} [{save(load(FOLDER / 'last'), text)}]", flush=True)
             seed = last + 2
         else:
             seed += BATCH
