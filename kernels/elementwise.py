@@ -94,6 +94,8 @@ def _power(v: Any, x: Any, y: Any) -> Any:
 
 def _shrink(x: Any, bias: Any, lambd: Any) -> Any:
     above = x.compare(">", lambd).select(x - bias, x.const(0))
+    if not x.is_float and not x.is_signed:
+        return above
     return x.compare("<", -lambd).select(x + bias, above)
 
 

@@ -123,8 +123,16 @@ void combine_elements(InferContext& ctx, Dim (*combine)(const Dim&, const Dim&))
   const size_t n = a->size() == 1 ? b->size() : a->size();
   if (b->size() != 1 && b->size() != n) return;
   std::vector<Dim> result(n);
-  for (size_t i = 0; i < n; ++i) {
-    result[i] = combine((*a)[a->size() == 1 ? 0 : i], (*b)[b->size() == 1 ? 0 : i]);
+  try {
+    for (size_t i = 0; i < n; ++i) {
+      result[i] = combine((*a)[a->size() == 1 ? 0 : i], (*b)[b->size() == 1 ? 0 : i]);
+      if (dtype == DType::Int32 && result[i].known() &&
+          result[i].value() != static_cast<int32_t>(result[i].value())) {
+        return;
+      }
+    }
+  } catch (const Error&) {
+    return;  // beyond 64 bits: these are no extents, and kernels let them wrap
   }
   ctx.set_elements(0, std::move(result));
 }

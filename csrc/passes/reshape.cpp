@@ -30,13 +30,14 @@ ValueId chain_source(const Graph& graph, ValueId id) {
 
 std::optional<std::vector<int64_t>> reshape_target(const Shape& from, const Shape& to) {
   std::vector<int64_t> target;
-  bool inferred = false;
+  bool inferred = false, copied = false;
   for (size_t i = 0; i < to.size(); ++i) {
     if (to[i].known()) {
       if (to[i].value() <= 0) return std::nullopt;  // an empty tensor: 0 would mean "copy"
       target.push_back(to[i].value());
     } else if (i < from.size() && to[i].same(from[i])) {
       target.push_back(0);
+      copied = true;
     } else if (!inferred) {
       target.push_back(-1);
       inferred = true;
@@ -44,6 +45,8 @@ std::optional<std::vector<int64_t>> reshape_target(const Shape& from, const Shap
       return std::nullopt;
     }
   }
+  // The copied extent may turn out to be 0, next to which -1 has no solution.
+  if (inferred && copied) return std::nullopt;
   return target;
 }
 

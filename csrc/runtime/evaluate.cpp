@@ -16,6 +16,17 @@ std::optional<Graph> lone_graph(const Graph& graph, const Node& node) {
     if (constant == nullptr) return std::nullopt;
     id = lone.add_constant(graph.value(id).name, *constant);
   }
+  // Attached programs and bodies: their captures are constants of the lone graph too.
+  for (auto& [name, attribute] : copy.attributes) {
+    auto* body = std::get_if<std::shared_ptr<Graph>>(&attribute);
+    if (body == nullptr) continue;
+    *body = std::make_shared<Graph>(clone(**body));
+    for (Capture& capture : (*body)->captures) {
+      const Tensor* constant = graph.constant(capture.outer);
+      if (constant == nullptr) return std::nullopt;
+      capture.outer = lone.add_constant(graph.value(capture.outer).name, *constant);
+    }
+  }
   for (ValueId& id : copy.outputs) {
     if (id == kNone) continue;
     id = lone.add_value(graph.value(id).name, graph.value(id).type);

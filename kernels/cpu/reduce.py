@@ -173,7 +173,14 @@ def mean(k):
     cast = k.cast("T")
     if k.dtype("T").is_float:
         return inline(lambda total, n: total / cast(n))
-    return inline(lambda total, n: cast(total // cast(max(n, 1))))
+    signed = k.dtype("T").is_signed
+
+    @inline
+    def towards_zero(total, n):
+        n = cast(max(n, 1))
+        return cast(-(-total // n)) if signed and total < 0 else cast(total // n)
+
+    return towards_zero
 
 
 def root(k):

@@ -20,7 +20,7 @@ from chain_patterns import PATTERNS
 from draw import NAMES, Draw, Node
 from oracle import Case, by_onnxruntime, by_tiercel, quietly
 from recipes import RECIPES
-from single import attribute_value, demoted, fits, info_of, model_of
+from single import REFERENCE_FROM, attribute_value, demoted, fits, info_of, model_of
 
 OPSETS = (13, 15, 17, 18, 20, 21, 22, 23, 24, 26, 28)
 LARGEST = {"float16": 2e3, "bfloat16": 1e4}  # of numbers in a graph; else 1e5
@@ -37,6 +37,8 @@ EXACT = set(
     "ThresholdedRelu".split()
 )
 ROUNDED_ONCE = {"Add", "Sub", "Mul", "Div", "LeakyRelu", "PRelu", "DequantizeLinear", "Sum"}
+# What a window makes of NaN, or a whole number of an infinity, is open.
+FINITE = set("MaxPool AveragePool LpPool GlobalMaxPool QuantizeLinear ArgMax ArgMin TopK".split())
 # Operators of one node whose recipes start from a tensor of any shape.
 LINKED = sorted(
     name
@@ -58,6 +60,10 @@ class Unfit(Exception):
     """A recipe does not start from the value at hand."""
 
 
+def _finite(x: np.ndarray) -> bool:
+    return "float" not in x.dtype.name or bool(np.isfinite(x.astype(np.float64)).all())
+
+
 def schema_at(op: str, opset: int) -> defs.OpSchema:
     """The operator's form in an opset that may be too old for it."""
     try:
@@ -68,11 +74,11 @@ def schema_at(op: str, opset: int) -> defs.OpSchema:
 
 @dataclass
 class Value:
-    """A value of a graph: its name, what it is and its twin."""
+    """A value of a graph: its name, what it is and its twins, one off to each side."""
 
     name: str
     array: np.ndarray
-    twin: np.ndarray
+    twins: tuple[np.ndarray, np.ndarray]
 
 
 class Chain:
@@ -101,7 +107,7 @@ class Chain:
             self.constants[name] = array
         else:
             self.feeds[name] = array
-        value = Value(name, array, array)
+        value = Value(name, array, (array, array))
         self.values.append(value)
         return value
 
@@ -112,6 +118,8 @@ class Chain:
         """The outputs of a new node; inputs are values, arrays (new operands) or None. Raises Unfit
         where the node is none of this opset or its results cannot be compared."""
         schema = schema_at(op, self.opset)
+        if schema.since_version < REFERENCE_FROM.get(op, 0):
+            raise Unfit(op)
         arrays = [v.array if isinstance(v, Value) else v for v in inputs]
         node = Node(arrays, attributes, outputs)
         older = demoted(node, schema)
@@ -119,10 +127,15 @@ class Chain:
             raise Unfit(op)
         kept = inputs[: len(older.inputs)]
         kept = [None if older.inputs[i] is None else v for i, v in enumerate(kept)]
-        given = [v if isinstance(v, Value) or v is None else Value("", v, v) for v in kept]
+        given = [v if isinstance(v, Value) or v is None else Value("", v, (v, v)) for v in kept]
         results = self.computed(op, older, [v and v.array for v in given])
-        twins = self.computed(op, older, [v and self.shaken(op, v.twin) for v in given])
-        self.check(op, results, twins)
+        if op in FINITE and not all(_finite(v.array) for v in given if v is not None):
+            raise Unfit(op)
+        sides = []
+        for side in (0, 1):
+            shaken = [v and self.shaken(op, v.twins[side], side) for v in given]
+            sides.append(self.computed(op, older, shaken))
+            self.check(op, results, sides[side])
         for i, v in enumerate(given):
             if v is not None and v.name == "":
                 # Small whole numbers are mostly shapes and axes, which models hold as constants.
@@ -133,9 +146,10 @@ class Chain:
         of = [v.name if v is not None else "" for v in given]
         self.nodes.append(helper.make_node(op, of, names, name=f"node_{names[0]}", **values))
         made = []
-        for name, result, twin in zip(names, results, twins, strict=True):
-            twin = twin if op in EXACT else self.perturbed(twin)
-            made.append(Value(name, result, twin))
+        for name, result, *twins in zip(names, results, *sides, strict=True):
+            if op not in EXACT:
+                twins = [self.perturbed(twin, side) for side, twin in enumerate(twins)]
+            made.append(Value(name, result, (twins[0], twins[1])))
         self.values += made
         self.linked |= {v.name for v in given if v is not None}
         return made
@@ -153,16 +167,19 @@ class Chain:
             raise Unfit(str(out))
         return [np.asarray(x) for x in out]
 
-    def shaken(self, op: str, twin: np.ndarray) -> np.ndarray:
-        return twin if op in EXACT or op in ROUNDED_ONCE else self.perturbed(twin)
+    def shaken(self, op: str, twin: np.ndarray, side: int) -> np.ndarray:
+        return twin if op in EXACT or op in ROUNDED_ONCE else self.perturbed(twin, side)
 
-    def perturbed(self, x: np.ndarray) -> np.ndarray:
-        """The array, each float off by up to four roundings."""
+    def perturbed(self, x: np.ndarray, side: int) -> np.ndarray:
+        """The array, each float off by two to four roundings, up or down; on the other side the
+        other way."""
         if "float" not in x.dtype.name:
             return x
         unit = 4 * UNIT.get(x.dtype.name, 1.2e-7)
         with np.errstate(all="ignore"):
-            off = 1 + unit * self.draw.rng.uniform(-1, 1, x.shape)
+            by = self.draw.rng.uniform(0.5, 1, x.shape)
+            up = np.where((np.arange(x.size).reshape(x.shape) % 3 == 0) == (side == 0), 1, -1)
+            off = 1 + unit * by * up
             return np.asarray(x.astype(np.float64) * off).astype(x.dtype)
 
     def check(self, op: str, results: list[np.ndarray], twins: list[np.ndarray]) -> None:
@@ -334,9 +351,10 @@ def leeway(value: Value) -> float:
     if "float" not in value.array.dtype.name:
         return 0.0
     with np.errstate(all="ignore"):
-        a, b = value.array.astype(np.float64), value.twin.astype(np.float64)
-        finite = np.isfinite(a) & np.isfinite(b)
-        apart = float(np.abs(a - b)[finite].max(initial=0))
+        a = value.array.astype(np.float64)
+        finite = np.isfinite(a)
+        off = (np.abs(a - twin.astype(np.float64))[finite] for twin in value.twins)
+        apart = max(float(part.max(initial=0)) for part in off)
         most = float(np.abs(a[finite]).max(initial=0))
     return ROOM * (apart + UNIT.get(value.array.dtype.name, 1.2e-7) * most) + 1e-12
 

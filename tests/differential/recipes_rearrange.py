@@ -24,8 +24,10 @@ def identity(d: Draw) -> Node:
 
 @recipe("Shape")
 def shape_of(d: Draw) -> Node:
-    attributes = given(d, {"start": d.integer(-5, 5), "end": d.integer(-5, 5)}, 50)
-    return Node([d.tensor(d.type(), d.shape())], attributes)
+    x = d.tensor(d.type(), d.shape())
+    # The reference does not clamp an end that lies before all axes.
+    attributes = given(d, {"start": d.integer(-5, 5), "end": d.integer(-x.ndim, 5)}, 50)
+    return Node([x], attributes)
 
 
 @recipe("Size")
@@ -145,6 +147,9 @@ def slice_(d: Draw) -> Node:
         d.choice((2**31 - 1, -(2**31))) if d.flag(15) else d.integer(-8, 8) for _ in axes
     ]
     steps = [d.choice((1, 1, 2, 3, -1, -2, 70)) for _ in axes]
+    for i, a in enumerate(axes):
+        # The standard clamps a start before the first element to it, the reference to none.
+        starts[i] = max(starts[i], -x.shape[a]) if steps[i] < 0 else starts[i]
     ordered = sorted(a % x.ndim for a in axes) == list(range(x.ndim)) and axes == sorted(axes)
     leave = ordered and axes == list(range(x.ndim)) and d.flag()
     inputs = [x, d.ints(starts, name), d.ints(ends, name)]
