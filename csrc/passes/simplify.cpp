@@ -48,7 +48,11 @@ bool dropout(Graph& graph, NodeId id) {
   return only_first_output_used(graph, node) && bypass(graph, id, 0);
 }
 
-bool cast(Graph& graph, NodeId id) { return bypass(graph, id, 0); }
+// An Identity may take its place, which has no 6-bit floats.
+bool cast(Graph& graph, NodeId id) {
+  const DType dtype = graph.value(graph.node(id).inputs[0]).type.dtype;
+  return dtype != DType::Float6E2M3 && dtype != DType::Float6E3M2 && bypass(graph, id, 0);
+}
 
 bool single_operand(Graph& graph, NodeId id) {
   return graph.node(id).inputs.size() == 1 && bypass(graph, id, 0);

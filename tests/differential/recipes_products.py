@@ -242,6 +242,7 @@ def recurrent(d: Draw) -> Node:
         attributes["activations"] = (chosen * 2)[:kinds] * ways
     # The reference passes over these.
     known = not {"clip", "activations", "input_forget"} & set(attributes)
+    known = known and not (layout and lengths is not None)
     outputs = d.integer(1, 3 if op == "LSTM" else 2)
     return Node(inputs, attributes, outputs, tolerance=20, reference=known)
 

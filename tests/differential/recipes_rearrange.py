@@ -322,7 +322,7 @@ def one_hot(d: Draw) -> Node:
     kind = d.type("T1")
     indices = d.tensor(kind, d.shape(0, 3), "small")
     depth = np.array(d.integer(1, 7), ELEMENTS[d.type("T2")])
-    values = d.tensor(d.type("T3"), (2,))
+    values = d.tensor(d.type("T3"), (2,), "finite")  # the reference multiplies by 0 and 1
     axis = d.integer(-indices.ndim - 1, indices.ndim)
     return Node([indices, depth, values], given(d, {"axis": axis}))
 
@@ -355,7 +355,9 @@ def unique(d: Draw) -> Node:
     x = d.tensor(d.type(), d.full(1, 3), "small")
     axis = d.axis(x.ndim) if d.flag() else None
     attributes = {} if axis is None else {"axis": axis}
-    return Node([x], {**attributes, **given(d, {"sorted": d.integer(0, 1)})}, d.integer(1, 4))
+    attributes |= given(d, {"sorted": d.integer(0, 1)})
+    # The reference sorts where it is told not to.
+    return Node([x], attributes, d.integer(1, 4), reference=attributes.get("sorted", 1) == 1)
 
 
 @recipe("ConstantOfShape")

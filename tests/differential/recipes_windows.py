@@ -129,6 +129,10 @@ def deform_conv(d: Draw) -> Node:
 def pool(d: Draw) -> Node:
     name, op = d.type(), d.schema.name
     w = window(d)
+    if "auto_pad" in w.attributes:
+        # What SAME pads where strides leave elements out, less than nothing, is open.
+        strides = w.attributes.get("strides", [1] * len(w.kernel))
+        w.attributes["strides"] = [min(s, k) for s, k in zip(strides, w.kernel, strict=True)]
     shape = (d.integer(1, 2), d.choice((1, 2, 3, 8, 17)), *w.extents)
     kind = "positive" if op == "LpPool" else "finite"
     attributes = {"kernel_shape": w.kernel, **w.attributes}
@@ -244,7 +248,8 @@ def affine_grid(d: Draw) -> Node:
 
 @recipe("Resize")
 def resize(d: Draw) -> Node:
-    name = d.type("T1", but=("string",))
+    # The reference computes with the real parts of complex numbers.
+    name = d.type("T1", but=("string", "complex64", "complex128"))
     shape = (d.integer(1, 2), d.integer(1, 3), *(d.integer(2, 6) for _ in "hw"))
     modes = ("half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel")
     attributes: dict[str, Any] = {
