@@ -9,8 +9,9 @@ KERNEL_CACHE ?= $(CURDIR)/.cache/kernels
 TESTS ?= tests
 WORKERS ?= 2
 FUZZ_SECONDS ?= 300
+FUZZ_SEED ?= 0
 
-.PHONY: demo test fuzz lint format clean
+.PHONY: demo test fuzz fuzz-operators lint format clean
 
 # The first demo builds kernels for this machine alone, which is sooner done.
 demo: $(or $(wildcard $(VENV)/.installed),$(VENV)/.installed-native)
@@ -26,6 +27,11 @@ fuzz: $(VENV)/.installed $(VENV)/.test
 	$(BIN)/cmake --build build/fuzz --target fuzz_session
 	$(BIN)/python tests/fuzz/write_corpus.py build/fuzz/corpus 100
 	build/fuzz/fuzz_session --seconds $(FUZZ_SECONDS) --last build/fuzz/last.onnx build/fuzz/corpus
+
+# Random nodes and graphs against onnx's reference and ONNX Runtime: lists all that differs.
+fuzz-operators: $(VENV)/.installed $(VENV)/.test
+	$(BIN)/python tests/differential/survey.py --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
+	$(BIN)/python tests/differential/survey.py --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED) --chains
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

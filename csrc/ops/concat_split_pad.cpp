@@ -167,8 +167,10 @@ Dim cut_extent(const Cut& cut, const Dim& extent) {
   if (counts_up && cut.end.symbolic()) return cut.end - cut.start;
   if (to_end && cut.start.symbolic()) return extent - cut.start;
   if (!extent.symbolic()) return {};
-  // x[k:] and x[:-k] of a symbolic extent, taking it to be at least k.
-  if (to_end && cut.start.known()) return counts_up ? extent - cut.start : Dim(0) - cut.start;
+  // x[k:] and x[:-k] of a symbolic extent, taking it to be at least k; x[-1:], taking it not to be
+  // empty. What x[-k:] has otherwise is no number that constants may be held against.
+  if (to_end && cut.start.known() && counts_up) return extent - cut.start;
+  if (to_end && cut.start.known() && cut.start.value() == -1) return 1;
   if (from_start && cut.end.known() && cut.end.value() < 0) return extent + cut.end;
   return {};
 }

@@ -27,6 +27,10 @@ def number_of(name: str) -> int:
     return int(getattr(TensorProto, name.upper()))
 
 
+def name_of(array: np.ndarray) -> str:
+    return "string" if array.dtype == object else NAMES[array.dtype]
+
+
 def is_whole(name: str) -> bool:
     return "int" in name
 
@@ -206,5 +210,3 @@ def specials(name: str, extremes: bool) -> np.ndarray:
         wide = np.array([1.0, 2.0**-100, 2.0**100, np.nan])
     with np.errstate(all="ignore"):
         return wide.astype(dtype)
-
-

@@ -13,9 +13,9 @@ from oracle import Case
 FOLDER = Path(__file__).resolve().parents[2] / "build" / "differential"
 
 
-def keep_last(case: Case) -> None:
+def keep_last(case: Case, name: str = "last") -> None:
     """Writes the case to build/differential/last, where a crash leaves it."""
-    _write(case, FOLDER / "last")
+    _write(case, FOLDER / name)
 
 
 def save(case: Case, text: str) -> Path:

@@ -37,6 +37,9 @@ class Case:
     wanted: list[Any] | None = None  # known results, with what each may be off
     allowed: list[float] | None = None
 
+    def __repr__(self) -> str:
+        return f"a case of {self.label}"
+
 
 def quietly(run: Callable[[], list[Any]]) -> list[Any] | Exception:
     """The results, or why there are none."""

@@ -66,7 +66,8 @@ def gelu(d: Draw) -> Node:
 @recipe("Max", "Min", "Sum", "Mean")
 def variadic(d: Draw) -> Node:
     name = d.type()
-    return Node([d.tensor(name, s) for s in d.broadcast(d.integer(1, 4))])
+    kind = "sums" if d.schema.name in ("Sum", "Mean") else "any"
+    return Node([d.tensor(name, s, kind) for s in d.broadcast(d.integer(1, 4))])
 
 
 def _divisor(d: Draw, name: str, shape: tuple[int, ...]) -> np.ndarray:

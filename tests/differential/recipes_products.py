@@ -97,13 +97,19 @@ def scale(d: Draw, name: str = "float", shape: Shape = ()) -> np.ndarray:
 @recipe("QLinearMatMul")
 def qlinear_matmul(d: Draw) -> Node:
     a, b = operands(d)
-    names = [d.type(p, but=[n for n in ELEMENTS if n.startswith("float8")]) for p in
-             ("T1", "T2", "T3")]
+    names = [
+        d.type(p, but=[n for n in ELEMENTS if n.startswith("float8")]) for p in ("T1", "T2", "T3")
+    ]
     kind = d.type("TS")
     inputs = [
-        d.tensor(names[0], a), scale(d, kind), zero_point(d, names[0]),
-        d.tensor(names[1], b), scale(d, kind), zero_point(d, names[1]),
-        scale(d, kind), zero_point(d, names[2]),
+        d.tensor(names[0], a),
+        scale(d, kind),
+        zero_point(d, names[0]),
+        d.tensor(names[1], b),
+        scale(d, kind),
+        zero_point(d, names[1]),
+        scale(d, kind),
+        zero_point(d, names[2]),
     ]
     return Node(inputs)
 
@@ -136,10 +142,13 @@ def attention(d: Draw) -> Node:
     ]
     total = kv_len + (past or 0)
     mask = None
-    if d.flag():
+    # A causal mask and one of whole numbers: the references fail or differ.
+    if d.flag() and not (attributes.get("is_causal") and is_whole(d.type("U"))):
         shape = d.choice(((q_len, total), (batch, 1, q_len, total), (1, h["q"], q_len, total)))
-        mask = d.tensor(d.type("U"), shape, "unit") if d.type("U") != "bool" else (
-            d.rng.random(shape) < 0.8
+        mask = (
+            d.tensor(d.type("U"), shape, "unit")
+            if d.type("U") != "bool"
+            else (d.rng.random(shape) < 0.8)
         )
         if mask.dtype == bool:
             mask[..., 0] = True  # a row without any key has no softmax

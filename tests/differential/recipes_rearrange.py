@@ -143,9 +143,7 @@ def slice_(d: Draw) -> Node:
     name = d.type("Tind")
     reach = [d.choice((-(2**31), -1000, 1000, 2**31 - 1)) if d.flag(15) else None for _ in axes]
     starts = [r or d.integer(-8, 8) for r in reach]
-    ends = [
-        d.choice((2**31 - 1, -(2**31))) if d.flag(15) else d.integer(-8, 8) for _ in axes
-    ]
+    ends = [d.choice((2**31 - 1, -(2**31))) if d.flag(15) else d.integer(-8, 8) for _ in axes]
     steps = [d.choice((1, 1, 2, 3, -1, -2, 70)) for _ in axes]
     for i, a in enumerate(axes):
         # The standard clamps a start before the first element to it, the reference to none.
@@ -175,6 +173,8 @@ def pad(d: Draw) -> Node:
         low.append(both[0])
         high.append(both[1])
     value = d.tensor(d.type("T"), ()) if mode == "constant" and d.flag() else None
+    if value is None and d.type("T") == "float8e8m0":
+        value = d.tensor("float8e8m0", ())  # it has no zero
     inputs = [x, d.ints([*low, *high]), value]
     if axes is not None:
         inputs.append(d.ints(axes, d.type("Tind")))

@@ -103,7 +103,9 @@ def conv_integer(d: Draw) -> Node:
     zero_w = np.zeros((m,), ELEMENTS[second]) if per_channel else zero_point(d, second)
     bias = d.tensor("int32", (m,), "finite") if d.flag() else None
     inputs = [x, scale(d), zero_point(d, first), weight, weight_scale, zero_w, scale(d)]
-    return Node([*inputs, zero_point(d, third), bias], attributes)
+    # Of one axis or three the reference joins the groups wrongly.
+    known = len(w.extents) == 2
+    return Node([*inputs, zero_point(d, third), bias], attributes, reference=known)
 
 
 @recipe("DeformConv")

@@ -24,8 +24,10 @@ def main() -> None:
     print("tiercel, not optimised:", by_tiercel(case, optimised=False))
     for oracle in ORACLES:
         want = oracle(case)
-        text = "" if isinstance(want, Exception) or isinstance(got, Exception) else (
-            compare(case, got, want) or "agrees"
+        text = (
+            ""
+            if isinstance(want, Exception) or isinstance(got, Exception)
+            else (compare(case, got, want) or "agrees")
         )
         print(f"{oracle.__name__}: {want} {text}")
 

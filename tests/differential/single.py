@@ -91,9 +91,11 @@ def demoted(node: Node, schema: defs.OpSchema) -> Node:
             value = inputs[position]
             inputs[position] = None
             if value is not None and not (name == "axes" and np.size(value) == 0):
-                attributes[name] = np.asarray(value).astype(
-                    np.float64 if np.asarray(value).dtype.kind == "f" else np.int64
-                ).tolist()
+                attributes[name] = (
+                    np.asarray(value)
+                    .astype(np.float64 if np.asarray(value).dtype.kind == "f" else np.int64)
+                    .tolist()
+                )
     while inputs and inputs[-1] is None:
         inputs.pop()
     return Node(**{**vars(node), "inputs": inputs, "attributes": attributes})

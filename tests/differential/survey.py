@@ -16,11 +16,10 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 
 from chains import chain_verdict, draw_chain
 from findings import FOLDER, keep_last, load, save
-from oracle import Case, verdict
+from oracle import verdict
 from recipes import RECIPES
 from single import draw_single
 
