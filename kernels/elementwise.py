@@ -36,8 +36,17 @@ def _mish(v: Any, x: Any) -> Any:
     return x * (n / (n + 2.0))
 
 
+def _erf(v: Any, x: Any) -> Any:
+    """Within [-1, 1], which the quotient of polynomials leaves by one rounding."""
+    y = v.erf(x)
+    if x.element == "double":
+        return y
+    y = y.compare(">", 1).select(y.const(1), y)
+    return y.compare("<", -1).select(y.const(-1), y)
+
+
 def _gelu(v: Any, x: Any) -> Any:
-    return x * 0.5 * (v.erf(x * SQRT_HALF) + 1.0)
+    return x * 0.5 * (_erf(v, x * SQRT_HALF) + 1.0)
 
 
 def _gelu_tanh(v: Any, x: Any) -> Any:
@@ -136,7 +145,8 @@ def _comparison(sign: str) -> Any:
 # Functions of one real number.
 for _name in "acos acosh asin asinh atan atanh cos cosh sin sinh tan".split():
     tile(_name.capitalize(), REAL, _named(_name))
-for _name in "ceil erf exp floor log sigmoid sqrt tanh".split():
+tile("Erf", REAL, _erf)
+for _name in "ceil exp floor log sigmoid sqrt tanh".split():
     tile(_name.capitalize(), REAL, _named(_name))
 tile("Round", REAL, lambda v, x: v.rint(x))
 tile("Reciprocal", REAL, lambda v, x: 1.0 / x)

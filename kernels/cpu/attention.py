@@ -137,6 +137,7 @@ def attention(k):
     lanes, p = k.lanes(g.wide), k.vector(g.wide)
     cast = k.cast("T1")
     get_wide, put_wide = k.load(g.wide), k.store(g.wide)
+    ld64 = k.load("int64")
     offset, block, take_rows, half = k.offset, g.block, x.take_rows, x.half
 
     @inline
@@ -264,6 +265,12 @@ def attention(k):
                 concatenate(call, 1, unit)
                 concatenate(call, 2, unit)
             else:
+                b = unit // h.count(call, 0)
+                if k.has_input(call, 6):
+                    keys = ld64(k.input(call, 6), b)
+                    if keys < 0 or keys > h.total(call):
+                        k.set_error_index(call, b)
+                        return k.INDEX_OUT_OF_RANGE
                 attend(call, unit, scratch)
         return k.OK
 

@@ -39,7 +39,7 @@ def lstm(k):
     project, projected_at, project_units = p.project, p.projected_at, p.project_units
     load_state, store_state, clear_rest = p.load_state, p.store_state, p.clear_rest
     longest_of, shortest_of, groups_of = p.longest_of, p.shortest_of, p.groups_of
-    emit_step = p.emit_step
+    emit_step, bad_length = p.emit_step, p.bad_length
 
     def supports(call):
         if k.has_input(call, 7) or k.attr_n(call, 2) >= 0 or k.attr_int(call, 3) != 0:
@@ -84,6 +84,10 @@ def lstm(k):
             for unit in range(begin, end):
                 project(call, unit, scratch, 4)
             return k.OK
+        bad = bad_length(call)
+        if bad >= 0:
+            k.set_error_index(call, bad)
+            return k.INDEX_OUT_OF_RANGE
         size = blocks_of(hidden_of(call)) * lanes
         for unit in range(begin, end):
             d, first = unit // groups_of(call), (unit % groups_of(call)) * ROWS

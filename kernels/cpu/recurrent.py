@@ -6,6 +6,8 @@ vectors of all gates lie together, so that a step leaves all gates of a unit in 
 
 from types import SimpleNamespace
 
+from numba import int64
+
 from _lang import inline
 
 # Rows of a matrix product that share the loads of a panel.
@@ -79,6 +81,17 @@ def sequences(k, hidden_axis):
         if batch_first(call):
             return b * steps_of(call) + t
         return t * batch_of(call) + b
+
+    @inline
+    def bad_length(call):
+        """The first sequence whose length is outside [0, steps]; -1 where there is none."""
+        bad = int64(-1)
+        if k.has_input(call, 4):
+            for b in range(batch_of(call)):
+                n = ld32(k.input(call, 4), b) * 1
+                if bad < 0 and (n < 0 or n > steps_of(call)):
+                    bad = int64(b)
+        return bad
 
     @inline
     def length_of(call, b):

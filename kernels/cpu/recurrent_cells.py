@@ -2,6 +2,8 @@
 
 from types import SimpleNamespace
 
+from numba import int64
+
 from _lang import inline, parts
 
 
@@ -141,6 +143,17 @@ def sequences(k, gates, states):
         return y
 
     @inline
+    def bad_length(call):
+        """The first sequence whose length is outside [0, steps]; -1 where there is none."""
+        bad = int64(-1)
+        if k.has_input(call, 4):
+            for b in range(batch_of(call)):
+                n = ld32(k.input(call, 4), b) * 1
+                if bad < 0 and (n < 0 or n > steps_of(call)):
+                    bad = int64(b)
+        return bad
+
+    @inline
     def length_of(call, b):
         n = steps_of(call)
         if k.has_input(call, 4):
@@ -198,6 +211,10 @@ def sequences(k, gates, states):
 
         def run(call, phase, begin, end, scratch):
             bytes_ = hidden_of(call) * size_of
+            bad = bad_length(call)
+            if bad >= 0:
+                k.set_error_index(call, bad)
+                return k.INDEX_OUT_OF_RANGE
             for unit in range(begin, end):
                 d, b = unit // batch_of(call), unit % batch_of(call)
                 length = length_of(call, b)

@@ -212,7 +212,8 @@ def col2im(d: Draw) -> Node:
     strides = [d.integer(1, 2) for _ in "hw"]
     counts = [(n - k) // s + 1 for n, k, s in zip(image, block, strides, strict=True)]
     shape = (d.integer(1, 2), d.integer(1, 3) * block[0] * block[1], counts[0] * counts[1])
-    x = d.tensor(d.type(), shape, "small")
+    # Sums of complex numbers have no kernel.
+    x = d.tensor(d.type(but=("complex64", "complex128")), shape, "small")
     return Node([x, d.ints(image), d.ints(block)], {"strides": strides}, sums=True)
 
 
@@ -268,6 +269,9 @@ def resize(d: Draw) -> Node:
         attributes["antialias"] = 1
     x = d.tensor(name, shape, "finite" if attributes["mode"] == "nearest" else "small")
     if d.flag():
+        if attributes["mode"] == "nearest":
+            # The middle of a fraction of an element: a position on the border of two.
+            attributes["coordinate_transformation_mode"] = d.choice(modes)
         # Powers of two and their inverses: every coordinate is exact.
         scales = [1.0, 1.0, *(d.choice((0.5, 1.0, 2.0, 4.0)) for _ in "hw")]
         inputs = [x, None, np.array(scales, np.float32)]

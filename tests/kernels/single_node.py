@@ -28,6 +28,8 @@ def model_of(
     empty = [onnx.helper.make_empty_tensor_value_info(r) for r in results]
     graph = onnx.helper.make_graph([node], "graph", infos, empty)
     imports = [onnx.helper.make_opsetid("", opset)]
+    if attributes.get("domain"):
+        imports.append(onnx.helper.make_opsetid(attributes["domain"], 1))
     return onnx.helper.make_model(graph, opset_imports=imports, ir_version=10)
 
 
