@@ -45,6 +45,7 @@ class Node:
     # Inputs that have to be initialisers, because the standard or a reference reads them early.
     constant: frozenset[int] = frozenset()
     tolerance: float = 1.0  # multiplies what is allowed
+    off: int = 0  # by which whole numbers may differ
     sums: bool = False  # errors are relative to the largest element, not to each
     shape_only: bool = False  # the values of the outputs are not defined
     # Whether onnx's reference computes this form: where it does not, ONNX Runtime alone is asked.

@@ -31,6 +31,7 @@ class Case:
     plain: onnx.ModelProto | None = None  # the same without initialisers or symbols
     plain_feeds: Feeds = field(default_factory=dict)
     tolerance: float = 1.0
+    off: int = 0
     sums: bool = False
     shape_only: bool = False
     reference: bool = True
@@ -181,7 +182,7 @@ def difference(got: Any, want: Any, case: Case, tolerance: float) -> str:
     if got.dtype == object or want.dtype.kind in "OUS":
         same = got.astype(str) == want.astype(str)
         return "" if same.all() else f"texts {got.tolist()}, expected {want.tolist()}"
-    return _numbers_differ(got, want, case.sums, tolerance)
+    return _numbers_differ(got, want, case, tolerance)
 
 
 def _same_map(got: Any, want: Any) -> bool:
@@ -190,18 +191,18 @@ def _same_map(got: Any, want: Any) -> bool:
     return all(np.isclose(float(got[k]), float(want[k]), rtol=1e-4, atol=1e-5) for k in got)
 
 
-def _numbers_differ(got: np.ndarray, want: np.ndarray, sums: bool, tolerance: float) -> str:
+def _numbers_differ(got: np.ndarray, want: np.ndarray, case: Case, tolerance: float) -> str:
     exact = got.dtype.kind in "biu" or "int" in got.dtype.name
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         if exact and want.dtype == got.dtype:
             off = np.abs(got.astype(object) - want.astype(object)).astype(np.float64)
-            good = off <= (tolerance if tolerance >= 1 else 0)
+            good = off <= case.off
         else:
             wide = np.complex128 if got.dtype.kind == "c" else np.float64
             g, w = got.astype(wide), _rounded(want, got.dtype).astype(wide)
             finite = np.abs(w[np.isfinite(w)])
-            most = max(1.0, float(finite.max())) if sums and finite.size else 1.0
+            most = max(1.0, float(finite.max())) if case.sums and finite.size else 1.0
             good = np.isclose(g, w, rtol=tolerance, atol=tolerance * most, equal_nan=True)
     if np.all(good):
         return ""

@@ -156,7 +156,7 @@ def castable(d: Draw, source: str, target: str, shape: tuple[int, ...]) -> np.nd
         x = d.rng.uniform(max(low, -100), min(high, 100), shape)
         return np.asarray(x).astype(np.float32).astype(ELEMENTS[source]).reshape(shape)
     if target == "float8e8m0" or source == "float8e8m0":
-        x = 2.0 ** d.rng.integers(0, 3, shape)
+        x = 2.0 ** d.rng.integers(0, 1 if is_whole(source) else 3, shape)
         return np.asarray(x).astype(ELEMENTS[source]).reshape(shape)
     return d.tensor(source, shape, "any" if target in ("float", "double", "bool") else "finite")
 

@@ -278,7 +278,9 @@ def resize(d: Draw) -> Node:
     else:
         sizes = [*shape[:2], *(d.integer(1, 9) for _ in "hw")]
         inputs = [x, None, None, d.ints(sizes)]
-    return Node(inputs, attributes, sums=True, tolerance=20)
+    # Between whole numbers the middle may be met from either side.
+    off = int(is_whole(name) and attributes["mode"] != "nearest")
+    return Node(inputs, attributes, sums=True, tolerance=20, off=off)
 
 
 @recipe("NonMaxSuppression")

@@ -182,6 +182,7 @@ def draw_single(integer: Callable[[int, int], int], only: tuple[str, str] | None
         plain=model_of([made], [info_of(n, v) for n, v in values.items()], results, imports),
         plain_feeds=values,
         tolerance=node.tolerance,
+        off=node.off,
         sums=node.sums,
         shape_only=node.shape_only,
         reference=node.reference,
