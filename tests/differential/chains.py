@@ -66,6 +66,10 @@ def _finite(x: np.ndarray) -> bool:
     return "float" not in x.dtype.name or bool(np.isfinite(x.astype(np.float64)).all())
 
 
+def _spread(x: np.ndarray) -> float:
+    return float(np.ptp(x.astype(np.float64))) if x.size and _finite(x) else np.inf
+
+
 def schema_at(op: str, opset: int) -> defs.OpSchema:
     """The operator's form in an opset that may be too old for it."""
     try:
@@ -133,7 +137,7 @@ class Chain:
         results = self.computed(op, older, [v and v.array for v in given])
         if op in FINITE and not all(_finite(v.array) for v in given if v is not None):
             raise Unfit(op)
-        if op == "LogSoftmax" and float(np.ptp(given[0].array.astype(np.float64))) > 8:
+        if op == "LogSoftmax" and _spread(given[0].array) > 8:
             raise Unfit(op)  # the reference takes the logarithm of a quotient, which may be 0
         sides = []
         for side in (0, 1):

@@ -181,3 +181,25 @@ def test_reductions_of_parts_keep_nan_and_infinity(op: str) -> None:
     (got,) = session(m).run(None, feeds)
     want = x.max(1) if op == "ReduceMax" else x.min(1)
     np.testing.assert_array_equal(got, want)
+
+
+def test_a_node_with_programs_is_folded_with_what_they_capture() -> None:
+    """The shape of x, and all that is computed from it, is constant in a plan."""
+    text = """agraph (float[N, 2] x, float[1] c) => (float[M] y, float[K, 1, 1, 1] z)
+        <float half = {0.5}, float[2] b = {1.0, 2.0}, float[1, 1, 3, 3] w = {1,2,3,4,5,6,7,8,9},
+         float[1, 1] one = {1.0}, int64[4] four = {-1, 1, 1, 1}> {
+        s = Shape(x)
+        f = Cast<to = 1>(s)
+        h = Mul(f, half)
+        a = Add(h, b)
+        y = LogSoftmax<axis = -1>(a)
+        e = Expand(one, s)
+        i = Reshape(e, four)
+        v = Conv<pads = [1, 1, 1, 1]>(i, w)
+        z = Add(i, v)
+    }"""
+    m = model(text)
+    feeds = {"x": np.zeros((3, 2), np.float32), "c": np.zeros(1, np.float32)}
+    fast, plain = (session(m, optimised=o).run(None, feeds) for o in (True, False))
+    for got, want in zip(fast, plain, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-6)

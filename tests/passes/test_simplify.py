@@ -134,3 +134,25 @@ def test_a_disabled_pass_does_not_run() -> None:
     plain = session(m, disabled=["fuse-pointwise"])
     assert dict(operators(plain)) == {"Exp": 1, "Neg": 1}
     assert "fuse-pointwise" not in plain.explain()
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (4, 0), (0, 0), (2, 3)])
+def test_merged_reshapes_admit_empty_tensors(shape: tuple[int, int]) -> None:
+    """An extent that a Reshape would copy may be 0, next to which -1 has no solution."""
+    text = """agraph (float[A, B] x) => (float[A, 1, B, 1] y) <int64[2] axes = {1, 3}> {
+        a = Relu(x)
+        y = Unsqueeze(a, axes)
+    }"""
+    (y,) = session(model(text)).run(None, {"x": np.zeros(shape, np.float32)})
+    assert y.shape == (shape[0], 1, shape[1], 1)
+
+
+def test_the_end_of_a_short_axis() -> None:
+    """x[-4:] has no 4 elements where x has 2."""
+    text = """agraph (float[N] x) => (float[M] y)
+        <int64[1] start = {-4}, int64[1] end = {9999999999}, float[2] c = {1.0, 2.0}> {
+        a = Slice(x, start, end)
+        y = Add(a, c)
+    }"""
+    (y,) = session(model(text)).run(None, {"x": np.zeros(2, np.float32)})
+    np.testing.assert_array_equal(y, [1, 2])
