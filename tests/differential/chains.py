@@ -37,7 +37,7 @@ EXACT = set(
     "BitwiseXor BitwiseNot CastLike ThresholdedRelu".split()
 )
 # Operators that are exact next to 1, not next to the tiny numbers that they give far from 0.
-ABSOLUTE = {"Gelu", "Mish", "Softplus", "Selu", "Elu", "Celu", "Swish"}
+ABSOLUTE = {"LogSoftmax", "Gelu", "Mish", "Softplus", "Selu", "Elu", "Celu", "Swish"}
 ROUNDED_ONCE = {"Add", "Sub", "Mul", "Div", "LeakyRelu", "PRelu", "DequantizeLinear", "Sum"}
 # What a window makes of NaN, or a whole number of an infinity, is open.
 FINITE = set("MaxPool AveragePool LpPool GlobalMaxPool QuantizeLinear ArgMax ArgMin TopK".split())
@@ -137,6 +137,8 @@ class Chain:
         results = self.computed(op, older, [v and v.array for v in given])
         if op in FINITE and not all(_finite(v.array) for v in given if v is not None):
             raise Unfit(op)
+        if op == "DynamicQuantizeLinear" and not given[0].array.any():
+            raise Unfit(op)  # what scale zeros have is open
         if op == "LogSoftmax" and _spread(given[0].array) > 8:
             raise Unfit(op)  # the reference takes the logarithm of a quotient, which may be 0
         sides = []
