@@ -9,8 +9,8 @@
 #include <cstring>
 #include <variant>
 
+#include "base/blocks.h"
 #include "bindings/ort_value.h"
-
 namespace py = pybind11;
 
 namespace tiercel::bindings {
@@ -257,7 +257,7 @@ Value convert(PyObject* object, const Type& type, const std::string& name, Held*
   return tensor_from(object, type.dtype, name, held);
 }
 
-void free_capsule(PyObject* capsule) { std::free(PyCapsule_GetPointer(capsule, nullptr)); }
+void free_capsule(PyObject* capsule) { release_block(PyCapsule_GetPointer(capsule, nullptr)); }
 
 void drop_buffer(PyObject* capsule) {
   delete static_cast<std::shared_ptr<Buffer>*>(PyCapsule_GetPointer(capsule, nullptr));
@@ -470,7 +470,7 @@ py::object from_attribute(const Attribute& attribute) {
 PyObject* array_over(void* memory, DType dtype, std::span<const int64_t> dims) {
   PyObject* owner = PyCapsule_New(memory, nullptr, free_capsule);
   if (owner == nullptr) {
-    std::free(memory);
+    release_block(memory);
     throw py::error_already_set();
   }
   PyObject* array;

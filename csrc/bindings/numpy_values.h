@@ -51,8 +51,8 @@ class Held {
 // int, float, str, a list of them, or an array; None for graphs, types and lists of tensors.
 [[nodiscard]] pybind11::object from_attribute(const Attribute& attribute);
 
-// A new array of `dims` over `memory`, which free() releases when the array goes; takes `memory`
-// over even when it throws.
+// A new array of `dims` over `memory`, from take_block, which goes back there with the
+// array; takes `memory` over even when it throws.
 [[nodiscard]] PyObject* array_over(void* memory, DType dtype, std::span<const int64_t> dims);
 
 }  // namespace tiercel::bindings

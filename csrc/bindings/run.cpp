@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "base/blocks.h"
 #include "bindings/errors.h"
 #include "bindings/numpy_values.h"
 #include "bindings/session.h"
@@ -13,8 +14,6 @@ namespace py = pybind11;
 namespace tiercel::bindings {
 namespace {
 
-constexpr size_t kAlignment = 64;
-
 // Takes outputs as plain memory while the GIL is released; arrays are made from it afterwards.
 class ArraySink final : public OutputSink {
  public:
@@ -22,16 +21,15 @@ class ArraySink final : public OutputSink {
   ArraySink(const ArraySink&) = delete;
   ArraySink& operator=(const ArraySink&) = delete;
   ~ArraySink() override {
-    for (Slot& slot : slots_) std::free(slot.memory);
+    for (Slot& slot : slots_) release_block(slot.memory);
   }
 
   void* allocate(int index, DType dtype, std::span<const int64_t> dims) override {
     if (!same_layout(dtype)) return nullptr;
     Slot& slot = slots_[static_cast<size_t>(index)];
     const auto bytes = static_cast<size_t>(dtype_bytes(dtype, element_count(dims)));
-    const size_t rounded = std::max(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
-    std::free(slot.memory);
-    slot.memory = std::aligned_alloc(kAlignment, rounded);
+    release_block(std::exchange(slot.memory, nullptr));
+    slot.memory = take_block(bytes);
     if (slot.memory == nullptr) {
       throw_error(ErrorKind::RuntimeException, "out of memory: an output needs ", bytes, " bytes");
     }
