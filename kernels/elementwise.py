@@ -14,6 +14,7 @@ WHOLE = f"{SIGNED} {UNSIGNED}"
 NUMBER = f"{REAL} {WHOLE}"
 ANY = f"{NUMBER} bool"
 
+PI = 3.141592653589793
 SQRT_HALF = 0.7071067811865476
 SQRT_2_OVER_PI = 0.7978845608028654
 
@@ -34,6 +35,62 @@ def _mish(v: Any, x: Any) -> Any:
     e = v.exp(v.min(x, x.const(20.0)))
     n = e * (e + 2.0)
     return x * (n / (n + 2.0))
+
+
+def _even_polynomial(v: Any, z: Any, *coefficients: float) -> Any:
+    """The highest power first."""
+    y = z.const(coefficients[0])
+    for c in coefficients[1:]:
+        y = v.fma(y, z, z.const(c))
+    return y
+
+
+def _atan(v: Any, x: Any) -> Any:
+    """atan t = π/2 - atan 1/t = π/4 + atan (t - 1)/(t + 1), which leaves |t| < tan π/8."""
+    if x.element == "double":
+        return v.atan(x)
+    t = v.abs(x)
+    large, middle = t.compare(">", 2.414213562373095), t.compare(">", 0.41421356237309503)
+    start = large.select(x.const(PI / 2), middle.select(x.const(PI / 4), x.const(0)))
+    top = large.select(x.const(-1), middle.select(t - 1.0, t))
+    z = top / large.select(t, middle.select(t + 1.0, x.const(1)))
+    zz = z * z
+    tail = _even_polynomial(
+        v, zz, 8.05374449538e-2, -1.38776856032e-1, 1.99777106478e-1, -3.33329491539e-1
+    )
+    y = start + v.fma(tail * zz, z, z)
+    return t.compare("<", 1e-4).select(x, _negative(x, -y, y))
+
+
+def _asin_of(v: Any, a: Any, z: Any) -> Any:
+    """asin a for 0 <= a <= 1/2, z = a²."""
+    tail = _even_polynomial(
+        v, z, 4.2163199048e-2, 2.4181311049e-2, 4.5470025998e-2, 7.4953002686e-2, 1.6666752422e-1
+    )
+    return v.fma(tail * z, a, a)
+
+
+def _asin(v: Any, x: Any) -> Any:
+    """asin a = π/2 - 2 asin √((1 - a)/2)."""
+    if x.element == "double":
+        return v.asin(x)
+    a = v.abs(x)
+    large, half = a.compare(">", 0.5), (1.0 - a) * 0.5
+    z = large.select(half, a * a)
+    y = _asin_of(v, large.select(v.sqrt(half), a), z)
+    y = large.select(x.const(PI / 2) - (y + y), y)
+    return a.compare("<", 1e-4).select(x, _negative(x, -y, y))
+
+
+def _acos(v: Any, x: Any) -> Any:
+    """acos x = 2 asin √((1 - x)/2), or π less that of -x; near 0, π/2 - asin x."""
+    if x.element == "double":
+        return v.acos(x)
+    a = v.abs(x)
+    large, half = a.compare(">", 0.5), (1.0 - a) * 0.5
+    y = _asin_of(v, large.select(v.sqrt(half), a), large.select(half, a * a))
+    far = _negative(x, x.const(PI) - (y + y), y + y)
+    return large.select(far, x.const(PI / 2) - _negative(x, -y, y))
 
 
 def _erf(v: Any, x: Any) -> Any:
@@ -143,7 +200,10 @@ def _comparison(sign: str) -> Any:
 
 
 # Functions of one real number.
-for _name in "acos acosh asin asinh atan atanh cos cosh sin sinh tan".split():
+tile("Acos", REAL, _acos)
+tile("Asin", REAL, _asin)
+tile("Atan", REAL, _atan)
+for _name in "acosh asinh atanh cos cosh sin sinh tan".split():
     tile(_name.capitalize(), REAL, _named(_name))
 tile("Erf", REAL, _erf)
 for _name in "ceil exp floor log sigmoid sqrt tanh".split():
