@@ -2,6 +2,7 @@
 // small operands widened, strings by their numbers in a table.
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 #include "passes/expand.h"
 
@@ -57,7 +58,8 @@ bool by_number(Expander& e, std::string_view parameter) {
     table.push_back(e.op("Reshape", {inputs[i], e.ints({-1})}));
     const ValueId after = e.op("Add", {first, e.op("Size", {inputs[i]})});
     const ValueId numbers = e.op("Range", {first, after, e.number(DType::Int64, 1)});
-    inputs[i] = e.op("Reshape", {numbers, e.op("Shape", {inputs[i]})});
+    inputs[i] =
+        e.op("Reshape", {numbers, e.op("Shape", {inputs[i]})}, with("allowzero", int64_t{1}));
     first = after;
   }
   Attributes axis;
@@ -148,6 +150,18 @@ bool of_one_float(Graph& graph, NodeId id) {
   return false;
 }
 
+// A mask of numbers is added to the scores: in their type.
+bool attention(Graph& graph, NodeId id) {
+  Expander e(graph, id);
+  const DType dtype = e.dtype(e.input(0));
+  if (dtype != e.dtype(e.input(2))) return of_one_float(graph, id);
+  if (!e.has(3) || e.dtype(e.input(3)) == DType::Bool || e.dtype(e.input(3)) == dtype) return false;
+  std::vector<ValueId> inputs = e.node().inputs;
+  inputs[3] = e.cast(inputs[3], dtype);
+  return e.finish(
+      e.ops("Attention", std::move(inputs), e.node().outputs.size(), e.node().attributes));
+}
+
 // Kernels take half types beside float, but not beside double.
 bool rms_normalization(Graph& graph, NodeId id) {
   Expander e(graph, id);
@@ -179,9 +193,24 @@ bool picks_strings(Expander& e, std::string_view parameter) {
   return by_number(e, parameter);
 }
 
+// Between whole numbers: interpolated in double and rounded; what is only copied needs no numbers.
 bool resize(Graph& graph, NodeId id) {
   Expander e(graph, id);
-  return e.dtype(e.input(0)) == DType::String && picks_strings(e, "T1");
+  const DType dtype = e.dtype(e.input(0));
+  if (dtype == DType::String) return picks_strings(e, "T1");
+  if (attr_string(e.node(), "mode", "nearest") == "nearest") return false;
+  const std::array direct = {DType::Int8, DType::UInt8, DType::Int32};
+  if (!dtype_is_integer(dtype) || dtype_bits(dtype) < 8) return false;
+  if (std::find(direct.begin(), direct.end(), dtype) != direct.end()) return false;
+  std::vector<ValueId> inputs = e.node().inputs;
+  inputs[0] = e.cast(inputs[0], DType::Double);
+  const ValueId y = e.op("Round", {e.op("Resize", std::move(inputs), e.node().attributes)});
+  const bool is_signed = dtype == DType::Int16 || dtype == DType::Int64;
+  const double most = std::ldexp(1.0, dtype_bits(dtype) - (is_signed ? 1 : 0));
+  // Below 2^64 the next double is a whole number farther off than 1.
+  const double high = dtype_bits(dtype) == 64 ? std::nextafter(most, 0.0) : most - 1;
+  const ValueId low = e.number(DType::Double, is_signed ? -most : 0);
+  return e.finish({e.cast(e.op("Clip", {y, low, e.number(DType::Double, high)}), dtype)});
 }
 
 bool scatters(Graph& graph, NodeId id) {
@@ -211,7 +240,10 @@ bool grid_sample(Graph& graph, NodeId id) {
   if (is_complex(dtype)) return by_parts(e);
   if (dtype == DType::String) return picks_strings(e, "T1");
   if (!dtype_is_integer(dtype) && dtype != DType::Bool) return of_one_float(graph, id);
-  return run_as(e, "T1", dtype_bits(dtype) > 16 ? DType::Double : DType::Float);
+  const DType wide = dtype_bits(dtype) > 16 ? DType::Double : DType::Float;
+  const ValueId x = e.cast(e.input(0), wide);
+  const ValueId y = e.op("GridSample", {x, e.cast(e.input(1), wide)}, e.node().attributes);
+  return e.finish({e.cast(y, dtype)});
 }
 
 // Sums of whole numbers wrap, so that they may be made in a wider type; those of bool are "or".
@@ -314,7 +346,7 @@ constexpr Expansion kTypes[] = {
     {"", "MeanVarianceNormalization", in_floats},
     {"", "NegativeLogLikelihoodLoss", in_floats},
     {"", "SoftmaxCrossEntropyLoss", in_floats},
-    {"", "Attention", of_one_float},
+    {"", "Attention", attention},
     {"", "RMSNormalization", rms_normalization},
     {"", "LinearAttention", in_floats},
     {"", "Conv", in_floats},

@@ -243,13 +243,10 @@ def unique(k):
     return parts(run=run, workspace=workspace)
 
 
-@kernel("NonZero", types={"T": "float double float16 bfloat16 b8 b16 b32 b64 b128"})
+@kernel("NonZero", types={"T": "float double float16 bfloat16 b8 b16 b32 b64"})
 def non_zero(k):
     """One unit: count, then write the coordinates of each non-zero element as a column."""
     get, st = k.load("T"), k.store("int64")
-    if k.dtype("T").bits == 128:
-        part = k.load("double")  # complex numbers
-        get = inline(lambda x, i: abs(part(x, 2 * i)) + abs(part(x, 2 * i + 1)))
 
     def run(call, phase, begin, end, scratch):
         x, y = k.input(call, 0), k.output(call, 0)

@@ -1,4 +1,5 @@
 // Operators whose result lies in a tensor attribute: Constant and ConstantOfShape.
+#include <algorithm>
 #include <cstring>
 
 #include "base/sparse.h"
@@ -49,9 +50,14 @@ void fill(Tensor& out, const void* element, int64_t bits) {
     std::memset(to, static_cast<int>(byte), static_cast<size_t>(out.bytes()));
     return;
   }
+  constexpr size_t kMost = size_t{1} << 15;  // what lies in the nearest cache is copied on
   const auto width = static_cast<size_t>(bits / 8);
-  for (int64_t i = 0; i < out.size(); ++i) {
-    std::memcpy(to + static_cast<size_t>(i) * width, element, width);
+  const size_t total = static_cast<size_t>(out.size()) * width;
+  std::memcpy(to, element, width);
+  for (size_t done = width; done < total;) {
+    const size_t next = std::min({done, total - done, kMost});
+    std::memcpy(to + done, to, next);
+    done += next;
   }
 }
 
