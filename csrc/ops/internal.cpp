@@ -49,7 +49,7 @@ OpList internal_ops() {
        .outputs = {{"results", "T", Param::Variadic, false}},
        .types = {{"T",
                   "float16 bfloat16 float double int8 int16 int32 int64 uint8 uint16 uint32 "
-                  "uint64 bool float8e4m3fn float8e4m3fnuz float8e5m2 float8e5m2fnuz"}},
+                  "uint64 bool float8e4m3fn float8e4m3fnuz float8e5m2 float8e5m2fnuz float8e8m0"}},
        .attributes = {{"body", AttrDef::Graph, true}},
        .shape = infer_pointwise,
        .facts = kElementwise},

@@ -107,3 +107,9 @@ def test_erf_stays_within_one():
     x = np.linspace(-8, 8, 200001, dtype=np.float32)
     assert np.abs(run("Erf", [x])[0]).max() == 1
     assert run("Gelu", [x[x < 0]], opset=20)[0].max() <= 0
+
+
+def test_scales_that_are_powers_of_two():
+    scale = np.array([4], ml_dtypes.float8_e8m0fnu)
+    got = run("DequantizeLinear", [np.array([7], np.uint8), scale], opset=25, output_dtype=1)
+    agree(got, [np.array([28], np.float32)])
