@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from llvmlite import ir
+from numba.core import cgutils
+
 from _lang import tile
+from _lang.lanes import Lanes
 from _lang.small_floats import FORMS, SCALE
 
 REAL = "float double"
@@ -91,6 +95,51 @@ def _acos(v: Any, x: Any) -> Any:
     y = _asin_of(v, large.select(v.sqrt(half), a), large.select(half, a * a))
     far = _negative(x, x.const(PI) - (y + y), y + y)
     return large.select(far, x.const(PI / 2) - _negative(x, -y, y))
+
+
+# π/2 as the sum of two doubles.
+HALF_TURN, HALF_TURN_REST = 1.5707963267948966, 6.123233995736766e-17
+FAR = 1e9  # up to which they are enough
+
+
+def _wave(v: Any, x: Any, name: str) -> Any:
+    """sin or cos: the distance to the nearest multiple of π/2, in double, into polynomials."""
+    if x.element == "double":
+        return getattr(v, name)(x)
+    wide = x.to("double")
+    n = (wide * (1 / HALF_TURN)).call("rint")
+    rest = n.call("fma", wide.const(-HALF_TURN), wide)
+    rest = n.call("fma", wide.const(-HALF_TURN_REST), rest)
+    quarter = (n - (n * 0.25).call("floor") * 4.0).to("float")
+    if name == "cos":
+        quarter = quarter.compare(">", 2.5).select(quarter - 3.0, quarter + 1.0)
+    r = rest.to("float")
+    z = r * r
+    sine = v.fma(
+        _even_polynomial(v, z, -1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1) * z, r, r
+    )
+    cosine = _even_polynomial(
+        v, z, 2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2
+    )
+    cosine = v.fma(cosine * z, z, 1.0 - z * 0.5)
+    odd = v.abs(quarter - 2.0).compare("==", 1.0)
+    y = odd.select(cosine, sine)
+    y = quarter.compare(">", 1.5).select(-y, y)
+    if name == "sin":
+        y = x.compare("==", 0.0).select(x, y)
+    return _but_far(v, x, y, name)
+
+
+def _but_far(v: Any, x: Any, y: Any, name: str) -> Any:
+    """y, and libm's own where x is far from 0."""
+    b, far = x.b, v.abs(x).compare(">", FAR)
+    some = far.value
+    if x.lanes > 1:
+        some = b.icmp_unsigned("!=", b.bitcast(some, ir.IntType(x.lanes)), ir.IntType(x.lanes)(0))
+    slot = cgutils.alloca_once_value(b, y.value)
+    with b.if_then(some, likely=False):
+        b.store(far.select(getattr(v, name)(x), y).value, slot)
+    return y.like(b.load(slot))
 
 
 def _erf(v: Any, x: Any) -> Any:
@@ -203,7 +252,9 @@ def _comparison(sign: str) -> Any:
 tile("Acos", REAL, _acos)
 tile("Asin", REAL, _asin)
 tile("Atan", REAL, _atan)
-for _name in "acosh asinh atanh cos cosh sin sinh tan".split():
+tile("Sin", REAL, lambda v, x: _wave(v, x, "sin"))
+tile("Cos", REAL, lambda v, x: _wave(v, x, "cos"))
+for _name in "acosh asinh atanh cosh sinh tan".split():
     tile(_name.capitalize(), REAL, _named(_name))
 tile("Erf", REAL, _erf)
 for _name in "ceil exp floor log sigmoid sqrt tanh".split():
@@ -296,6 +347,17 @@ def _to_odd(x: Any) -> Any:
     return inexact.select(cut, bits).bits("float")
 
 
+def _to_int32(x: Any) -> Any:
+    """float to int32, saturating, NaN to 0: LLVM's own saturating conversion is no vector."""
+    low, high = -2147483648.0, 2147483520.0  # what float has inside the range
+    inside = x.compare("<", high).select(x, x.const(high))
+    inside = inside.compare(">", low).select(inside, x.const(low))
+    kind = ir.VectorType(ir.IntType(32), x.lanes) if x.lanes > 1 else ir.IntType(32)
+    y = Lanes(x.b, x.b.fptosi(inside.value, kind), "int32", x.lanes)
+    y = x.compare(">", high).select(y.const(2147483647), y)
+    return x.compare("!=", x).select(y.const(0), y)
+
+
 def _cast(target: str) -> Any:
     """Between types: fractions are cut off, integers wrap, and what is not zero is true."""
 
@@ -307,7 +369,9 @@ def _cast(target: str) -> Any:
         if target in ("float16", "bfloat16"):
             return _to_odd(x) if x.element == "double" else x.to("float")
         if x.is_float and target in ("int8", "int16", "uint8", "uint16"):
-            return x.to("int32").to(target)
+            return (_to_int32(x) if x.element == "float" else x.to("int32")).to(target)
+        if x.element == "float" and target == "int32":
+            return _to_int32(x)
         if x.is_float and target == "uint32":
             return x.to("int64").to(target)
         return x.to(target)

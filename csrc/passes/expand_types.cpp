@@ -112,9 +112,57 @@ bool in_widest(Graph& graph, NodeId id) {
   return wide != dtype && run_as(e, "T", wide);
 }
 
+// What only compares is exact in float for numbers of 16 bits.
+bool compares(Graph& graph, NodeId id) {
+  Expander e(graph, id);
+  const DType dtype = e.dtype(e.input(0));
+  const bool small = dtype_is_integer(dtype) && dtype_bits(dtype) <= 16;
+  return small ? run_as(e, "T", DType::Float) : in_widest(graph, id);
+}
+
 bool reduces(Graph& graph, NodeId id) {
   Expander e(graph, id);
   return e.dtype(e.input(0)) != DType::Bool && in_widest(graph, id);
+}
+
+// Bytes and bools have kernels of their own.
+bool most(Graph& graph, NodeId id) {
+  Expander e(graph, id);
+  return dtype_bits(e.dtype(e.input(0))) > 8 && compares(graph, id);
+}
+
+// log Σ exp(x - m) + m, m being the largest finite x.
+bool log_sum_exp(Graph& graph, NodeId id) {
+  Expander e(graph, id);
+  if (reduces(graph, id)) return true;
+  const auto& shape = e.type(e.input(0)).shape;
+  if (e.dtype(e.input(0)) != DType::Float || !shape) return false;
+  if (attr_int(e.node(), "noop_with_empty_axes", 0) != 0) return false;
+  const auto reduce = [&](std::string_view op, ValueId x) {
+    std::vector<ValueId> inputs = {x};
+    if (e.has(1)) inputs.push_back(e.input(1));
+    return e.op(op, std::move(inputs), with("keepdims", int64_t{1}));
+  };
+  const ValueId most = reduce("ReduceMax", e.input(0));
+  const ValueId infinite = e.op("IsInf", {most});
+  const ValueId shift = e.op("Where", {infinite, e.number(DType::Float, 0), most});
+  const ValueId sum = reduce("ReduceSum", e.op("Exp", {e.op("Sub", {e.input(0), shift})}));
+  ValueId y = e.op("Add", {e.op("Log", {sum}), shift});
+  if (attr_int(e.node(), "keepdims", 1) == 0) {
+    if (e.has(1)) {
+      y = e.op("Squeeze", {y, e.input(1)});
+    } else {
+      y = e.op("Reshape", {y, e.ints({})});
+    }
+  }
+  return e.finish({y});
+}
+
+bool in_floats(Graph& graph, NodeId id);
+
+// Neighbouring numbers are turned one by one, which half types are slow at.
+bool rotary_embedding(Graph& graph, NodeId id) {
+  return attr_int(graph.node(id), "interleaved", 0) != 0 && in_floats(graph, id);
 }
 
 // Half types, and a mixture of types, as the widest float among the inputs, or float.
@@ -324,22 +372,22 @@ constexpr Expansion kTypes[] = {
     {"", "Compress", moves},
     {"", "CenterCropPad", moves},
     {"", "Trilu", moves},
-    {"", "TopK", in_widest},
+    {"", "TopK", compares},
     {"", "Unique", in_widest},
-    {"", "ArgMax", in_widest},
-    {"", "ArgMin", in_widest},
+    {"", "ArgMax", compares},
+    {"", "ArgMin", compares},
     {"", "CumSum", in_widest},
     {"", "CumProd", in_widest},
     {"", "ReduceSum", reduces},
     {"", "ReduceMean", reduces},
     {"", "ReduceProd", reduces},
-    {"", "ReduceMax", reduces},
-    {"", "ReduceMin", reduces},
+    {"", "ReduceMax", most},
+    {"", "ReduceMin", most},
     {"", "ReduceL1", reduces},
     {"", "ReduceL2", reduces},
     {"", "ReduceSumSquare", reduces},
     {"", "ReduceLogSum", reduces},
-    {"", "ReduceLogSumExp", reduces},
+    {"", "ReduceLogSumExp", log_sum_exp},
     {"", "BatchNormalization", in_floats},
     {"", "LpNormalization", in_floats},
     {"", "LRN", in_floats},
@@ -348,6 +396,7 @@ constexpr Expansion kTypes[] = {
     {"", "SoftmaxCrossEntropyLoss", in_floats},
     {"", "Attention", attention},
     {"", "RMSNormalization", rms_normalization},
+    {"", "RotaryEmbedding", rotary_embedding},
     {"", "LinearAttention", in_floats},
     {"", "Conv", in_floats},
     {"", "ConvTranspose", in_floats},

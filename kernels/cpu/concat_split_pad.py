@@ -236,8 +236,8 @@ def pad(k):
             k.copy(
                 y, (row + left) * width, x, (base + left - first) * width, (right - left) * width
             )
-            for i in range(columns):
-                if i < left or i >= right:
+            for part in range(2):
+                for i in range(right if part == 1 else 0, columns if part == 1 else left):
                     at = inside(i - first, extent, mode)
                     if outside or at < 0:
                         if k.has_input(call, 2):

@@ -1,6 +1,7 @@
 """Transpose, Expand, Tile, DepthToSpace, SpaceToDepth, ReverseSequence: elements reordered."""
 
 from strided import CHUNK, view_bytes, views
+from transpose_block import transpose_block
 
 from _lang import BYTES, inline, kernel, parts
 
@@ -23,6 +24,20 @@ def transpose(k):
     """
     get, put = k.load("T"), k.store("T")
     start, push, copy = views(k, "T")
+    bits = k.dtype("T").bits
+    side = min(256 // bits, 16)  # of the squares that are turned in registers
+    turn = transpose_block(k.dtype("T").name, k.dtype("T").name, side)
+
+    @inline
+    def turned(x, y, x_at, step, y_at, y_step, height, width):
+        """Columns of x, `step` apart, become rows of y."""
+        whole_rows, whole_columns = height - height % side, width - width % side
+        for c in range(0, whole_columns, side):
+            for r in range(0, whole_rows, side):
+                turn(y, y_at + r * y_step + c, y_step, x, x_at + c * step + r, step)
+        for r in range(height):
+            for c in range(whole_columns if r < whole_rows else 0, width):
+                put(y, y_at + r * y_step + c, get(x, x_at + c * step + r))
 
     @inline
     def source(call, axis):
@@ -84,11 +99,7 @@ def transpose(k):
             y_stride *= k.output_dim(call, 0, a)
         width = min(n_columns - column, TILE_COLUMNS)
         height = min(n_rows - row, TILE_ROWS)
-        for left in range(0, width, 16):
-            right = min(left + 16, width)
-            for r in range(height):
-                for c in range(left, right):
-                    put(y, y_at + r * y_step + c, get(x, x_at + c * step + r))
+        turned(x, y, x_at, step, y_at, y_step, height, width)
 
     def run(call, phase, begin, end, scratch):
         x, y = k.input(call, 0), k.output(call, 0)

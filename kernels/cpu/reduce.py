@@ -209,7 +209,8 @@ for _op, _first, _take, _last in (
     ("ReduceSumSquare", zero, add_square, same),
     ("ReduceLogSum", zero, add, logarithm),
 ):
-    kernel(_op, types={"T": WIDE}, attributes=REDUCE)(reduce_builder(_first, _take, _last))
+    _types = f"{WIDE} uint8 int8" if _op in ("ReduceMax", "ReduceMin") else WIDE
+    kernel(_op, types={"T": _types}, attributes=REDUCE)(reduce_builder(_first, _take, _last))
 
 
 @kernel("ReduceLogSumExp", types={"T": WIDE}, attributes=REDUCE)

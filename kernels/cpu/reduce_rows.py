@@ -12,6 +12,14 @@ CHUNK = 4096  # elements of input 0 that are done together
 COLUMNS = 1024  # neighbouring groups that are done together
 
 
+def limits(dtype):
+    """The least and the largest number of a type."""
+    if dtype.is_float:
+        return float("-inf"), float("inf")
+    half = 1 << (dtype.bits - 1)
+    return (-half, half - 1) if dtype.is_signed else (0, 2 * half - 1)
+
+
 def row_builder(square, extreme, mean):
     """Groups of neighbouring floats in vectors, or neighbouring groups in vectors."""
 
@@ -20,8 +28,8 @@ def row_builder(square, extreme, mean):
         get, put, cast = k.load("T"), k.store("T"), k.cast("T")
         r, size = reduction(k), k.dtype("T").bits // 8
         take, has = input_rows(k), has_prologue()
-        start = cast(float("-inf")) if extreme > 0 else cast(float("inf"))
-        start = start if extreme else cast(0)
+        low, high = limits(k.dtype("T"))
+        start = cast(low if extreme > 0 else high if extreme < 0 else 0)
 
         @inline
         def join(total, x):
@@ -148,7 +156,7 @@ for _op, _square, _extreme, _mean in (
 ):
     kernel(
         _op,
-        types={"T": "float double"},
+        types={"T": "float double uint8 int8" if _extreme else "float double"},
         attributes=REDUCE,
         variant="rows",
         order=-1,

@@ -97,6 +97,10 @@ def views(k, name):
                 n = min(extent - column, end - element)
                 if stride == 1:
                     move(y, element * width, x, offset * width, n * width)
+                elif stride == 0:
+                    value = get(x, offset)
+                    for i in range(n):
+                        put(y, element + i, value)
                 else:
                     for i in range(n):
                         put(y, element + i, get(x, offset + i * stride))

@@ -178,7 +178,9 @@ def pad(d: Draw) -> Node:
     inputs = [x, d.ints([*low, *high]), value]
     if axes is not None:
         inputs.append(d.ints(axes, d.type("Tind")))
-    return Node(inputs, {"mode": mode} if mode != "constant" or d.flag() else {})
+    # Without a value the reference fills texts with the number 0.
+    known = x.dtype != object or value is not None
+    return Node(inputs, {"mode": mode} if mode != "constant" or d.flag() else {}, reference=known)
 
 
 @recipe("CenterCropPad")
