@@ -138,24 +138,18 @@ bool log_sum_exp(Graph& graph, NodeId id) {
   const auto& shape = e.type(e.input(0)).shape;
   if (e.dtype(e.input(0)) != DType::Float || !shape) return false;
   if (attr_int(e.node(), "noop_with_empty_axes", 0) != 0) return false;
-  const auto reduce = [&](std::string_view op, ValueId x) {
+  const auto reduce = [&](std::string_view op, ValueId x, int64_t keeps) {
     std::vector<ValueId> inputs = {x};
     if (e.has(1)) inputs.push_back(e.input(1));
-    return e.op(op, std::move(inputs), with("keepdims", int64_t{1}));
+    return e.op(op, std::move(inputs), with("keepdims", keeps));
   };
-  const ValueId most = reduce("ReduceMax", e.input(0));
+  const int64_t keeps = attr_int(e.node(), "keepdims", 1);
+  const ValueId most = reduce("ReduceMax", e.input(0), 1);
   const ValueId infinite = e.op("IsInf", {most});
-  const ValueId shift = e.op("Where", {infinite, e.number(DType::Float, 0), most});
-  const ValueId sum = reduce("ReduceSum", e.op("Exp", {e.op("Sub", {e.input(0), shift})}));
-  ValueId y = e.op("Add", {e.op("Log", {sum}), shift});
-  if (attr_int(e.node(), "keepdims", 1) == 0) {
-    if (e.has(1)) {
-      y = e.op("Squeeze", {y, e.input(1)});
-    } else {
-      y = e.op("Reshape", {y, e.ints({})});
-    }
-  }
-  return e.finish({y});
+  ValueId shift = e.op("Where", {infinite, e.number(DType::Float, 0), most});
+  const ValueId sum = reduce("ReduceSum", e.op("Exp", {e.op("Sub", {e.input(0), shift})}), keeps);
+  if (keeps == 0) shift = e.op("Reshape", {shift, e.op("Shape", {sum})});
+  return e.finish({e.op("Add", {e.op("Log", {sum}), shift})});
 }
 
 bool in_floats(Graph& graph, NodeId id);

@@ -1,4 +1,4 @@
-"""Sin and Cos keep a few units in the last place at every distance from zero."""
+"""Functions of elements keep a few units in the last place, far from zero and at the edges too."""
 
 import numpy as np
 import pytest
@@ -33,3 +33,17 @@ def test_casts_to_small_numbers_saturate_in_32_bits(to: str) -> None:
     [y] = run("Cast", [edges], to=6)
     most = 2**31 - 1
     np.testing.assert_array_equal(y, [most, -most - 1, 0, most, -most - 1])
+
+
+@pytest.mark.parametrize("keepdims", [0, 1])
+@pytest.mark.parametrize("axes", [None, [], [1], [0, 2], [-1]])
+def test_log_sum_exp(keepdims: int, axes: list[int] | None) -> None:
+    x = (RNG.standard_normal((3, 5, 4)) * 40).astype(np.float32)
+    x[0], x[1, 2, 3] = -np.inf, np.inf
+    inputs = [x] if axes is None else [x, np.array(axes, np.int64)]
+    [y] = run("ReduceLogSumExp", inputs, keepdims=keepdims)
+    along = tuple(axes or (0, 1, 2))
+    with np.errstate(divide="ignore"):
+        want = np.log(np.exp(x.astype(np.longdouble)).sum(along, keepdims=bool(keepdims)))
+    np.testing.assert_allclose(y, want.astype(np.float64), rtol=1e-5)
+    assert y.ndim == (3 if keepdims else 3 - len(axes or [0, 1, 2]))
