@@ -1,11 +1,11 @@
-"""LSTM in float32 with packed constant weights: the whole sequence in two phases."""
+"""LSTM in float32 over packed weights: the whole sequence in three phases."""
 
 from recurrent import ROWS, panels, product
 
 from _lang import inline, kernel, parts
 
 ATTRIBUTES = ("direction:forward|reverse|bidirectional", "layout", "clip", "input_forget")
-REASONS = ("", "weights are not constant", "has clip, peepholes or input_forget")
+REASONS = ("", "has clip, peepholes or input_forget")
 
 
 def cell(p):
@@ -31,7 +31,9 @@ def cell(p):
 
 @kernel("LSTM", types={"T": "float"}, attributes=ATTRIBUTES, variant="packed", reasons=REASONS)
 def lstm(k):
-    """Phase 0 projects all inputs; phase 1 walks the steps of ROWS sequences of one direction."""
+    """Phase 0 packs weights that are not constant; phase 1 projects all inputs; phase 2 walks the
+    steps of ROWS sequences of one direction.
+    """
     p = panels(k, 4)
     step_one, step_four = cell(p)
     lanes, width = p.lanes, p.width
@@ -40,14 +42,17 @@ def lstm(k):
     load_state, store_state, clear_rest = p.load_state, p.store_state, p.clear_rest
     longest_of, shortest_of, groups_of = p.longest_of, p.shortest_of, p.groups_of
     emit_step, bad_length = p.emit_step, p.bad_length
+    panel_units, pack_unit, weights_of = p.panel_units, p.pack_unit, p.weights_of
 
     def supports(call):
         if k.has_input(call, 7) or k.attr_n(call, 2) >= 0 or k.attr_int(call, 3) != 0:
-            return 2
-        return 0 if k.has_packed(call, 1) and k.has_packed(call, 2) else 1
+            return 1
+        return 0
 
     def units(call, phase):
-        return project_units(call) if phase == 0 else k.input_dim(call, 1, 0) * groups_of(call)
+        if phase == 0:
+            return panel_units(call)
+        return project_units(call) if phase == 1 else k.input_dim(call, 1, 0) * groups_of(call)
 
     def scratch(call):
         return (3 * ROWS * blocks_of(hidden_of(call)) + 4) * lanes * 4
@@ -62,7 +67,7 @@ def lstm(k):
         at2, at3 = projected_at(call, d, first + 2, s), projected_at(call, d, first + 3, s)
         for block in range(blocks):
             w_at, o, j = (d * blocks + block) * hidden * width, block * width, block * lanes
-            w, wx = k.packed(call, 2), k.workspace(call)
+            w, wx = weights_of(call, 2), k.workspace(call)
             step_four(states, now, size, w, w_at, hidden, wx, at0 + o, at1 + o, at2 + o, at3 + o,
                       states, j, size, states, later + j)  # fmt: skip
 
@@ -75,14 +80,17 @@ def lstm(k):
         at = projected_at(call, d, first + r, s)
         for block in range(blocks):
             w_at, j = (d * blocks + block) * hidden * width, r * size + block * lanes
-            w, wx = k.packed(call, 2), k.workspace(call)
+            w, wx = weights_of(call, 2), k.workspace(call)
             step_one(states, now + r * size, size, w, w_at, hidden, wx, at + block * width,
                      states, j, size, states, later + j)  # fmt: skip
 
     def run(call, phase, begin, end, scratch):
-        if phase == 0:
+        if phase < 2:
             for unit in range(begin, end):
-                project(call, unit, scratch, 4)
+                if phase == 0:
+                    pack_unit(call, unit)
+                else:
+                    project(call, unit, scratch, 4)
             return k.OK
         bad = bad_length(call)
         if bad >= 0:
@@ -123,5 +131,5 @@ def lstm(k):
         supports=supports,
         pack_size=p.pack_size,
         pack=p.pack,
-        phases=2,
+        phases=3,
     )

@@ -7,6 +7,7 @@ vectors of all gates lie together, so that a step leaves all gates of a unit in 
 from types import SimpleNamespace
 
 from numba import int64
+from transpose_block import transpose_block
 
 from _lang import inline
 
@@ -14,9 +15,10 @@ from _lang import inline
 ROWS = 4
 
 
-def product(name, rows, gates, arguments, start, finish, scope):
+def product(name, rows, gates, arguments, start, finish, scope, stride=0):
     """A function over `rows` rows of x that computes one panel of every gate and hands it on.
 
+    `stride`: the gates of which vectors lie together, where more than those that are computed.
     `start` and `finish` are source lines per row, in which {r} is the row; the accumulators are
     a{r}_0 … of the gates. A single row sums even and odd k apart, to keep more sums in flight.
     """
@@ -29,7 +31,7 @@ def product(name, rows, gates, arguments, start, finish, scope):
 
     def step(at, sums):
         lines = [
-            f"b{g} = v.load(w, w_at + (({at}) * {gates} + {g}) * {scope['lanes']})"
+            f"b{g} = v.load(w, w_at + (({at}) * {stride or gates} + {g}) * {scope['lanes']})"
             for g in range(gates)
         ]
         for r in range(rows):
@@ -134,17 +136,100 @@ def sequences(k, hidden_axis):
     return SimpleNamespace(**{n: x for n, x in locals().items() if n not in ("k", "hidden_axis")})
 
 
-def panels(k, gates, hidden_axis=2):
-    """Packing and projection of inputs for a cell of `gates`, over `sequences`."""
+def packing(k, gates, lie):
+    """Panels of weights, packed when the model is loaded or, of weights that are not constant, in
+    every run; the workspace holds what was projected, then those panels of W and R.
+    """
     v, lanes = k.vector("float"), k.lanes("float")
     ld, st = k.load("float"), k.store("float")
     width = gates * lanes  # columns of a panel
+    hidden_of, steps_of, batch_of = lie.hidden_of, lie.steps_of, lie.batch_of
+    turn = transpose_block("float", "float", lanes)
 
     @inline
     def blocks_of(hidden):
         return (hidden + lanes - 1) // lanes
 
+    @inline
+    def projected_row(hidden):
+        return blocks_of(hidden) * width
+
+    @inline
+    def projected_bytes(call):
+        rows = steps_of(call) * batch_of(call)
+        return k.input_dim(call, 1, 0) * rows * projected_row(hidden_of(call)) * 4
+
+    @inline
+    def pack_panel(call, i, unit, to):
+        """One panel of weights `i`, of panel `unit` of all directions, to its place in `to`."""
+        hidden, depth = k.input_dim(call, i, 1) // gates, k.input_dim(call, i, 2)
+        d, first = unit // blocks_of(hidden), unit % blocks_of(hidden) * lanes
+        source, base, n = k.input(call, i), unit * depth * width, min(hidden - first, lanes)
+        for g in range(gates):
+            at, c = ((d * gates + g) * hidden + first) * depth, 0
+            while n == lanes and c + lanes <= depth:
+                turn(to, base + c * width + g * lanes, width, source, at + c, depth)
+                c += lanes
+            while c < depth:
+                to_at = base + c * width + g * lanes
+                v.store(to, to_at, v.zero())
+                for lane in range(n):
+                    st(to, to_at + lane, ld(source, at + lane * depth + c))
+                c += 1
+
+    @inline
+    def packed_bytes(call, i):
+        blocks = blocks_of(k.input_dim(call, i, 1) // gates)
+        return k.input_dim(call, i, 0) * blocks * k.input_dim(call, i, 2) * width * 4
+
+    def pack_size(call, i):
+        return packed_bytes(call, i) if i == 1 or i == 2 else 0
+
+    def pack(call, i, packed):
+        blocks = blocks_of(k.input_dim(call, i, 1) // gates)
+        for unit in range(k.input_dim(call, i, 0) * blocks):
+            pack_panel(call, i, unit, packed)
+        return k.OK
+
+    @inline
+    def panel_units(call):
+        """Panels of weights that are packed in every run, since they are not constant."""
+        panels = k.input_dim(call, 1, 0) * blocks_of(hidden_of(call))
+        return panels * (int64(not k.has_packed(call, 1)) + int64(not k.has_packed(call, 2)))
+
+    @inline
+    def weights_of(call, i):
+        """The panels of weights `i`: packed when the model was loaded, or in the workspace."""
+        if k.has_packed(call, i):
+            return k.packed(call, i)
+        behind = projected_bytes(call)
+        if i == 2 and not k.has_packed(call, 1):
+            behind += packed_bytes(call, 1)
+        return k.offset(k.workspace(call), behind)
+
+    @inline
+    def pack_unit(call, unit):
+        """Unit `unit` of `panel_units`."""
+        panels = k.input_dim(call, 1, 0) * blocks_of(hidden_of(call))
+        i = 2 if k.has_packed(call, 1) or unit >= panels else 1
+        pack_panel(call, i, unit % panels, weights_of(call, i))
+
+    def workspace(call):
+        total = projected_bytes(call)
+        for i in range(1, 3):
+            total += 0 if k.has_packed(call, i) else packed_bytes(call, i)
+        return total
+
+    hidden = {"k", "gates", "lie", "turn"}
+    return SimpleNamespace(**{n: x for n, x in locals().items() if n not in hidden})
+
+
+def panels(k, gates, hidden_axis=2):
+    """Packing and projection of inputs for a cell of `gates`, over `sequences`."""
     lie = sequences(k, hidden_axis)
+    held = packing(k, gates, lie)
+    v, ld, lanes, width = held.v, held.ld, held.lanes, held.width
+    blocks_of, projected_row, weights_of = held.blocks_of, held.projected_row, held.weights_of
     hidden_of, steps_of, batch_of = lie.hidden_of, lie.steps_of, lie.batch_of
     length_of, time_of, row_of = lie.length_of, lie.time_of, lie.row_of
     output_at, state_at = lie.output_at, lie.state_at
@@ -156,45 +241,10 @@ def panels(k, gates, hidden_axis=2):
         row = d * rows + row_of(call, time_of(call, d, b, s), b)
         return row * blocks_of(hidden_of(call)) * width
 
-    def pack_size(call, i):
-        if i != 1 and i != 2:
-            return 0
-        blocks = blocks_of(k.input_dim(call, i, 1) // gates)
-        return k.input_dim(call, i, 0) * blocks * k.input_dim(call, i, 2) * width * 4
-
-    def pack(call, i, packed):
-        source = k.input(call, i)
-        hidden = k.input_dim(call, i, 1) // gates
-        depth = k.input_dim(call, i, 2)
-        at = 0
-        for d in range(k.input_dim(call, i, 0)):
-            for block in range(blocks_of(hidden)):
-                for c in range(depth):
-                    for g in range(gates):
-                        for lane in range(lanes):
-                            j = block * lanes + lane
-                            value = ld(source, 0) * 0
-                            if j < hidden:
-                                value = ld(source, ((d * gates + g) * hidden + j) * depth + c)
-                            st(packed, at, value)
-                            at += 1
-        return k.OK
-
-    def supports(call):
-        return 0 if k.has_packed(call, 1) and k.has_packed(call, 2) else 1
-
     @inline
     def project_units(call):
         rows = steps_of(call) * batch_of(call)
         return k.input_dim(call, 1, 0) * ((rows + 15) // 16)
-
-    @inline
-    def projected_row(hidden):
-        return blocks_of(hidden) * width
-
-    def workspace(call):
-        rows = steps_of(call) * batch_of(call)
-        return k.input_dim(call, 1, 0) * rows * projected_row(hidden_of(call)) * 4
 
     def work(call):
         """Two multiplications of a row by all gates, at about 20 GFLOP/s."""
@@ -228,7 +278,7 @@ def panels(k, gates, hidden_axis=2):
         groups = (rows + 15) // 16
         d, first = unit // groups, (unit % groups) * 16
         last = min(first + 16, rows)
-        x, w, out = k.input(call, 0), k.packed(call, 1), k.workspace(call)
+        x, w, out = k.input(call, 0), weights_of(call, 1), k.workspace(call)
         row_size = projected_row(hidden)
         for block in range(blocks_of(hidden)):
             for g in range(gates):
@@ -306,6 +356,6 @@ def panels(k, gates, hidden_axis=2):
     def groups_of(call):
         return (batch_of(call) + ROWS - 1) // ROWS
 
-    hidden = {"k", "gates", "hidden_axis", "lie"}
+    hidden = {"k", "gates", "hidden_axis", "lie", "held"}
     own = {n: x for n, x in locals().items() if n not in hidden}
-    return SimpleNamespace(**{**vars(lie), **own})
+    return SimpleNamespace(**{**vars(lie), **vars(held), **own})
