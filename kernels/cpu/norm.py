@@ -345,6 +345,7 @@ def lp_normalization(k):
 def mean_variance(k):
     """(x - mean) / (deviation + 1e-9) over the axes, [0, 2, 3] unless they are given."""
     get, put, cast = k.load("T"), k.store("T"), k.cast("T")
+    v, lanes, size, m = k.vector("T"), k.lanes("T"), k.dtype("T").bits // 8, moments(k)
 
     @inline
     def reduced(call, axis):
@@ -382,24 +383,45 @@ def mean_variance(k):
             stride *= extent
         return at
 
+    @inline
+    def run_of(call):
+        """Neighbouring elements that are normalised together: the last axes, while reduced."""
+        n, whole = int64(1), True
+        for back in range(k.input_rank(call, 0)):
+            axis = k.input_rank(call, 0) - 1 - back
+            whole = whole and reduced(call, axis)
+            if whole:
+                n *= k.input_dim(call, 0, axis)
+        return n
+
+    @inline
+    def normalise(x, y, n, mean, deviation):
+        low, over, whole = v.set(mean), v.set(deviation), n // lanes * lanes
+        for i in range(0, whole, lanes):
+            v.store(y, i, (v.load(x, i) - low) / over)
+        for i in range(whole, n):
+            put(y, i, (get(x, i) - mean) / deviation)
+
     def run(call, phase, begin, end, scratch):
-        x = k.input(call, 0)
-        n = k.input_size(call, 0) // max(kept(call), 1)
+        x, y, n = k.input(call, 0), k.output(call, 0), run_of(call)
+        runs = k.input_size(call, 0) // max(kept(call), 1) // max(n, 1)
         for unit in range(begin, end):
             mean, spread = cast(0), cast(0)
-            for i in range(n):
-                mean += get(x, place(call, unit, i))
-            mean = mean / cast(n)
-            for i in range(n):
-                d = get(x, place(call, unit, i)) - mean
-                spread += d * d
-            deviation = k.math.sqrt(spread / cast(n)) + cast(1e-9)
-            for i in range(n):
-                at = place(call, unit, i)
-                put(k.output(call, 0), at, (get(x, at) - mean) / deviation)
+            for i in range(runs):
+                mean += m.mean_of(k.offset(x, place(call, unit, i * n) * size), n)
+            mean = mean / cast(runs)
+            for i in range(runs):
+                spread += m.spread_of(k.offset(x, place(call, unit, i * n) * size), n, mean)
+            deviation = k.math.sqrt(spread / cast(runs)) + cast(1e-9)
+            for i in range(runs):
+                at = place(call, unit, i * n) * size
+                normalise(k.offset(x, at), k.offset(y, at), n, mean, deviation)
         return k.OK
+
+    def work(call):
+        return k.output_size(call, 0)
 
     def units(call, phase):
         return kept(call)
 
-    return parts(run=run, units=units)
+    return parts(run=run, units=units, work=work)
