@@ -1,11 +1,11 @@
-"""Softmax, LogSoftmax, Hardmax and the losses made of these."""
+"""Softmax, LogSoftmax and Hardmax."""
 
 from __future__ import annotations
 
 from attached import epilogue_rows, has_prologue, input_rows
 from numba import int64
 
-from _lang import FLOATS, WIDE_FLOATS, inline, kernel, namespace, parts
+from _lang import FLOATS, inline, kernel, namespace, parts
 
 
 def axes(k):
@@ -231,20 +231,49 @@ kernel("LogSoftmax", types={"T": FLOATS}, attributes=("axis",), epilogue=True)(
 
 @kernel("Hardmax", types={"T": FLOATS}, attributes=("axis",))
 def hardmax(k):
-    """1 at the first largest element, 0 elsewhere."""
-    get, put = k.load("T"), k.store("T")
-    a = axes(k)
+    """1 at the first largest element, 0 elsewhere; a NaN is never larger."""
+    get, put, a = k.load("T"), k.store("T"), axes(k)
+    v, lanes, size = k.vector("T"), k.lanes("T"), k.dtype("T").bits // 8
+    cast = k.cast("T")
+
+    @inline
+    def first_largest(x, at, n, inner):
+        best = int64(0)
+        for i in range(n):
+            if get(x, at + i * inner) > get(x, at + best * inner):
+                best = int64(i)
+        return best
+
+    @inline
+    def first_of_row(x, at, n):
+        """Of neighbouring elements: which vector holds the largest, then where."""
+        whole, one = n // lanes * lanes, v.set(cast(1))
+        most = v.set(cast(float("-inf")))
+        for i in range(0, whole, lanes):
+            most = v.max(most, v.load(x, at + i))
+        top = v.hmax(most)
+        for i in range(whole, n):
+            top = max(top, get(x, at + i))
+        value, i, found = v.set(top), int64(0), False
+        while i < whole and not found:
+            found = v.hmax(v.select(v.eq(v.load(x, at + i), value), one, v.zero())) > cast(0)
+            i += 0 if found else lanes
+        while i < n and get(x, at + i) != top:
+            i += 1
+        return i if i < n else first_largest(x, at, n, int64(1))
 
     def run(call, phase, begin, end, scratch):
         n, inner = a.extent(call), a.inner(call)
         x, y = k.input(call, 0), k.output(call, 0)
         for unit in range(begin, end):
             at = unit // inner * n * inner + unit % inner
-            best = int64(0)
-            for i in range(n):
-                if get(x, at + i * inner) > get(x, at + best * inner):
-                    best = int64(i)
-                put(y, at + i * inner, 0)
+            if inner == 1:
+                best = first_of_row(x, at, n)
+                k.fill(y, at * size, n * size)
+            else:
+                best = first_largest(x, at, n, inner)
+                for i in range(n):
+                    put(y, at + i * inner, 0)
             put(y, at + best * inner, 1)
         return k.OK
 
@@ -252,83 +281,7 @@ def hardmax(k):
         n = a.extent(call)
         return k.output_size(call, 0) // n if n > 0 else 0
 
-    return parts(run=run, units=units)
+    def work(call):
+        return k.output_size(call, 0)
 
-
-LOSS = ("ignore_index", "reduction:none|sum|mean")
-LABELS = {"T": WIDE_FLOATS, "Tind": "int32 int64"}
-
-
-def loss_builder(softmax):
-    """[batch, classes, d1 …] against labels [batch, d1 …], weighted by class."""
-
-    def build(k):
-        get, put, cast = k.load("T"), k.store("T"), k.cast("T")
-        label_of = k.load("Tind")
-
-        @inline
-        def inner(call):
-            n = int64(1)
-            for axis in range(2, k.input_rank(call, 0)):
-                n *= k.input_dim(call, 0, axis)
-            return n
-
-        @inline
-        def logarithm(call, at, classes, inner_size, i):
-            """Log probability of class i of the row at `at`."""
-            x = k.input(call, 0)
-            z = get(x, at + i * inner_size)
-            if softmax:
-                top = cast(float("-inf"))
-                for c in range(classes):
-                    top = max(top, get(x, at + c * inner_size))
-                total = cast(0)
-                for c in range(classes):
-                    total += k.math.exp(get(x, at + c * inner_size) - top)
-                z = z - top - k.math.log(total)
-            return z
-
-        def run(call, phase, begin, end, scratch):
-            classes, n = k.input_dim(call, 0, 1), inner(call)
-            ignored = k.attr_int(call, 0)
-            has_ignored = k.attr_n(call, 0) >= 0
-            reduction = k.attr_int(call, 1)
-            total, weights = cast(0), cast(0)
-            for unit in range(k.input_size(call, 1)):
-                at = unit // n * classes * n + unit % n
-                label = int64(label_of(k.input(call, 1), unit))
-                if softmax and k.n_outputs(call) > 1:
-                    for c in range(classes):
-                        value = logarithm(call, at, classes, n, c)
-                        put(k.output(call, 1), at + c * n, value)
-                loss, weight = cast(0), cast(0)
-                if not (has_ignored and label == ignored):
-                    if label < 0 or label >= classes:
-                        k.set_error_index(call, unit)
-                        return k.INDEX_OUT_OF_RANGE
-                    weight = cast(1)
-                    if k.has_input(call, 2):
-                        weight = get(k.input(call, 2), label)
-                    loss = -logarithm(call, at, classes, n, label) * weight
-                if reduction == 0:
-                    put(k.output(call, 0), unit, loss)
-                total += loss
-                weights += weight
-            if reduction == 1:
-                put(k.output(call, 0), 0, total)
-            elif reduction == 2:
-                put(k.output(call, 0), 0, total / weights)
-            return k.OK
-
-        def work(call):
-            return k.input_size(call, 0) * 8
-
-        return parts(run=run, work=work)
-
-    return build
-
-
-kernel("NegativeLogLikelihoodLoss", types=LABELS, attributes=LOSS)(loss_builder(False))
-kernel("SoftmaxCrossEntropyLoss", types={"T": WIDE_FLOATS, "Tind": "int32 int64"}, attributes=LOSS)(
-    loss_builder(True)
-)
+    return parts(run=run, units=units, work=work)
