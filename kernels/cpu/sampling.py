@@ -1,8 +1,10 @@
-"""GridSample, AffineGrid, RoiAlign and MaxRoiPool: images read at computed positions."""
+"""GridSample and AffineGrid: images read at computed positions."""
 
 from numba import float32, float64, int64
 
-from _lang import FLOATS, WIDE_FLOATS, inline, kernel, parts
+from _lang import FLOATS, inline, kernel, parts
+
+POSITIONS = 64  # of an output that are done together
 
 
 def same_or_float(k):
@@ -22,8 +24,8 @@ def same_or_float(k):
 )
 def grid_sample(k):
     """A unit is one output position of one batch for all channels. Scratch memory holds, per
-    spatial axis, the first element that the position touches and four weights; each
-    combination of taps adds to every channel.
+    spatial axis, the first element that the position touches and four weights; and of POSITIONS
+    positions, the elements and weights of the taps, which every channel adds up.
     """
     get, put, grid_at = k.load("T1"), k.store("T1"), k.load("T2")
     ld, st = k.load("int64"), k.store("int64")
@@ -118,44 +120,57 @@ def grid_sample(k):
             st(table, 5 * axis, first)
 
     @inline
-    def value(call, base, spatial, combinations, table):
-        """The image that starts at element `base`, mixed as the table says."""
-        n = taps(call)
-        s = float64(0)
-        for c in range(combinations):
-            rest = int64(c)
-            at, stride = int64(0), int64(1)
-            w = 1.0
+    def mix(call, spatial, table, to):
+        """The taps of one position that lie in the image: their number, elements and weights."""
+        bits = taps(call) // 2  # 1, 2 or 4 taps
+        found = int64(0)
+        for c in range(int64(1) << bits * spatial):
+            at, stride, w = int64(0), int64(1), 1.0
             for j in range(spatial):
                 axis = spatial - 1 - j
-                t = rest % n
-                rest = rest // n
+                t = (c >> bits * j) & ((1 << bits) - 1)
                 e = element(call, axis, ld(table, 5 * axis) + t)
                 w *= weight_at(table, 5 * axis + 1 + t)
-                if e < 0:
-                    at = int64(-1)
-                if at >= 0:
-                    at += e * stride
+                at = at + e * stride if at >= 0 and e >= 0 else int64(-1)
                 stride *= k.input_dim(call, 0, axis + 2)
             if at >= 0:
-                s += w * float64(get(k.input(call, 0), base + at))
-        return s
+                st(to, 1 + 2 * found, at)
+                set_weight(to, 2 + 2 * found, w)
+                found += 1
+        st(to, 0, found)
+
+    @inline
+    def words(call):
+        """Of scratch memory for one position: `mix`."""
+        return 1 + 2 * (int64(1) << taps(call) // 2 * (k.input_rank(call, 0) - 2))
+
+    @inline
+    def show(call, base, to, count, mixed):
+        """One channel, whose image starts at element `base`, at `count` positions."""
+        x, y, step = k.input(call, 0), k.output(call, 0), words(call)
+        for i in range(count):
+            s, at = float64(0), i * step
+            for j in range(at + 1, at + 1 + 2 * ld(mixed, at), 2):
+                s += weight_at(mixed, j + 1) * float64(get(x, base + ld(mixed, j)))
+            put(y, to + i, to_element(s))
 
     def run(call, phase, begin, end, scratch):
         spatial = k.input_rank(call, 0) - 2
         channels = k.input_dim(call, 0, 1)
-        image, positions, combinations = int64(1), int64(1), int64(1)
+        image, positions, unit = int64(1), int64(1), begin
         for i in range(spatial):
             image *= k.input_dim(call, 0, i + 2)
             positions *= k.output_dim(call, 0, i + 2)
-            combinations *= taps(call)
-        for unit in range(begin, end):
-            prepare(call, unit, spatial, scratch)
-            batch = unit // positions
-            for c in range(channels):
-                plane = batch * channels + c
-                s = value(call, plane * image, spatial, combinations, scratch)
-                put(k.output(call, 0), plane * positions + unit % positions, to_element(s))
+        mixed = k.offset(scratch, 40 * spatial)
+        while unit < end:
+            batch, first = unit // positions, unit % positions
+            count = min(min(positions - first, end - unit), int64(POSITIONS))
+            for i in range(count):
+                prepare(call, unit + i, spatial, scratch)
+                mix(call, spatial, scratch, k.offset(mixed, 8 * i * words(call)))
+            for c in range(batch * channels, (batch + 1) * channels):
+                show(call, c * image, c * positions + first, count, mixed)
+            unit += count
         return k.OK
 
     def units(call, phase):
@@ -163,9 +178,12 @@ def grid_sample(k):
         return size // k.output_dim(call, 0, 1) if size > 0 and k.input_size(call, 0) > 0 else 0
 
     def scratch(call):
-        return 40 * k.input_rank(call, 0)
+        return 40 * k.input_rank(call, 0) + 8 * POSITIONS * words(call)
 
-    return parts(run=run, units=units, scratch=scratch)
+    def work(call):
+        return k.output_size(call, 0) * taps(call) * 2
+
+    return parts(run=run, units=units, scratch=scratch, work=work)
 
 
 @kernel("AffineGrid", types={"T1": FLOATS}, attributes=("align_corners",))
@@ -203,186 +221,5 @@ def affine_grid(k):
     def units(call, phase):
         size = k.output_size(call, 0)
         return size // (k.output_rank(call, 0) - 2) if size > 0 else 0
-
-    return parts(run=run, units=units)
-
-
-@kernel(
-    "RoiAlign",
-    types={"T1": WIDE_FLOATS},
-    attributes=(
-        "coordinate_transformation_mode:output_half_pixel|half_pixel",
-        "mode:avg|max",
-        "sampling_ratio",
-        "spatial_scale",
-    ),
-)
-def roi_align(k):
-    """A unit is one region and channel. Each bin averages, or takes the largest of, bilinear
-    samples.
-    """
-    get, put, index_at = k.load("T1"), k.store("T1"), k.load("int64")
-    to_element = k.cast("T1")
-
-    @inline
-    def sample(call, base, row, column, largest):
-        """The bilinear sample at (row, column) of the image at `base`; with `largest` the
-        largest of its four terms.
-        """
-        height, width = k.input_dim(call, 0, 2), k.input_dim(call, 0, 3)
-        x = k.input(call, 0)
-        out = float64(0)
-        inside = (
-            row >= -1.0 and row <= float64(height) and column >= -1.0 and column <= float64(width)
-        )
-        if inside:
-            row, column = max(row, 0.0), max(column, 0.0)
-            top, left = int64(row), int64(column)
-            if top >= height - 1:
-                top = height - 1
-                row = float64(top)
-            if left >= width - 1:
-                left = width - 1
-                column = float64(left)
-            bottom, right = min(top + 1, height - 1), min(left + 1, width - 1)
-            down, across = row - float64(top), column - float64(left)
-            a = (1.0 - down) * (1.0 - across) * float64(get(x, base + top * width + left))
-            b = (1.0 - down) * across * float64(get(x, base + top * width + right))
-            c = down * (1.0 - across) * float64(get(x, base + bottom * width + left))
-            d = down * across * float64(get(x, base + bottom * width + right))
-            out = max(max(a, b), max(c, d)) if largest else a + b + c + d
-        return out
-
-    @inline
-    def region(call, at, extent):
-        """Start, bin size and samples per bin along one axis of a region; `at`: its start
-        among the coordinates.
-        """
-        shift = 0.5 if k.attr_int(call, 0) == 1 else 0.0
-        scale = k.attr_float(call, 3)
-        start = float64(get(k.input(call, 1), at)) * scale - shift
-        length = float64(get(k.input(call, 1), at + 2)) * scale - shift - start
-        if k.attr_int(call, 0) == 0:
-            length = max(length, 1.0)
-        bin_size = length / float64(extent)
-        samples = k.attr_int(call, 2)
-        if samples <= 0:
-            samples = int64(min(max(k.math.ceil(bin_size), 0.0), 1e6))
-        return start, bin_size, samples
-
-    @inline
-    def pooled(call, base, top, high, rows, left, wide, columns):
-        """The bin whose corner is (top, left)."""
-        largest = k.attr_int(call, 1) == 1
-        out = float64(0)
-        for i in range(rows * columns):
-            r, c = i // columns, i % columns
-            v = sample(
-                call,
-                base,
-                top + (float64(r) + 0.5) * high / float64(rows),
-                left + (float64(c) + 0.5) * wide / float64(columns),
-                largest,
-            )
-            if largest:
-                out = v if i == 0 else max(out, v)
-            else:
-                out += v
-        return out if largest else out / float64(max(rows * columns, 1))
-
-    def run(call, phase, begin, end, scratch):
-        y = k.output(call, 0)
-        channels = k.input_dim(call, 0, 1)
-        image = k.input_dim(call, 0, 2) * k.input_dim(call, 0, 3)
-        height, width = k.output_dim(call, 0, 2), k.output_dim(call, 0, 3)
-        for unit in range(begin, end):
-            roi = unit // channels
-            batch = index_at(k.input(call, 2), roi)
-            if batch < 0 or batch >= k.input_dim(call, 0, 0):
-                k.set_error_index(call, roi)
-                return k.INDEX_OUT_OF_RANGE
-            base = (batch * channels + unit % channels) * image
-            left, wide, columns = region(call, 4 * roi, width)
-            top, high, rows = region(call, 4 * roi + 1, height)
-            for i in range(height * width):
-                v = pooled(
-                    call,
-                    base,
-                    top + float64(i // width) * high,
-                    high,
-                    rows,
-                    left + float64(i % width) * wide,
-                    wide,
-                    columns,
-                )
-                put(y, unit * height * width + i, to_element(v))
-        return k.OK
-
-    def units(call, phase):
-        size = k.output_size(call, 0)
-        return k.output_dim(call, 0, 0) * k.output_dim(call, 0, 1) if size > 0 else 0
-
-    return parts(run=run, units=units)
-
-
-@kernel("MaxRoiPool", types={"T": WIDE_FLOATS}, attributes=("spatial_scale",))
-def max_roi_pool(k):
-    """A unit is one region and channel; an empty bin gives 0."""
-    get, put, cast = k.load("T"), k.store("T"), k.cast("T")
-    floor, ceil = k.math.floor, k.math.ceil
-
-    @inline
-    def corner(call, at):
-        """A coordinate of a region in pixels, rounded half away from zero."""
-        v = float64(get(k.input(call, 1), at)) * k.attr_float(call, 0)
-        if not (v > -1e9 and v < 1e9):
-            v = -1e9
-        return int64(floor(v + 0.5)) if v >= 0.0 else int64(ceil(v - 0.5))
-
-    @inline
-    def span(start, length, i, bins, extent):
-        """First and end pixel of bin i."""
-        size = float64(length) / float64(bins)
-        low = int64(floor(float64(i) * size)) + start
-        high = int64(ceil(float64(i + 1) * size)) + start
-        return min(max(low, 0), extent), min(max(high, 0), extent)
-
-    @inline
-    def largest(x, base, width, top, bottom, left, right):
-        out = cast(0)
-        first = True
-        for r in range(top, bottom):
-            for c in range(left, right):
-                v = get(x, base + r * width + c)
-                if first or v > out:
-                    out = v
-                first = False
-        return out
-
-    def run(call, phase, begin, end, scratch):
-        x, y = k.input(call, 0), k.output(call, 0)
-        channels = k.input_dim(call, 0, 1)
-        rows, columns = k.input_dim(call, 0, 2), k.input_dim(call, 0, 3)
-        height, width = k.output_dim(call, 0, 2), k.output_dim(call, 0, 3)
-        for unit in range(begin, end):
-            roi = unit // channels
-            batch = int64(get(k.input(call, 1), 5 * roi))
-            if batch < 0 or batch >= k.input_dim(call, 0, 0):
-                k.set_error_index(call, roi)
-                return k.INDEX_OUT_OF_RANGE
-            left, top = corner(call, 5 * roi + 1), corner(call, 5 * roi + 2)
-            wide = max(corner(call, 5 * roi + 3) - left + 1, 1)
-            high = max(corner(call, 5 * roi + 4) - top + 1, 1)
-            base = (batch * channels + unit % channels) * rows * columns
-            for i in range(height * width):
-                first_row, end_row = span(top, high, i // width, height, rows)
-                first_column, end_column = span(left, wide, i % width, width, columns)
-                v = largest(x, base, columns, first_row, end_row, first_column, end_column)
-                put(y, unit * height * width + i, v)
-        return k.OK
-
-    def units(call, phase):
-        size = k.output_size(call, 0)
-        return k.output_dim(call, 0, 0) * k.output_dim(call, 0, 1) if size > 0 else 0
 
     return parts(run=run, units=units)
