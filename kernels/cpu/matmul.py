@@ -162,28 +162,64 @@ kernel(
 
 @kernel("MatMul", types={"T": WHOLE})
 def matmul_whole(k):
-    """A unit is one row of the output."""
+    """A unit is up to four rows of the output, in blocks of two vectors of columns."""
     s = shapes(k)
-    get, put, cast = k.load("T"), k.store("T"), k.cast("T")
+    v, lanes, get, offset = k.vector("T"), k.lanes("T"), k.load("T"), k.offset
+    size = k.dtype("T").bits // 8
+
+    @inline
+    def four_rows(a, b, c, n, depth, count):
+        """Four rows by `count` columns, at most two vectors; rows are `n` and `depth` apart."""
+        p0, p1, q0, q1 = v.zero(), v.zero(), v.zero(), v.zero()
+        r0, r1, t0, t1 = v.zero(), v.zero(), v.zero(), v.zero()
+        for d in range(depth):
+            b0, b1 = v.load_n(b, d * n, count), v.load_n(b, d * n + lanes, count - lanes)
+            p, q = v.set(get(a, d)), v.set(get(a, depth + d))
+            r, t = v.set(get(a, 2 * depth + d)), v.set(get(a, 3 * depth + d))
+            p0, p1, q0, q1 = p0 + p * b0, p1 + p * b1, q0 + q * b0, q1 + q * b1
+            r0, r1, t0, t1 = r0 + r * b0, r1 + r * b1, t0 + t * b0, t1 + t * b1
+        put_row(c, p0, p1, count)
+        put_row(offset(c, n * size), q0, q1, count)
+        put_row(offset(c, 2 * n * size), r0, r1, count)
+        put_row(offset(c, 3 * n * size), t0, t1, count)
+
+    @inline
+    def put_row(c, low, high, count):
+        v.store_n(c, 0, low, count)
+        if count > lanes:
+            v.store_n(c, lanes, high, count - lanes)
+
+    @inline
+    def one_row(a, b, c, n, depth, count):
+        low, high = v.zero(), v.zero()
+        for d in range(depth):
+            x = v.set(get(a, d))
+            low = low + x * v.load_n(b, d * n, count)
+            high = high + x * v.load_n(b, d * n + lanes, count - lanes)
+        put_row(c, low, high, count)
 
     def run(call, phase, begin, end, scratch):
-        a, b, c = k.input(call, 0), k.input(call, 1), k.output(call, 0)
         m, n, depth = s.rows(call), s.columns(call), s.depth(call)
+        groups = (m + 3) // 4
         for unit in range(begin, end):
-            batch = unit // m
-            row = (s.source(call, 0, batch) * m + unit % m) * depth
-            other = s.source(call, 1, batch) * depth * n
-            for j in range(n):
-                total = cast(0)
-                for d in range(depth):
-                    total += get(a, row + d) * get(b, other + d * n + j)
-                put(c, unit * n + j, total)
+            batch, row = unit // groups, unit % groups * 4
+            a = offset(k.input(call, 0), (s.source(call, 0, batch) * m + row) * depth * size)
+            b = offset(k.input(call, 1), s.source(call, 1, batch) * depth * n * size)
+            c = offset(k.output(call, 0), (batch * m + row) * n * size)
+            for j in range(0, n, 2 * lanes):
+                count, right, to = n - j, offset(b, j * size), offset(c, j * size)
+                if row + 4 <= m:
+                    four_rows(a, right, to, n, depth, count)
+                else:
+                    for r in range(m - row):
+                        x, y = offset(a, r * depth * size), offset(to, r * n * size)
+                        one_row(x, right, y, n, depth, count)
         return k.OK
 
     def units(call, phase):
-        return s.batches(call) * s.rows(call)
+        return s.batches(call) * ((s.rows(call) + 3) // 4)
 
     def work(call):
-        return k.output_size(call, 0) * s.depth(call)
+        return k.output_size(call, 0) * s.depth(call) // 8
 
     return parts(run=run, units=units, work=work)

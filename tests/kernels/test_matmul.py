@@ -12,7 +12,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 import tiercel
-from single_node import model_of, run
+from single_node import agree, model_of, run
 
 EXTENTS = [1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 16, 17, 31, 33, 64, 97, 130, 250, 300]
 LIMITS = {"float32": 1e-5, "float64": 1e-13, "float16": 4e-3, "bfloat16": 3e-2}
@@ -152,3 +152,14 @@ def test_results_do_not_depend_on_the_number_of_threads():
         results.append(s.run(None, {"x0": a, "x1": b})[0])
     for other in results[1:]:
         np.testing.assert_array_equal(results[0], other)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint32", "uint64"])
+@pytest.mark.parametrize("m, depth, n", [(1, 3, 1), (4, 5, 16), (7, 9, 37), (6, 1, 33), (3, 0, 2)])
+def test_products_of_whole_numbers(dtype, m, depth, n):
+    high = 2 ** (31 if "32" in dtype else 62)
+    rng = np.random.default_rng(1)
+    a, b = rng.integers(0, high, (2, 1, m, depth)), rng.integers(0, high, (3, depth, n))
+    a, b = a.astype(dtype), b.astype(dtype)
+    agree(run("MatMul", [a, b]), [a @ b])
+    agree(run("MatMul", [a[0, 0], b[0]]), [a[0, 0] @ b[0]])
