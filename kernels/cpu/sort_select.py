@@ -1,6 +1,6 @@
 """TopK, Unique and NonZero: elements ordered or picked by value."""
 
-from numba import int64
+from numba import int64, uint64
 
 from _lang import WIDE, inline, kernel, parts
 
@@ -94,11 +94,93 @@ def top_k(k):
     return parts(run=run, units=units, scratch=scratch)
 
 
+DIGITS = 256  # of a pass of a radix sort
+
+
+def radix_sort(k):
+    """`radix(x, n, order, spare, memory)`: the stable order of n elements by value, NaN last;
+    `memory` holds 16 bytes an element and counts of DIGITS.
+    """
+    dtype = k.dtype("T")
+    ld, st = k.load("int64"), k.store("int64")
+    bits, is_float = k.load("int32" if dtype.bits == 32 else "int64"), dtype.is_float
+    get, zero, is_signed = k.load("T"), k.cast("T")(0), dtype.name != "uint64"
+    lowest, positive, most = -(1 << 63), (1 << 63) - 1, (1 << dtype.bits - 1) - 1
+
+    @inline
+    def key(x, i):
+        """A number that is as large as element i."""
+        out = int64(bits(x, i))
+        if is_float:
+            z = get(x, i)
+            if z != z:
+                out = int64(most)
+            elif z == zero:
+                out = int64(0)
+            elif out < 0:
+                out = out ^ int64(most)
+        return out if is_signed else out ^ int64(lowest)
+
+    @inline
+    def shifted(word, shift):
+        return int64(uint64(word) >> uint64(shift))
+
+    @inline
+    def fill_keys(x, keys, n):
+        """The keys less the least of them; the bits in which any differ."""
+        least, differ = int64(positive), int64(0)
+        for i in range(n):
+            word = key(x, i)
+            st(keys, i, word)
+            least = min(least, word)
+        for i in range(n):
+            word = ld(keys, i) - least
+            st(keys, i, word)
+            differ = differ | word
+        return differ
+
+    @inline
+    def one_pass(keys, order, to, places, counts, n, shift):
+        for d in range(DIGITS):
+            st(counts, d, 0)
+        for i in range(n):
+            d = shifted(ld(keys, i), shift) & (DIGITS - 1)
+            st(counts, d, ld(counts, d) + 1)
+        total = int64(0)
+        for d in range(DIGITS):
+            count = ld(counts, d)
+            st(counts, d, total)
+            total += count
+        for i in range(n):
+            word = ld(keys, i)
+            d = shifted(word, shift) & (DIGITS - 1)
+            at = ld(counts, d)
+            st(counts, d, at + 1)
+            st(to, at, word)
+            st(places, at, ld(order, i))
+
+    @inline
+    def radix(x, n, order, spare, memory):
+        keys, others = memory, k.offset(memory, 8 * n)
+        counts = k.offset(memory, 16 * n)
+        differ = fill_keys(x, keys, n)
+        for i in range(n):
+            st(order, i, i)
+        for shift in range(0, 64, 8):
+            if shifted(differ, shift) & (DIGITS - 1) != 0:
+                one_pass(keys, order, others, spare, counts, n, shift)
+                k.copy(order, 0, spare, 0, 8 * n)
+                keys, others = others, keys
+
+    return radix
+
+
 @kernel("Unique", types={"T": WIDE}, attributes=("axis", "sorted"))
 def unique(k):
-    """One unit: the items (elements, or slices along the axis) are merge-sorted by value;
-    equals become one.
+    """One unit: the items are sorted by value, elements by their bits and slices along the axis by
+    merging; equals become one.
     """
+    radix = radix_sort(k)
     get, put = k.load("T"), k.store("T")
     ld, st = k.load("int64"), k.store("int64")
 
@@ -224,7 +306,10 @@ def unique(k):
         order = k.workspace(call)
         spare = k.offset(order, 8 * extent)
         groups = k.offset(spare, 8 * extent)
-        sort(k.input(call, 0), outer, extent, inner, order, spare)
+        if outer * inner == 1:
+            radix(k.input(call, 0), extent, order, spare, groups)
+        else:
+            sort(k.input(call, 0), outer, extent, inner, order, spare)
         count = group(k.input(call, 0), outer, extent, inner, order, groups)
         if k.attr_int(call, 1) == 0:
             number_by_first(extent, count, groups, order, spare)
@@ -238,7 +323,7 @@ def unique(k):
         return k.OK
 
     def workspace(call):
-        return 24 * max(k.input_size(call, 0), 1)
+        return 32 * max(k.input_size(call, 0), 1) + 8 * DIGITS
 
     return parts(run=run, workspace=workspace)
 

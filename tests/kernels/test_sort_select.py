@@ -59,3 +59,40 @@ def test_non_max_suppression(center):
     limits = [np.array([6]), np.array([0.3], np.float32), np.array([0.2], np.float32)]
     check("NonMaxSuppression", [boxes, scores, *limits], center_point_box=center)
     check("NonMaxSuppression", [boxes, scores, np.array([0]), *limits[1:]])
+
+
+@pytest.mark.parametrize(
+    "dtype", ["float32", "float64", "int64", "uint64", "int8", "float16", "str"]
+)
+@pytest.mark.parametrize("high", [3, 2**7 - 1, 2**62])
+@pytest.mark.parametrize("sort", [0, 1])
+def test_unique_elements(dtype, high, sort):
+    high = min(high, {"int8": 127, "float16": 2000}.get(dtype, high))
+    low = 0 if dtype in ("uint64", "str") else -high
+    x = RNG.integers(low, high, 700)
+    x = np.array([f"{v:x}" for v in x], object) if dtype == "str" else x.astype(dtype)
+    if dtype in ("float32", "float64"):
+        x[::7] = -0.0
+        x[1::50] = np.inf
+    y, first, inverse, counts = np.unique(
+        x, return_index=True, return_inverse=True, return_counts=True
+    )
+    if not sort:
+        order = np.argsort(first)
+        y, first, counts = y[order], first[order], counts[order]
+        inverse = np.argsort(order)[inverse]
+    got = run("Unique", [x], outputs=4, sorted=sort)
+    agree(got, [y, first, inverse, counts])
+
+
+def test_unique_ends_of_whole_numbers():
+    x = np.array([2**64 - 1, 0, 2**63, 2**63 - 1, 0, 2**64 - 1], np.uint64)
+    agree(run("Unique", [x], outputs=1), [np.unique(x)])
+    x = np.array([-(2**63), 2**63 - 1, 0, -1, 2**63 - 1, -(2**63)])
+    agree(run("Unique", [x], outputs=1), [np.unique(x)])
+
+
+def test_unique_puts_each_nan_last():
+    x = np.array([np.nan, 2, -np.inf, np.nan, -1, 2], np.float32)
+    want = np.array([-np.inf, -1, 2, np.nan, np.nan], np.float32)
+    agree(run("Unique", [x], outputs=1), [want])

@@ -5,6 +5,9 @@
 #include <complex>
 #include <numeric>
 #include <string>
+#include <string_view>
+#include <type_traits>
+#include <unordered_map>
 
 #include "providers/cpu/host_call.h"
 
@@ -62,11 +65,40 @@ Slices slices_of(const HostCall& call, const Tensor& x) {
   return {dims[axis], element_count(dims.first(axis)), element_count(dims.subspan(axis + 1))};
 }
 
+// What is equal: the first of it and how many.
+struct Same {
+  int64_t first, count;
+};
+
+// Equal strings, ordered by value; `group_of` becomes the group of each.
+std::vector<Same> groups_of_strings(std::span<const std::string> x,
+                                    std::vector<int64_t>& group_of) {
+  std::unordered_map<std::string_view, int64_t> known;
+  std::vector<Same> found;
+  for (size_t i = 0; i < x.size(); ++i) {
+    const auto [at, added] = known.try_emplace(x[i], static_cast<int64_t>(found.size()));
+    if (added) found.push_back({static_cast<int64_t>(i), 0});
+    ++found[static_cast<size_t>(at->second)].count;
+    group_of[i] = at->second;
+  }
+  std::vector<int64_t> sorted(found.size()), rank(found.size());
+  std::iota(sorted.begin(), sorted.end(), int64_t{0});
+  std::ranges::sort(sorted, {}, [&](int64_t g) -> const std::string& {
+    return x[static_cast<size_t>(found[static_cast<size_t>(g)].first)];
+  });
+  std::vector<Same> groups;
+  for (int64_t g : sorted) {
+    rank[static_cast<size_t>(g)] = static_cast<int64_t>(groups.size());
+    groups.push_back(found[static_cast<size_t>(g)]);
+  }
+  for (int64_t& g : group_of) g = rank[static_cast<size_t>(g)];
+  return groups;
+}
+
+// Equal slices, ordered by value.
 template <class T>
-void unique(HostCall& call) {
-  const Tensor& x = tensor(call, 0);
-  const T* from = x.data<T>();
-  const Slices slices = slices_of(call, x);
+std::vector<Same> groups_of_slices(const T* from, const Slices& slices,
+                                   std::vector<int64_t>& group_of) {
   const auto compare = [&](int64_t i, int64_t j) {
     for (int64_t k = 0; k < slices.length(); ++k) {
       const int found = order(from[slices.at(i, k)], from[slices.at(j, k)]);
@@ -77,16 +109,26 @@ void unique(HostCall& call) {
   std::vector<int64_t> sorted(static_cast<size_t>(slices.count));
   std::iota(sorted.begin(), sorted.end(), int64_t{0});
   std::ranges::stable_sort(sorted, [&](int64_t i, int64_t j) { return compare(i, j) < 0; });
-  struct Group {
-    int64_t first, count;
-  };
-  std::vector<Group> groups;
-  std::vector<int64_t> group_of(sorted.size());
+  std::vector<Same> groups;
   for (size_t n = 0; n < sorted.size(); ++n) {
     if (n == 0 || compare(sorted[n - 1], sorted[n]) != 0) groups.push_back({sorted[n], 0});
     ++groups.back().count;
     group_of[static_cast<size_t>(sorted[n])] = static_cast<int64_t>(groups.size()) - 1;
   }
+  return groups;
+}
+
+template <class T>
+void unique(HostCall& call) {
+  const Tensor& x = tensor(call, 0);
+  const T* from = x.data<T>();
+  const Slices slices = slices_of(call, x);
+  std::vector<int64_t> group_of(static_cast<size_t>(slices.count));
+  std::vector<Same> groups;
+  if constexpr (std::is_same_v<T, std::string>) {
+    if (slices.length() == 1) groups = groups_of_strings({from, group_of.size()}, group_of);
+  }
+  if (groups.empty()) groups = groups_of_slices(from, slices, group_of);
   std::vector<int64_t> places(groups.size());  // in which order the groups are given
   std::iota(places.begin(), places.end(), int64_t{0});
   if (attribute<int64_t>(call.node, "sorted", 1) == 0) {
@@ -104,7 +146,7 @@ void unique(HostCall& call) {
   std::vector<int64_t> rank_of(groups.size());
   for (int64_t i = 0; i < n; ++i) {
     const int64_t g = places[static_cast<size_t>(i)];
-    const Group& group = groups[static_cast<size_t>(g)];
+    const Same& group = groups[static_cast<size_t>(g)];
     rank_of[static_cast<size_t>(g)] = i;
     firsts.data<int64_t>()[i] = group.first;
     counts.data<int64_t>()[i] = group.count;
