@@ -1,17 +1,15 @@
 // Look-ups of categories: labels to labels, categories to columns.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 #include <unordered_map>
-#include <variant>
 
 #include "passes/edit.h"
 #include "providers/cpu/host_call.h"
 
 namespace tiercel {
 namespace {
-
-// A key of any type: numbers by their bits (every NaN is one key, both zeros another).
-using Key = std::variant<int64_t, std::string>;
 
 int64_t bits_of(double value) {
   if (std::isnan(value)) return INT64_MIN + 1;
@@ -21,28 +19,92 @@ int64_t bits_of(double value) {
   return bits;
 }
 
-Key key_at(std::string_view where, const Tensor& t, int64_t i) {
+// Numbers are keys by their bits (every NaN is one key, both zeros another).
+int64_t key_of(int64_t value) { return value; }
+int64_t key_of(double value) { return bits_of(value); }
+const std::string& key_of(const std::string& value) { return value; }
+
+// Keys, all strings or all numbers, and the place of each; of equal keys the first one's.
+class Places {
+ public:
+  void add(const std::string& key, int64_t place) { strings_.emplace(key, place); }
+  void add(int64_t key, int64_t place) {
+    if (2 * (count_ + 1) > slots_.size()) grow();
+    Slot& slot = slots_[slot_of(key)];
+    if (slot.place >= 0) return;
+    slot = {key, place};
+    ++count_;
+  }
+  // -1: not there.
+  [[nodiscard]] int64_t find(const std::string& key) const {
+    const auto found = strings_.find(key);
+    return found == strings_.end() ? -1 : found->second;
+  }
+  [[nodiscard]] int64_t find(int64_t key) const {
+    return slots_.empty() ? -1 : slots_[slot_of(key)].place;
+  }
+
+ private:
+  struct Slot {
+    int64_t key = 0, place = -1;
+  };
+
+  // Where the key is, or the free slot where it belongs.
+  [[nodiscard]] size_t slot_of(int64_t key) const {
+    const size_t mask = slots_.size() - 1;
+    uint64_t mixed = static_cast<uint64_t>(key) * 0x9E3779B97F4A7C15U;
+    size_t at = (mixed ^ mixed >> 32) & mask;
+    while (slots_[at].place >= 0 && slots_[at].key != key) at = (at + 1) & mask;
+    return at;
+  }
+  void grow() {
+    std::vector<Slot> old(std::max<size_t>(16, 2 * slots_.size()));
+    old.swap(slots_);
+    for (const Slot& slot : old) {
+      if (slot.place >= 0) slots_[slot_of(slot.key)] = slot;
+    }
+  }
+
+  std::vector<Slot> slots_;  // a power of two, at most half of them taken
+  size_t count_ = 0;
+  std::unordered_map<std::string, int64_t> strings_;
+};
+
+// Calls f with the elements of a tensor of keys.
+template <class F>
+void with_keys(std::string_view where, const Tensor& t, F f) {
   switch (t.dtype()) {
     case DType::String:
-      return t.data<std::string>()[i];
+      return f(t.data<std::string>());
     case DType::Int64:
-      return t.data<int64_t>()[i];
+      return f(t.data<int64_t>());
     case DType::Int32:
-      return static_cast<int64_t>(t.data<int32_t>()[i]);
+      return f(t.data<int32_t>());
     case DType::Int16:
-      return static_cast<int64_t>(t.data<int16_t>()[i]);
+      return f(t.data<int16_t>());
     case DType::Float:
-      return bits_of(static_cast<double>(t.data<float>()[i]));
+      return f(t.data<float>());
     case DType::Double:
-      return bits_of(t.data<double>()[i]);
+      return f(t.data<double>());
     default:
       throw_error(ErrorKind::InvalidArgument, std::string(where), ": keys of tensor(",
                   std::string(dtype_name(t.dtype())), ") are not known");
   }
 }
 
+template <class T>
+decltype(auto) key_at(const T* keys, int64_t i) {
+  if constexpr (std::is_integral_v<T>) {
+    return key_of(static_cast<int64_t>(keys[i]));
+  } else if constexpr (std::is_floating_point_v<T>) {
+    return key_of(static_cast<double>(keys[i]));
+  } else {
+    return key_of(keys[i]);
+  }
+}
+
 struct Encoder {
-  std::unordered_map<Key, int64_t> index;  // key to element of `values`
+  Places index;  // of keys among `values`
   DType key_type = DType::Undefined;
   Tensor values;
   Tensor fallback;  // one element
@@ -89,6 +151,12 @@ Tensor default_tensor(const Node& node, DType dtype) {
   return Tensor::of<int16_t>(DType::Int16, {}, std::span(&narrow, 1));
 }
 
+void index_keys(std::string_view where, const Tensor& keys, Places& index) {
+  with_keys(where, keys, [&](const auto* from) {
+    for (int64_t i = 0; i < keys.size(); ++i) index.add(key_at(from, i), i);
+  });
+}
+
 std::shared_ptr<const void> prepare_labels(const Graph&, const Node& node) {
   auto encoder = std::make_shared<Encoder>();
   const Tensor keys = list_tensor(node, "keys");
@@ -99,9 +167,7 @@ std::shared_ptr<const void> prepare_labels(const Graph&, const Node& node) {
   }
   encoder->key_type = keys.dtype();
   encoder->fallback = default_tensor(node, encoder->values.dtype());
-  for (int64_t i = 0; i < keys.size(); ++i) {
-    encoder->index.emplace(key_at(where(node), keys, i), i);
-  }
+  index_keys(where(node), keys, encoder->index);
   return encoder;
 }
 
@@ -121,9 +187,7 @@ std::shared_ptr<const void> prepare_categories(const Graph& graph, const Node& n
   encoder->values = from_text ? numbers : names;
   encoder->key_type = keys.dtype();
   encoder->fallback = default_tensor(node, encoder->values.dtype());
-  for (int64_t i = 0; i < keys.size(); ++i) {
-    encoder->index.emplace(key_at(where(node), keys, i), i);
-  }
+  index_keys(where(node), keys, encoder->index);
   return encoder;
 }
 
@@ -136,52 +200,60 @@ void encode(HostCall& call) {
                      std::string(dtype_name(encoder.key_type)), ")"));
   }
   Tensor y(encoder.values.dtype(), x.dims());
-  const std::string place = where(call.node);
-  for (int64_t i = 0; i < x.size(); ++i) {
-    const auto found = encoder.index.find(key_at(place, x, i));
-    const bool known = found != encoder.index.end();
-    const Tensor& from = known ? encoder.values : encoder.fallback;
-    const int64_t at = known ? found->second : 0;
-    if (y.dtype() == DType::String) {
-      y.data<std::string>()[i] = from.data<std::string>()[at];
-    } else {
-      const int64_t width = dtype_bits(y.dtype()) / 8;
-      std::memcpy(y.data<std::byte>() + i * width, from.data<std::byte>() + at * width,
-                  static_cast<size_t>(width));
-    }
+  const auto fill = [&]<class V>(const V* values, const V& fallback, V* out) {
+    with_keys(where(call.node), x, [&](const auto* keys) {
+      for (int64_t i = 0; i < x.size(); ++i) {
+        const int64_t at = encoder.index.find(key_at(keys, i));
+        out[i] = at < 0 ? fallback : values[at];
+      }
+    });
+  };
+  const auto as = [&]<class V>(V) {
+    const auto* values = encoder.values.data<std::byte>();
+    const auto* fallback = encoder.fallback.data<std::byte>();
+    fill(reinterpret_cast<const V*>(values), *reinterpret_cast<const V*>(fallback),
+         reinterpret_cast<V*>(y.data<std::byte>()));
+  };
+  if (y.dtype() == DType::String) {
+    fill(encoder.values.data<std::string>(), *encoder.fallback.data<std::string>(),
+         y.data<std::string>());
+  } else if (dtype_bits(y.dtype()) == 64) {
+    as(uint64_t{});
+  } else if (dtype_bits(y.dtype()) == 32) {
+    as(uint32_t{});
+  } else {
+    as(uint16_t{});
   }
   give(call, 0, std::move(y));
 }
 
 struct Categories {
-  std::unordered_map<Key, int64_t> column;
+  Places column;
   int64_t count = 0;
 };
 
 std::shared_ptr<const void> prepare_columns(const Graph&, const Node& node) {
   auto categories = std::make_shared<Categories>();
-  const auto add = [&](Key key) {
-    categories->column.emplace(std::move(key), categories->count++);
+  const auto add = [&](const auto& keys) {
+    for (const auto& key : keys) categories->column.add(key, categories->count++);
   };
   if (const auto* names = list<std::string>(node, "cats_strings")) {
-    for (const std::string& name : *names) add(name);
+    add(*names);
   } else if (const auto* numbers = list<int64_t>(node, "cats_int64s")) {
-    for (int64_t number : *numbers) add(number);
+    add(*numbers);
   }
   return categories;
 }
 
 // Numbers are compared as integers.
-Key category_at(const HostCall& call, const Tensor& x, int64_t i) {
-  double value = 0;
-  if (x.dtype() == DType::Float) {
-    value = static_cast<double>(x.data<float>()[i]);
-  } else if (x.dtype() == DType::Double) {
-    value = x.data<double>()[i];
+template <class T>
+decltype(auto) category_at(const T* x, int64_t i) {
+  if constexpr (std::is_floating_point_v<T>) {
+    const auto value = static_cast<double>(x[i]);
+    return std::fabs(value) < 9.2e18 ? static_cast<int64_t>(value) : INT64_MIN;
   } else {
-    return key_at(where(call.node), x, i);
+    return key_at(x, i);
   }
-  return std::fabs(value) < 9.2e18 ? static_cast<int64_t>(value) : INT64_MIN;
 }
 
 void one_hot_encoder(HostCall& call) {
@@ -190,16 +262,19 @@ void one_hot_encoder(HostCall& call) {
   Dims dims = x.dims();
   dims.push_back(categories.count);
   Tensor y(DType::Float, dims);
-  std::fill_n(y.data<float>(), y.size(), 0.0F);
   const bool zeros = attribute<int64_t>(call.node, "zeros", 1) != 0;
-  for (int64_t i = 0; i < x.size(); ++i) {
-    const auto found = categories.column.find(category_at(call, x, i));
-    if (found != categories.column.end()) {
-      y.data<float>()[i * categories.count + found->second] = 1;
-    } else if (!zeros) {
-      host_fail(call, concat("element ", i, " is of no known category, and zeros is 0"));
+  with_keys(where(call.node), x, [&](const auto* keys) {
+    auto* out = y.data<float>();
+    for (int64_t i = 0; i < x.size(); ++i, out += categories.count) {
+      std::fill_n(out, categories.count, 0.0F);
+      const int64_t at = categories.column.find(category_at(keys, i));
+      if (at >= 0) {
+        out[at] = 1;
+      } else if (!zeros) {
+        host_fail(call, concat("element ", i, " is of no known category, and zeros is 0"));
+      }
     }
-  }
+  });
   give(call, 0, std::move(y));
 }
 
