@@ -71,6 +71,14 @@ void text_to_integers(const std::string& place, const Tensor& x, Tensor& y) {
   }
 }
 
+template <class T>
+void text_to_floats(const std::string& place, const Tensor& x, Tensor& y) {
+  const auto* text = x.data<std::string>();
+  for (int64_t i = 0; i < x.size(); ++i) {
+    y.data<T>()[i] = static_cast<T>(parse_number(place, text[i]));
+  }
+}
+
 void from_text(const std::string& place, const Tensor& x, Tensor& y) {
   switch (y.dtype()) {
     case DType::Bool:
@@ -94,6 +102,10 @@ void from_text(const std::string& place, const Tensor& x, Tensor& y) {
       return text_to_integers<uint32_t>(place, x, y);
     case DType::UInt64:
       return text_to_integers<uint64_t>(place, x, y);
+    case DType::Float:
+      return text_to_floats<float>(place, x, y);
+    case DType::Double:
+      return text_to_floats<double>(place, x, y);
     default:
       break;
   }
