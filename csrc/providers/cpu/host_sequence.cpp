@@ -66,17 +66,40 @@ void sequence_length(HostCall& call) {
   give(call, 0, Tensor::scalar_i64(static_cast<int64_t>(sequence(call, 0).size())));
 }
 
-// Copies `count` elements; strings are objects.
-void copy_elements(const Tensor& to, int64_t to_at, const Tensor& from, int64_t from_at,
-                   int64_t count) {
-  if (to.dtype() == DType::String) {
-    std::copy_n(from.data<std::string>() + from_at, count, to.data<std::string>() + to_at);
+// Rows of `count` elements: where they begin and how far apart they lie, in elements.
+struct Rows {
+  const Tensor& tensor;
+  int64_t first, step;
+};
+
+template <class T>
+void copy_words(void* to, int64_t to_step, const void* from, int64_t from_step, int64_t rows) {
+  auto* out = static_cast<T*>(to);
+  const auto* in = static_cast<const T*>(from);
+  for (int64_t i = 0; i < rows; ++i) out[i * to_step] = in[i * from_step];
+}
+
+// Copies rows of `count` elements; strings are objects.
+void copy_rows(const Rows& to, const Rows& from, int64_t count, int64_t rows) {
+  if (count == 0) return;
+  if (to.tensor.dtype() == DType::String) {
+    for (int64_t i = 0; i < rows; ++i) {
+      std::copy_n(from.tensor.data<std::string>() + from.first + i * from.step, count,
+                  to.tensor.data<std::string>() + to.first + i * to.step);
+    }
     return;
   }
-  const int64_t width = dtype_bits(to.dtype()) / 8;
-  if (count == 0) return;
-  std::memcpy(to.data<std::byte>() + to_at * width, from.data<std::byte>() + from_at * width,
-              static_cast<size_t>(count * width));
+  const int64_t width = dtype_bits(to.tensor.dtype()) / 8;
+  auto* out = to.tensor.data<std::byte>() + to.first * width;
+  const auto* in = from.tensor.data<std::byte>() + from.first * width;
+  if (count == 1 && width == 8) return copy_words<uint64_t>(out, to.step, in, from.step, rows);
+  if (count == 1 && width == 4) return copy_words<uint32_t>(out, to.step, in, from.step, rows);
+  if (count == 1 && width == 2) return copy_words<uint16_t>(out, to.step, in, from.step, rows);
+  if (count == 1 && width == 1) return copy_words<uint8_t>(out, to.step, in, from.step, rows);
+  for (int64_t i = 0; i < rows; ++i) {
+    std::memcpy(out + i * to.step * width, in + i * from.step * width,
+                static_cast<size_t>(count * width));
+  }
 }
 
 void expect_whole_bytes(const HostCall& call, const Tensor& t) {
@@ -119,14 +142,16 @@ void concat_from_sequence(HostCall& call) {
   Tensor out(first->dtype(), dims);
   const int64_t outer = span_of(dims, 0, axis);
   const int64_t row = span_of(dims, axis, rank);
-  int64_t column = 0;
-  for (const Value& item : items) {
-    const Tensor& t = *item.tensor();
-    const int64_t width = outer == 0 ? 0 : t.size() / outer;
-    for (int64_t i = 0; i < outer; ++i) {
-      copy_elements(out, i * row + column, t, i * width, width);
+  constexpr int64_t kTogether = 1024;  // rows whose lines of the output stay in the cache
+  for (int64_t first = 0; first < outer; first += kTogether) {
+    const int64_t rows = std::min(kTogether, outer - first);
+    int64_t column = 0;
+    for (const Value& item : items) {
+      const Tensor& t = *item.tensor();
+      const int64_t width = t.size() / outer;
+      copy_rows({out, first * row + column, row}, {t, first * width, width}, width, rows);
+      column += width;
     }
-    column += width;
   }
   give(call, 0, std::move(out));
 }
@@ -166,9 +191,7 @@ void split_to_sequence(HostCall& call) {
     Dims dims = x.dims();
     dims[static_cast<size_t>(axis)] = length;
     Tensor part(x.dtype(), dims);
-    for (int64_t i = 0; i < outer; ++i) {
-      copy_elements(part, i * length * inner, x, (i * extent + at) * inner, length * inner);
-    }
+    copy_rows({part, 0, length * inner}, {x, at * inner, extent * inner}, length * inner, outer);
     if (drop) dims.erase(dims.begin() + axis);
     items.push_back(drop ? part.reshaped(dims) : part);
     at += length;
