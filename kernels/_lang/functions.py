@@ -110,9 +110,7 @@ def tanh(x: Lanes) -> Lanes:
     if x.element == "double":
         return x.each("tanh")
     inside = x.compare("<", 7.90531110763549805).select(x, x.const(7.90531110763549805))
-    inside = inside.compare(">", -7.90531110763549805).select(
-        inside, x.const(-7.90531110763549805)
-    )
+    inside = inside.compare(">", -7.90531110763549805).select(inside, x.const(-7.90531110763549805))
     z = inside * inside
     top = polynomial(
         z,
