@@ -1,8 +1,9 @@
-"""Vector loads of every other element, for windows that move by two."""
+"""Every other element of vectors, for windows that move by two."""
 
 from llvmlite import ir
 from numba import types
 
+from _lang import namespace
 from _lang.abi import PTR
 from _lang.emit import intrinsic_of
 from _lang.lanes import I32
@@ -26,3 +27,20 @@ def every_other(k):
         return b.shuffle_vector(*halves, picks)
 
     return intrinsic_of(Vec("float", lanes)(PTR, types.int64), lower)
+
+
+def woven(k, t):
+    """`low(a, b)` and `high(a, b)`: the halves of a[0], b[0], a[1], b[1], …"""
+    name, lanes = k.dtype(t).name, k.lanes(t)
+
+    def half(first):
+        order = [I32(first + i // 2 + i % 2 * lanes) for i in range(lanes)]
+        picks = ir.Constant(ir.VectorType(I32, lanes), order)
+
+        def lower(ctx, b, sig, args):
+            return b.shuffle_vector(*args, picks)
+
+        kind = Vec(name, lanes)
+        return intrinsic_of(kind(kind, kind), lower)
+
+    return namespace("woven", low=half(0), high=half(lanes // 2))

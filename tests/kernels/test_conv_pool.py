@@ -70,6 +70,41 @@ def test_conv_transpose(group, options):
     agree(got, [np.concatenate(each, 1)], 1e-4)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize(
+    ("size", "kernel", "options"),
+    [
+        ((70,), (5,), {"strides": [2], "pads": [3, 1]}),
+        ((40, 33), (4, 3), {"strides": [2, 2], "pads": [1, 2, 1, 0]}),
+        ((40, 33), (2, 2), {"strides": [2, 2]}),
+        ((12, 37), (3, 4), {"pads": [1, 1, 1, 1], "dilations": [1, 2]}),
+        ((3, 4, 20), (2, 1, 3), {"strides": [1, 2, 2], "output_padding": [0, 1, 1]}),
+        ((9, 6), (3, 3), {"strides": [2, 2], "output_shape": [18, 12]}),
+    ],
+)
+def test_conv_transpose_of_many_channels(size, kernel, options, dtype):
+    """Against the gradient of a convolution: every product, put where its tap reaches."""
+    x = values(2, 90, *size).astype(dtype)
+    weight = (values(90, 11, *kernel) / 9).astype(dtype)
+    got = run("ConvTranspose", [x, weight], **options)[0]
+    n = len(size)
+    strides, dilations = options.get("strides", [1] * n), options.get("dilations", [1] * n)
+    reach = [(s - 1) * j + (t - 1) * d + 1 for s, j, t, d in zip(
+        size, strides, kernel, dilations, strict=True)]  # fmt: skip
+    full = np.zeros((2, 11, *(r + 2 for r in reach)))
+    for tap in itertools.product(*map(range, kernel)):
+        at = [slice(t * d, t * d + (s - 1) * j + 1, j) for t, d, s, j in zip(
+            tap, dilations, size, strides, strict=True)]  # fmt: skip
+        part = np.einsum("nc...,cm->nm...", x.astype(float), weight[(..., *tap)].astype(float))
+        full[(slice(None), slice(None), *at)] += part
+    pads = options.get("pads", [0] * n)
+    if "output_shape" in options:
+        pads = [(r - s + 1) // 2 for r, s in zip(reach, options["output_shape"], strict=True)]
+    cut = [slice(p, p + e) for p, e in zip(pads[:n], got.shape[2:], strict=True)]
+    want = full[(slice(None), slice(None), *cut)].astype(dtype)
+    agree([got], [want], {"float16": 4e-3, "float32": 1e-5, "float64": 1e-12}[dtype])
+
+
 def windows(x, kernel, stride, pad, dilation, fill):
     """[N, C, OH, OW, taps]"""
     x = np.pad(x, [(0, 0), (0, 0), (pad[0], pad[2]), (pad[1], pad[3])], constant_values=fill)
