@@ -3,7 +3,7 @@
 from numba import int64
 from windows import WINDOW, window
 
-from _lang import FLOATS, WIDE_FLOATS, inline, kernel, parts
+from _lang import WIDE_FLOATS, inline, kernel, parts
 
 N = len(WINDOW)
 
@@ -38,7 +38,7 @@ def row_counts(k):
     return rows_out, rows_in
 
 
-@kernel("MaxPool", types={"T": FLOATS + " uint8 int8"}, attributes=(*WINDOW, "storage_order"))
+@kernel("MaxPool", types={"T": WIDE_FLOATS + " uint8 int8"}, attributes=(*WINDOW, "storage_order"))
 def max_pool(k):
     """A unit is one output row; scratch memory holds which input element is the maximum so
     far, or -1.
@@ -158,25 +158,14 @@ def row_sums(k, sums, term):
     return accumulate
 
 
-@kernel(
-    "AveragePool", types={"T": FLOATS}, attributes=(*WINDOW, "count_include_pad"), epilogue=True
-)
-def average_pool(k):
-    sums, bytes_each = summing(k)
+def members(k):
+    """The inline function (call, spatial axis, position): elements of the window there that
+    count; `count_include_pad` follows the attributes of WINDOW.
+    """
     w = window(k)
-    get, put, ld, cast = k.load("T"), k.store("T"), k.load(sums), k.cast(sums)
-    element = k.dtype("T").bits // 8
-    rows_out, _ = row_counts(k)
 
     @inline
-    def term(call, i):
-        return cast(get(k.input(call, 0), i))
-
-    accumulate = row_sums(k, sums, term)
-
-    @inline
-    def members(call, i, position):
-        """Elements of the window at `position` of axis i that count."""
+    def counted(call, i, position):
         include = k.attr_int(call, N) != 0
         width = k.input_dim(call, 0, i + 2)
         low, high = int64(0), width
@@ -190,6 +179,28 @@ def average_pool(k):
                 n += 1
         return n
 
+    return counted
+
+
+@kernel(
+    "AveragePool",
+    types={"T": WIDE_FLOATS},
+    attributes=(*WINDOW, "count_include_pad"),
+    epilogue=True,
+)
+def average_pool(k):
+    sums, bytes_each = summing(k)
+    get, put, ld, cast = k.load("T"), k.store("T"), k.load(sums), k.cast(sums)
+    element = k.dtype("T").bits // 8
+    rows_out, _ = row_counts(k)
+
+    @inline
+    def term(call, i):
+        return cast(get(k.input(call, 0), i))
+
+    accumulate = row_sums(k, sums, term)
+    counted = members(k)
+
     def run(call, phase, begin, end, scratch):
         y = k.output(call, 0)
         last = k.output_rank(call, 0) - 1
@@ -201,10 +212,10 @@ def average_pool(k):
             rest = unit % rows_out(call)
             for j in range(last - 2):
                 i = last - 3 - j
-                outer *= members(call, i, rest % k.output_dim(call, 0, i + 2))
+                outer *= counted(call, i, rest % k.output_dim(call, 0, i + 2))
                 rest = rest // k.output_dim(call, 0, i + 2)
             for i in range(columns):
-                n = max(outer * members(call, last - 2, i), 1)
+                n = max(outer * counted(call, last - 2, i), 1)
                 put(y, unit * columns + i, ld(scratch, i) / cast(n))
             k.epilogue(call, k.offset(y, unit * columns * element), unit * columns, columns)
         return k.OK
@@ -302,7 +313,7 @@ def global_average_pool_float(k):
     return parts(run=run, units=channels(k))
 
 
-@kernel("GlobalAveragePool", types={"T": FLOATS}, epilogue=True)
+@kernel("GlobalAveragePool", types={"T": WIDE_FLOATS}, epilogue=True)
 def global_average_pool(k):
     sums, _ = summing(k)
     get, put, cast = k.load("T"), k.store("T"), k.cast(sums)
@@ -322,26 +333,44 @@ def global_average_pool(k):
     return parts(run=run, units=channels(k))
 
 
-@kernel("GlobalMaxPool", types={"T": FLOATS})
-def global_max_pool(k):
-    get, put = k.load("T"), k.store("T")
+@kernel("GlobalMaxPool", types={"T": WIDE_FLOATS})
+def global_max_pool_vector(k):
+    v, lanes = k.vector("T"), k.lanes("T")
+    get, put, size = k.load("T"), k.store("T"), k.dtype("T").bits // 8
 
     def run(call, phase, begin, end, scratch):
         x, y = k.input(call, 0), k.output(call, 0)
         n = k.input_size(call, 0) // k.output_size(call, 0)
         if n == 0:
             return k.INVALID_VALUE
+        whole = n // lanes * lanes
         for unit in range(begin, end):
-            best = get(x, unit * n)
-            for i in range(1, n):
-                best = max(best, get(x, unit * n + i))
+            row = k.offset(x, unit * n * size)
+            low = v.set(get(row, 0))
+            a, b, c, d = low, low, low, low
+            i = 0
+            while i + 4 * lanes <= n:
+                a, b = v.max(a, v.load(row, i)), v.max(b, v.load(row, i + lanes))
+                c, d = (
+                    v.max(c, v.load(row, i + 2 * lanes)),
+                    v.max(d, v.load(row, i + 3 * lanes)),
+                )
+                i += 4 * lanes
+            while i < whole:
+                a = v.max(a, v.load(row, i))
+                i += lanes
+            best = v.hmax(v.max(v.max(a, b), v.max(c, d)))
+            while i < n:
+                one = get(row, i)
+                best = one if one > best or one != one else best
+                i += 1
             put(y, unit, best)
         return k.OK
 
     return parts(run=run, units=channels(k))
 
 
-@kernel("GlobalLpPool", types={"T": FLOATS}, attributes=("p",))
+@kernel("GlobalLpPool", types={"T": WIDE_FLOATS}, attributes=("p",))
 def global_lp_pool(k):
     sums, _ = summing(k)
     get, put, cast = k.load("T"), k.store("T"), k.cast(sums)

@@ -1,9 +1,12 @@
-"""MaxPool of float32 images and lines: each channel on its own, over a padded copy of it."""
+"""MaxPool and AveragePool of float32 images and lines: each channel on its own, over a padded copy
+of it.
+"""
 
 from planes import BLOCK, planes
+from pool import members
 from windows import WINDOW, window
 
-from _lang import kernel, parts
+from _lang import inline, kernel, namespace, parts
 
 REASONS = (
     "it has one or two spatial axes only",
@@ -13,11 +16,11 @@ REASONS = (
 )
 
 
-@kernel(
-    "MaxPool", types={"T": "float"}, attributes=WINDOW, variant="planes", order=-2, reasons=REASONS
-)
-def max_pool(k):
-    """A unit is one channel of one image. Scratch memory holds its phases, then the outputs."""
+def sliding(k, lowest, join):
+    """What poolings over planes share. `channel(call, unit, scratch)`: the line of outputs of one
+    channel, at the pointer that it returns, where scratch memory was made ready by `clear(call,
+    scratch)`; `join(a, b)` puts vectors together, beginning with `lowest`.
+    """
     v, lanes = k.vector("T"), k.lanes("T")
     image_planes = planes(k, -1)
     geometry, phases = image_planes.geometry, image_planes.phases
@@ -32,7 +35,7 @@ def max_pool(k):
         )
         phase = phase_rows * phase_columns
         length = (rows - 1) * phase_columns + columns
-        low = v.set(-float("inf"))
+        low = v.set(lowest)
         for start in range(0, length, BLOCK * lanes):
             a, b, c, d = low, low, low, low
             for ty in range(taps_y):
@@ -41,43 +44,44 @@ def max_pool(k):
                 for tx in range(taps_x):
                     rx = tx * spread_x
                     at = line + rx % step_x * phase + rx // step_x
-                    a = v.max(a, v.load(source, at))
-                    b = v.max(b, v.load(source, at + lanes))
-                    c = v.max(c, v.load(source, at + 2 * lanes))
-                    d = v.max(d, v.load(source, at + 3 * lanes))
+                    a = join(a, v.load(source, at))
+                    b = join(b, v.load(source, at + lanes))
+                    c = join(c, v.load(source, at + 2 * lanes))
+                    d = join(d, v.load(source, at + 3 * lanes))
             v.store(to, start, a)
             v.store(to, start + lanes, b)
             v.store(to, start + 2 * lanes, c)
             v.store(to, start + 3 * lanes, d)
         return 0
 
-    def run(call, phase, begin, end, scratch):
-        count, phase_rows, phase_columns, rows, columns, image = phases(call)
-        size = count * phase_rows * phase_columns + BLOCK * lanes
-        line = k.offset(scratch, size * 4)
-        low = v.set(-float("inf"))
+    @inline
+    def padded(call):
+        count, phase_rows, phase_columns, _, _, _ = phases(call)
+        return count * phase_rows * phase_columns + BLOCK * lanes
+
+    @inline
+    def clear(call, scratch):
+        size = padded(call)
         for i in range(0, size, lanes):
-            v.store_n(scratch, i, low, min(size - i, lanes))
-        for unit in range(begin, end):
-            x = k.offset(k.input(call, 0), unit * image * 4)
-            pad_channel(call, x, scratch, phase_rows, phase_columns)
-            slide(call, scratch, line, phase_rows, phase_columns)
-            at = unit * rows * columns
-            for r in range(rows):
-                to, source = (at + r * columns) * 4, r * phase_columns * 4
-                k.copy(k.output(call, 0), to, line, source, columns * 4)
-        return k.OK
+            v.store_n(scratch, i, v.set(lowest), min(size - i, lanes))
 
-    def units(call, phase):
-        size = k.output_size(call, 0)
-        return k.output_dim(call, 0, 0) * k.output_dim(call, 0, 1) if size > 0 else 0
+    @inline
+    def channel(call, unit, scratch):
+        _, phase_rows, phase_columns, _, _, image = phases(call)
+        line = k.offset(scratch, padded(call) * 4)
+        x = k.offset(k.input(call, 0), unit * image * 4)
+        pad_channel(call, x, scratch, phase_rows, phase_columns)
+        slide(call, scratch, line, phase_rows, phase_columns)
+        return line
 
-    def scratch(call):
-        count, phase_rows, phase_columns, rows, columns, _ = phases(call)
-        size = count * phase_rows * phase_columns + BLOCK * lanes
-        return (size + rows * phase_columns + columns + BLOCK * lanes) * 4
+    @inline
+    def needed(call):
+        """Elements of scratch memory."""
+        _, _, phase_columns, rows, columns, _ = phases(call)
+        return padded(call) + rows * phase_columns + columns + BLOCK * lanes
 
-    def supports(call):
+    @inline
+    def refused(call):
         why = 0
         if k.input_rank(call, 0) > 4:
             why = 1
@@ -85,12 +89,117 @@ def max_pool(k):
             for i in range(k.input_rank(call, 0) - 2):
                 if w.before(call, i) < 0 or w.after(call, i) < 0:
                     why = 3
-            last = k.input_rank(call, 0) - 3
-            if why == 0 and w.extent(call, last) <= w.stride(call, last):
-                why = 4
+        return why
+
+    return namespace(
+        "sliding",
+        window=w,
+        phases=phases,
+        clear=clear,
+        channel=channel,
+        needed=needed,
+        refused=refused,
+    )
+
+
+def channels(k):
+    """`units`: channels of every image."""
+
+    def units(call, phase):
+        size = k.output_size(call, 0)
+        return k.output_dim(call, 0, 0) * k.output_dim(call, 0, 1) if size > 0 else 0
+
+    return units
+
+
+@kernel(
+    "MaxPool", types={"T": "float"}, attributes=WINDOW, variant="planes", order=-2, reasons=REASONS
+)
+def max_pool(k):
+    """A unit is one channel of one image. Scratch memory holds its phases, then the outputs."""
+    v = k.vector("T")
+
+    @inline
+    def join(a, b):
+        return v.max(a, b)
+
+    s = sliding(k, -float("inf"), join)
+    w = s.window
+
+    def run(call, phase, begin, end, scratch):
+        _, _, phase_columns, rows, columns, _ = s.phases(call)
+        s.clear(call, scratch)
+        for unit in range(begin, end):
+            line = s.channel(call, unit, scratch)
+            at = unit * rows * columns
+            for r in range(rows):
+                to, source = (at + r * columns) * 4, r * phase_columns * 4
+                k.copy(k.output(call, 0), to, line, source, columns * 4)
+        return k.OK
+
+    def scratch(call):
+        return s.needed(call) * 4
+
+    def supports(call):
+        why = s.refused(call)
+        last = k.input_rank(call, 0) - 3
+        if why == 0 and w.extent(call, last) <= w.stride(call, last):
+            why = 4
         if k.n_outputs(call) > 1:
             if k.output_rank(call, 1) >= 0:
                 why = 2
         return why
 
-    return parts(run=run, units=units, scratch=scratch, supports=supports)
+    return parts(run=run, units=channels(k), scratch=scratch, supports=supports)
+
+
+@kernel(
+    "AveragePool",
+    types={"T": "float"},
+    attributes=(*WINDOW, "count_include_pad"),
+    variant="planes",
+    order=-2,
+    reasons=REASONS,
+    epilogue=True,
+)
+def average_pool(k):
+    """A unit is one channel of one image. Scratch memory holds its phases, the sums, then how many
+    elements each column's window has.
+    """
+    v, lanes = k.vector("T"), k.lanes("T")
+    put, cast = k.store("T"), k.cast("T")
+    counted = members(k)
+
+    @inline
+    def join(a, b):
+        return a + b
+
+    s = sliding(k, 0.0, join)
+
+    def run(call, phase, begin, end, scratch):
+        _, _, phase_columns, rows, columns, _ = s.phases(call)
+        s.clear(call, scratch)
+        spatial = k.input_rank(call, 0) - 2
+        counts, y = k.offset(scratch, s.needed(call) * 4), k.output(call, 0)
+        for i in range(columns):
+            put(counts, i, cast(max(counted(call, spatial - 1, i), 1)))
+        for unit in range(begin, end):
+            line = s.channel(call, unit, scratch)
+            for r in range(rows):
+                height = v.set(cast(max(counted(call, 0, r), 1) if spatial == 2 else 1))
+                to, source = (unit * rows + r) * columns, r * phase_columns
+                for i in range(0, columns, lanes):
+                    n = min(columns - i, lanes)
+                    sums = v.load(line, source + i)
+                    v.store_n(y, to + i, sums / (height * v.load(counts, i)), n)
+            at = unit * rows * columns
+            k.epilogue(call, k.offset(y, at * 4), at, rows * columns)
+        return k.OK
+
+    def scratch(call):
+        return (s.needed(call) + k.output_dim(call, 0, k.output_rank(call, 0) - 1) + lanes) * 4
+
+    def supports(call):
+        return s.refused(call)
+
+    return parts(run=run, units=channels(k), scratch=scratch, supports=supports)

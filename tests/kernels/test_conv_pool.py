@@ -164,6 +164,49 @@ def test_global_pools():
     agree(run("GlobalLpPool", [x]), [norm], 1e-5)
 
 
+@pytest.mark.parametrize("include", [0, 1])
+@pytest.mark.parametrize("size", [(45,), (17, 40), (5, 6, 7)])
+def test_average_pool_in_all_forms(size: tuple[int, ...], include: int) -> None:
+    n = len(size)
+    x = values(2, 3, *size)
+    for step, spread, ceil in itertools.product([1, 2, 3], [1, 2], [0, 1]):
+        options = {
+            "kernel_shape": [3] * n,
+            "strides": [step] * n,
+            "dilations": [spread] * n,
+            "pads": [1] * n + [2] * n,
+            "ceil_mode": ceil,
+            "count_include_pad": include,
+        }
+        node = onnx.helper.make_node("AveragePool", ["x"], ["y"], **options)
+        ports = [onnx.helper.make_tensor_value_info(name, 1, None) for name in "xy"]
+        graph = onnx.helper.make_graph([node], "g", ports[:1], ports[1:])
+        made = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 22)])
+        made.ir_version = 10
+        theirs = onnxruntime.InferenceSession(
+            made.SerializeToString(), providers=["CPUExecutionProvider"]
+        )
+        agree(run("AveragePool", [x], opset=22, **options), theirs.run(None, {"x": x}), 1e-5)
+
+
+def test_pools_of_half_types():
+    x = values(2, 3, 9, 33).astype(np.float16)
+    window = {"kernel_shape": [3, 2], "strides": [2, 1], "pads": [1, 0, 1, 1]}
+    for op in ("MaxPool", "AveragePool", "GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool"):
+        options = window if "Global" not in op else {}
+        wide = run(op, [x.astype(np.float32)], **options)[0]
+        agree(run(op, [x], **options), [wide.astype(np.float16)])
+    y, index = run("MaxPool", [x], outputs=2, **window)
+    np.testing.assert_array_equal(x.reshape(-1)[index], y)
+
+
+def test_global_max_pool_of_nan():
+    for at in (0, 5, 70, 82):
+        x = values(1, 2, 83)
+        x[0, 1, at] = np.nan
+        agree(run("GlobalMaxPool", [x]), [x.max(2, keepdims=True)])
+
+
 def test_integer_convolutions():
     x, w = (RNG.integers(0, 255, s).astype(np.uint8) for s in [(1, 2, 5, 5), (3, 2, 3, 3)])
     zero = [np.array(7, np.uint8), np.array(100, np.uint8)]
