@@ -1,4 +1,5 @@
 // Quantised operators of com.microsoft as QDQ groups and integer products.
+#include <algorithm>
 #include <array>
 
 #include "passes/compose.h"
@@ -64,16 +65,26 @@ ValueId pooled(Composer& e, std::string_view name, Attributes attributes) {
   return e.channels_last(e.op(name, {e.channels_first(x)}, std::move(attributes)));
 }
 
-// Between floats, as convolutions of QDQ groups are: neighbours then share their rounding. Weights
-// that are not constant go to the integer kernel, unless it lacks the types.
+// Numbers of `x` for each channel where `other` has them.
+ValueId as_many(Composer& e, ValueId x, ValueId other) {
+  const Shape *one = e.shape(x), *all = e.shape(other);
+  const bool differ = one && all && one->empty() && !all->empty();
+  return differ ? e.op("Expand", {x, e.op("Shape", {other})}) : x;
+}
+
+// Few channels of a group make no matrix product: constant weights then run between floats, as
+// convolutions of QDQ groups do.
 bool q_linear_conv_of_standard(Graph& graph, NodeId id) {
   Composer e(graph, id);
-  const bool constant = graph.constant(e.input(3)) && graph.constant(e.input(4));
-  if (!constant && e.dtype(e.input(0)) == e.dtype(e.input(7))) return false;
+  const Tensor* weights = graph.constant(e.input(3));
+  if (!weights || !graph.constant(e.input(4)) || weights->dims().empty()) return false;
+  if (weights->dims()[0] / std::max<int64_t>(e.integer("group", 1), 1) >= 4) return false;
   const ValueId x = e.op("DequantizeLinear", {e.input(0), e.input(1), e.input(2)});
   const Attributes channels = with("axis", int64_t{0});
+  const ValueId scale = as_many(e, e.input(4), e.input(5));
+  const ValueId zero = as_many(e, e.input(5), e.input(4));
   std::vector<ValueId> inputs = {
-      x, e.op("DequantizeLinear", {e.input(3), e.input(4), e.input(5)}, channels)};
+      x, e.op("DequantizeLinear", {e.input(3), scale, zero}, channels)};
   if (e.has(8)) {  // counts in units of both scales
     const ValueId unit = e.mul(e.input(1), e.input(4));
     inputs.push_back(e.mul(e.cast(e.input(8), e.dtype(unit)), unit));

@@ -1,6 +1,5 @@
-"""Conv, ConvInteger and QLinearConv for any number of spatial axes, one output row at a time."""
+"""Conv for any number of spatial axes, one output row at a time."""
 
-from numba import float32, int32
 from windows import WINDOW, window
 
 from _lang import WIDE_FLOATS, inline, kernel, parts
@@ -110,89 +109,3 @@ def conv(k):
         return k.OK
 
     return parts(run=run, units=rows(k), scratch=row_scratch(k, bytes_each))
-
-
-def zero_point(k, name, at):
-    """The inline function (call, channel): the zero point of input `at`, one for all channels
-    or one for each.
-    """
-    get = k.load(name)
-
-    @inline
-    def point(call, channel):
-        p = int32(0)
-        if k.has_input(call, at):
-            p = int32(get(k.input(call, at), channel if k.input_size(call, at) > 1 else 0))
-        return p
-
-    return point
-
-
-def integer_sums(k, x_point_at, weight, w_point_at):
-    """`accumulate` over (x - its zero point) · (w - its zero point) in int32."""
-    get_x, get_w = k.load("T1"), k.load("T2")
-    x_point = zero_point(k, "T1", x_point_at)
-    w_point = zero_point(k, "T2", w_point_at)
-
-    @inline
-    def value(call, i):
-        return int32(get_x(k.input(call, 0), i)) - x_point(call, 0)
-
-    @inline
-    def factor(call, channel, i):
-        return int32(get_w(k.input(call, weight), i)) - w_point(call, channel)
-
-    return row_sums(k, weight, "int32", value, factor)
-
-
-@kernel("ConvInteger", types={"T1": "uint8 int8", "T2": "uint8 int8"}, attributes=ATTRIBUTES)
-def conv_integer(k):
-    accumulate = integer_sums(k, 2, 1, 3)
-
-    def run(call, phase, begin, end, scratch):
-        columns = k.output_dim(call, 0, k.output_rank(call, 0) - 1)
-        for unit in range(begin, end):
-            row = k.offset(k.output(call, 0), unit * columns * 4)
-            k.fill(row, 0, columns * 4)
-            accumulate(call, unit, row)
-        return k.OK
-
-    return parts(run=run, units=rows(k))
-
-
-@kernel(
-    "QLinearConv",
-    types={"T1": "uint8 int8", "T2": "uint8 int8", "T3": "uint8 int8"},
-    attributes=ATTRIBUTES,
-    where=lambda k: k.dtype("T1").name == k.dtype("T3").name,
-)
-def q_linear_conv(k):
-    accumulate = integer_sums(k, 2, 3, 5)
-    number, put, ld = k.load("float"), k.store("T3"), k.load("int32")
-    y_point = zero_point(k, "T3", 7)
-    low, high = (-128, 127) if k.dtype("T3").is_signed else (0, 255)
-
-    def run(call, phase, begin, end, scratch):
-        y = k.output(call, 0)
-        rank = k.output_rank(call, 0)
-        columns = k.output_dim(call, 0, rank - 1)
-        rows_out = 1
-        for a in range(2, rank - 1):
-            rows_out *= k.output_dim(call, 0, a)
-        for unit in range(begin, end):
-            k.fill(scratch, 0, columns * 4)
-            accumulate(call, unit, scratch)
-            channel = unit // rows_out % k.output_dim(call, 0, 1)
-            bias = int32(0)
-            if k.has_input(call, 8):
-                bias = ld(k.input(call, 8), channel)
-            w_scale = number(k.input(call, 4), channel if k.input_size(call, 4) > 1 else 0)
-            scale = number(k.input(call, 1), 0) * w_scale / number(k.input(call, 6), 0)
-            shift = y_point(call, 0)
-            for i in range(columns):
-                q = k.math.rint(float32(ld(scratch, i) + bias) * scale)
-                q = min(max(q, float32(low - shift)), float32(high - shift))
-                put(y, unit * columns + i, int32(q) + shift)
-        return k.OK
-
-    return parts(run=run, units=rows(k), scratch=row_scratch(k, 4))

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 
 import tiercel
-from single_node import agree, check, reference, run
+from single_node import agree, check, model_of, reference, run
 
 RNG = np.random.default_rng(12)
 WINDOWS = [
@@ -216,6 +216,79 @@ def test_integer_convolutions():
         "QLinearConv",
         [x, scales[0], zero[0], w, scales[1], zero[1], scales[2], np.array(100, np.uint8)],
     )
+
+
+def integer_sums(x, w, zeros, options):
+    """Convolution of whole numbers, tap by tap, in int64."""
+    n = x.ndim - 2
+    x = x.astype(np.int64) - int(zeros[0])
+    w = w.astype(np.int64) - zeros[1].astype(np.int64).reshape(-1, *[1] * (n + 1))
+    pads, group = options["pads"], options["group"]
+    x = np.pad(x, [(0, 0), (0, 0), *zip(pads[:n], pads[n:], strict=True)])
+    steps = list(zip(w.shape[2:], options["strides"], options["dilations"], strict=True))
+    size = [(x.shape[i + 2] - (k - 1) * d - 1) // s + 1 for i, (k, s, d) in enumerate(steps)]
+    y = np.zeros((x.shape[0], group, w.shape[0] // group, *size), np.int64)
+    for tap in itertools.product(*map(range, w.shape[2:])):
+        at = [slice(t * d, t * d + (m - 1) * s + 1, s) for t, m, (_, s, d) in zip(
+            tap, size, steps, strict=True)]  # fmt: skip
+        seen = x[(slice(None), slice(None), *at)].reshape(x.shape[0], group, -1, *size)
+        part = w[(..., *tap)].reshape(group, -1, w.shape[1])
+        y += np.einsum("ngc...,gmc->ngm...", seen, part)
+    return y.reshape(x.shape[0], w.shape[0], *size)
+
+
+def run_with(op, inputs, constants, **options):
+    """As `run`, with the inputs of these places held by the model."""
+    model = model_of(op, inputs, 1, 21, options)
+    infos = [info for i, info in enumerate(model.graph.input) if i not in constants]
+    del model.graph.input[:]
+    model.graph.input.extend(infos)
+    model.graph.initializer.extend(
+        onnx.numpy_helper.from_array(inputs[i], f"x{i}") for i in constants
+    )
+    session = tiercel.InferenceSession(model.SerializeToString())
+    fed = [i for i in range(len(inputs)) if i not in constants]
+    return session.run(None, {f"x{i}": inputs[i] for i in fed})[0]
+
+
+@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize("types", list(itertools.product([np.uint8, np.int8], repeat=2)))
+@pytest.mark.parametrize(
+    ("size", "kernel", "channels", "group", "strides", "dilations"),
+    [
+        ((70,), (3,), (5, 37), 1, [1], [2]),
+        ((19, 33), (3, 2), (16, 130), 1, [1, 1], [1, 1]),
+        ((19, 33), (3, 3), (14, 12), 2, [2, 2], [1, 1]),
+        ((9, 10), (3, 3), (6, 6), 6, [1, 3], [2, 1]),
+        ((5, 6, 9), (2, 1, 3), (3, 4), 1, [1, 1, 2], [1, 1, 1]),
+        ((6, 6), (3, 3), (600, 33), 1, [1, 1], [1, 1]),
+    ],
+)
+def test_convolutions_of_bytes_are_exact(
+    size, kernel, channels, group, strides, dilations, types, constant
+):
+    def drawn(dtype, *shape):
+        bounds = np.iinfo(dtype)
+        return RNG.integers(bounds.min, bounds.max + 1, shape).astype(dtype)
+
+    inputs, outputs = channels
+    x = drawn(types[0], 2, inputs, *size)
+    w = drawn(types[1], outputs, inputs // group, *kernel)
+    zeros = [np.array(drawn(types[0])), drawn(types[1], outputs)]
+    pads = [1] * len(size) + [2] * len(size)
+    options = {"strides": strides, "dilations": dilations, "pads": pads, "group": group}
+    want = integer_sums(x, w, zeros, options)
+    got = run_with("ConvInteger", [x, w, *zeros], [1] if constant else [], **options)
+    np.testing.assert_array_equal(got, want.astype(np.int32))
+    bias = RNG.integers(-1000, 1000, outputs).astype(np.int32)
+    scales = [np.array(v, np.float32) for v in (0.5, 0.25, 64.0)]
+    zero = np.array(drawn(types[0]))
+    total = want + bias.reshape(-1, *[1] * len(size))
+    bounds = np.iinfo(types[0])
+    rounded = np.rint(total / 512) + int(zero)
+    quantized = [x, scales[0], zeros[0], w, scales[1], zeros[1], scales[2], zero, bias]
+    got = run_with("QLinearConv", quantized, [3, 4, 5] if constant else [], **options)
+    np.testing.assert_array_equal(got, np.clip(rounded, bounds.min, bounds.max).astype(types[0]))
 
 
 def test_deform_conv():
