@@ -427,11 +427,23 @@ def max_unpool(k):
             stride *= k.output_dim(call, 0, a)
         return at if rest == 0 and index >= 0 else int64(-1)
 
+    @inline
+    def is_whole(call):
+        """Whether the output is what the window gives: indices then are places."""
+        whole = True
+        for a in range(2, k.input_rank(call, 0)):
+            whole = whole and window_extent(call, a - 2) == k.output_dim(call, 0, a)
+        return whole
+
     def run(call, phase, begin, end, scratch):
-        y = k.output(call, 0)
-        k.fill(y, 0, k.output_size(call, 0) * width)
+        y, size, whole = k.output(call, 0), k.output_size(call, 0), is_whole(call)
+        k.fill(y, 0, size * width)
         for i in range(k.input_size(call, 0)):
-            at = target(call, index_at(k.input(call, 1), i))
+            at = index_at(k.input(call, 1), i)
+            if not whole:
+                at = target(call, at)
+            elif at >= size:
+                at = int64(-1)
             if at < 0:
                 k.set_error_index(call, i)
                 return k.INDEX_OUT_OF_RANGE

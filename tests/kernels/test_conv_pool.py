@@ -297,6 +297,31 @@ def test_deform_conv():
     check("DeformConv", [x, weight, offset, values(6), mask], 1e-4)
 
 
+@pytest.mark.parametrize(("group", "offset_group"), [(1, 1), (2, 1), (1, 3), (2, 3)])
+def test_deform_conv_in_groups(group: int, offset_group: int) -> None:
+    x, weight = values(2, 6, 9, 12), values(4, 6 // group, 3, 2)
+    options = {"strides": [1, 1], "dilations": [1, 2], "pads": [1, 0, 1, 1]}
+    options |= {"group": group, "offset_group": offset_group, "kernel_shape": [3, 2]}
+    offset, mask = 2 * values(2, 12 * offset_group, 9, 11), values(2, 6 * offset_group, 9, 11)
+    inputs = [x, weight, offset, values(4), mask]
+    model = model_of("DeformConv", inputs, 1, 19, options).SerializeToString()
+    theirs = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    want = theirs.run(None, {f"x{i}": value for i, value in enumerate(inputs)})
+    agree(run("DeformConv", inputs, opset=19, **options), want, 1e-4)
+
+
+def test_max_unpool_checks_indices():
+    x, index = values(1, 1, 2, 2), np.array([0, 3, 8, 15]).reshape(1, 1, 2, 2)
+    options = {"kernel_shape": [2, 2], "strides": [2, 2]}
+    want = np.zeros(16, np.float32)
+    want[index.reshape(-1)] = x.reshape(-1)
+    agree(run("MaxUnpool", [x, index], **options), [want.reshape(1, 1, 4, 4)])
+    for bad in (-1, 16):
+        index[0, 0, 0, 0] = bad
+        with pytest.raises(tiercel.Error, match="index"):
+            run("MaxUnpool", [x, index], **options)
+
+
 def test_col2im():
     blocks = values(2, 18, 20)
     check("Col2Im", [blocks, np.array([5, 5]), np.array([2, 3])], 1e-5, pads=[0, 1, 0, 1])
