@@ -376,6 +376,15 @@ def resize(k):
                 row_put(row, i, row_get(row, i) + f * cast(get(x, base + i)))
         return inside
 
+    @k.outline("int64(pointer, int64, pointer, pointer, int64)")
+    def between(y, start, row, table, columns):
+        """Each output between two elements of the row."""
+        for i in range(columns):
+            s = cast(weight_at(table, 4 * i + 1)) * row_get(row, ld(table, 4 * i))
+            s += cast(weight_at(table, 4 * i + 3)) * row_get(row, ld(table, 4 * i + 2))
+            emit(y, start + i, s)
+        return 0
+
     @inline
     def resample(call, unit, row, inside):
         y = k.output(call, 0)
@@ -383,6 +392,9 @@ def resize(k):
         columns = k.output_dim(call, 0, last)
         table, n = table_of(call, last), taps(call, last)
         outside = cast(k.attr_float(call, EXTRAPOLATION))
+        if n == 2 and k.attr_int(call, COORDINATE) != CROP:
+            between(y, unit * columns, row, table, columns)
+            columns = int64(0)
         for i in range(columns):
             s = outside
             if inside and ld(table, 2 * i * n) >= 0:
