@@ -83,8 +83,7 @@ bool q_linear_conv_of_standard(Graph& graph, NodeId id) {
   const Attributes channels = with("axis", int64_t{0});
   const ValueId scale = as_many(e, e.input(4), e.input(5));
   const ValueId zero = as_many(e, e.input(5), e.input(4));
-  std::vector<ValueId> inputs = {
-      x, e.op("DequantizeLinear", {e.input(3), scale, zero}, channels)};
+  std::vector<ValueId> inputs = {x, e.op("DequantizeLinear", {e.input(3), scale, zero}, channels)};
   if (e.has(8)) {  // counts in units of both scales
     const ValueId unit = e.mul(e.input(1), e.input(4));
     inputs.push_back(e.mul(e.cast(e.input(8), e.dtype(unit)), unit));
