@@ -155,7 +155,7 @@ bool log_sum_exp(Graph& graph, NodeId id) {
 bool in_floats(Graph& graph, NodeId id);
 
 // Neighbouring numbers are turned one by one, which half types are slow at.
-bool rotary_embedding(Graph& graph, NodeId id) {
+bool interleaved_halves(Graph& graph, NodeId id) {
   return attr_int(graph.node(id), "interleaved", 0) != 0 && in_floats(graph, id);
 }
 
@@ -193,7 +193,7 @@ bool of_one_float(Graph& graph, NodeId id) {
 }
 
 // A mask of numbers is added to the scores: in their type.
-bool attention(Graph& graph, NodeId id) {
+bool attention_of_one_float(Graph& graph, NodeId id) {
   Expander e(graph, id);
   const DType dtype = e.dtype(e.input(0));
   if (dtype != e.dtype(e.input(2))) return of_one_float(graph, id);
@@ -276,7 +276,7 @@ bool one_hot(Graph& graph, NodeId id) {
 }
 
 // Interpolated in float or double; whole numbers lose their fractions.
-bool grid_sample(Graph& graph, NodeId id) {
+bool grid_sample_in_floats(Graph& graph, NodeId id) {
   Expander e(graph, id);
   const DType dtype = e.dtype(e.input(0));
   if (is_complex(dtype)) return by_parts(e);
@@ -388,9 +388,9 @@ constexpr Expansion kTypes[] = {
     {"", "MeanVarianceNormalization", in_floats},
     {"", "NegativeLogLikelihoodLoss", in_floats},
     {"", "SoftmaxCrossEntropyLoss", in_floats},
-    {"", "Attention", attention},
+    {"", "Attention", attention_of_one_float},
     {"", "RMSNormalization", rms_normalization},
-    {"", "RotaryEmbedding", rotary_embedding},
+    {"", "RotaryEmbedding", interleaved_halves},
     {"", "LinearAttention", in_floats},
     {"", "Conv", in_floats},
     {"", "ConvTranspose", in_floats},
@@ -406,7 +406,7 @@ constexpr Expansion kTypes[] = {
     {"", "Det", in_floats},
     {"", "OneHot", one_hot},
     {"", "Resize", resize},
-    {"", "GridSample", grid_sample},
+    {"", "GridSample", grid_sample_in_floats},
     {"", "Col2Im", col2im},
     {"", "Gemm", gemm},
     {"", "QuantizeLinear", quantize_float},
