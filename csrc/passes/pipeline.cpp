@@ -12,6 +12,7 @@ using namespace passes;
 constexpr Pass kGeneric[] = {
     {"infer", DisableAll, infer},
     {"expand", DisableAll, expand},
+    {"fuse-quantize-conv", Extended, fuse_quantize_conv},
     {"fold", Basic, fold},
     {"simplify", Basic, simplify},
     {"cse", Basic, cse},

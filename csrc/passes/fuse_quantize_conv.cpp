@@ -1,0 +1,168 @@
+// Convolutions between DequantizeLinear and QuantizeLinear as QLinearConv, where the processor
+// multiplies bytes faster than floats.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "base/cpu_info.h"
+#include "passes/edit.h"
+#include "passes/passes.h"
+
+namespace tiercel::passes {
+
+namespace {
+
+constexpr int64_t kFewest = 4;  // output channels of a group: fewer make no matrix product
+
+// What becomes one node: the convolution, its neighbours and its bias in units of both scales.
+struct QuantizedConv {
+  NodeId conv = kNone;
+  Node x, weight, y;  // copies: DequantizeLinear twice, QuantizeLinear
+  std::optional<Tensor> bias;
+};
+
+bool is_8_bit(DType dtype) { return dtype == DType::Int8 || dtype == DType::UInt8; }
+
+// The constant zero point, or the one that an absent one stands for.
+ValueId zero_or_absent(Graph& graph, const Node& node, DType dtype) {
+  if (has_input(node, 2)) return node.inputs[2];
+  Tensor zero(dtype, {});
+  *static_cast<uint8_t*>(zero.raw()) = 0;
+  return graph.add_constant(node.name + "_zero", std::move(zero));
+}
+
+// Scale and zero point are one constant number each.
+bool has_one_scale(const Graph& graph, const Node& node) {
+  return scalar(graph, node.inputs[1]) &&
+         (!has_input(node, 2) || graph.constant(node.inputs[2]) != nullptr);
+}
+
+DType element_type(const Graph& graph, ValueId id) { return graph.value(id).type.dtype; }
+
+// Constant weights of bytes, with scales per tensor or per output channel.
+bool weights_fit(const Graph& graph, const Node& weight, int64_t groups) {
+  const Tensor* bytes = graph.constant(weight.inputs[0]);
+  const Tensor* scale = graph.constant(weight.inputs[1]);
+  if (!bytes || !scale || !is_8_bit(bytes->dtype()) || scale->dtype() != DType::Float) return false;
+  if (bytes->rank() < 3 || groups < 1 || bytes->dims()[0] / groups < kFewest) return false;
+  const bool one = scale->rank() == 0;
+  const bool each = scale->rank() == 1 && scale->size() == bytes->dims()[0];
+  const int64_t axis = attr_int(weight, "axis", 1);
+  if (!one && !(each && (axis == 0 || axis == -bytes->rank()))) return false;
+  if (attr_int(weight, "block_size", 0) != 0) return false;
+  const Tensor* zero = has_input(weight, 2) ? graph.constant(weight.inputs[2]) : nullptr;
+  return !has_input(weight, 2) || (zero != nullptr && zero->dims() == scale->dims());
+}
+
+// The bias as a multiple of both scales; nullopt when it is no constant or too large.
+std::optional<Tensor> whole_bias(Graph& graph, const Node& conv, const QuantizedConv& found) {
+  const Tensor* bias = graph.constant(conv.inputs[2]);
+  const Node* whole = producer(graph, conv.inputs[2], "DequantizeLinear");
+  const Tensor* unit = whole ? graph.constant(whole->inputs[1]) : nullptr;
+  if (whole) bias = graph.constant(whole->inputs[0]);
+  if (!bias || (whole && (!unit || bias->dtype() != DType::Int32))) return std::nullopt;
+  const Tensor* scale = graph.constant(found.weight.inputs[1]);
+  const double step = *scalar(graph, found.x.inputs[1]);
+  Tensor out(DType::Int32, bias->dims());
+  for (int64_t i = 0; i < bias->size(); ++i) {
+    const auto of = [i](const Tensor& t) { return *element(t, t.size() == 1 ? 0 : i); };
+    double value = whole ? bias->data<int32_t>()[i] * of(*unit) : element(*bias, i).value_or(NAN);
+    value = std::nearbyint(value / (step * of(*scale)));
+    if (!(std::abs(value) < std::numeric_limits<int32_t>::max() / 2)) return std::nullopt;
+    out.data<int32_t>()[i] = static_cast<int32_t>(value);
+  }
+  return out;
+}
+
+NodeId only_reader(const Graph& graph, const Uses& uses, ValueId id) {
+  if (!uses.single(id)) return kNone;
+  for (NodeId reader : graph.order) {
+    const Node& node = graph.node(reader);
+    if (!node.removed && std::ranges::find(node.inputs, id) != node.inputs.end()) return reader;
+  }
+  return kNone;
+}
+
+// The QuantizeLinear that alone reads the convolution, maybe behind a Relu that its range implies.
+std::optional<Node> quantize_behind(const Graph& graph, const Uses& uses, const Node& conv) {
+  NodeId reader = only_reader(graph, uses, conv.outputs[0]);
+  const bool cut = reader != kNone && is_op(graph.node(reader), "Relu");
+  if (cut) reader = only_reader(graph, uses, graph.node(reader).outputs[0]);
+  if (reader == kNone || !is_op(graph.node(reader), "QuantizeLinear")) return std::nullopt;
+  const Node& node = graph.node(reader);
+  const DType dtype = element_type(graph, node.outputs[0]);
+  if (!is_8_bit(dtype) || !has_one_scale(graph, node)) return std::nullopt;
+  const double zero =
+      has_input(node, 2) ? element(*graph.constant(node.inputs[2]), 0).value_or(1) : 0;
+  const double least = dtype == DType::Int8 ? -128 : 0;
+  return cut && zero != least ? std::nullopt : std::optional<Node>(node);
+}
+
+std::optional<QuantizedConv> match_conv(Graph& graph, const Uses& uses, NodeId id) {
+  const Node& conv = graph.node(id);
+  const Node* x = producer(graph, conv.inputs[0], "DequantizeLinear");
+  const Node* weight = producer(graph, conv.inputs[1], "DequantizeLinear");
+  if (!x || !weight || element_type(graph, conv.outputs[0]) != DType::Float) return std::nullopt;
+  if (!is_8_bit(element_type(graph, x->inputs[0])) || !has_one_scale(graph, *x))
+    return std::nullopt;
+  if (!weights_fit(graph, *weight, attr_int(conv, "group", 1))) return std::nullopt;
+  const std::optional<Node> y = quantize_behind(graph, uses, conv);
+  if (!y) return std::nullopt;
+  QuantizedConv found{id, *x, *weight, *y, std::nullopt};
+  if (!has_input(conv, 2)) return found;
+  found.bias = whole_bias(graph, conv, found);
+  return found.bias ? std::optional(found) : std::nullopt;
+}
+
+void replace_conv(Graph& graph, const QuantizedConv& found) {
+  const Node conv = graph.node(found.conv);
+  const ValueId out = found.y.outputs[0];
+  const DType to = element_type(graph, out);
+  const auto zero = [&](const Node& node, DType dtype) {
+    return zero_or_absent(graph, node, dtype);
+  };
+  ValueId weight_zero = zero(found.weight, element_type(graph, found.weight.inputs[0]));
+  const Tensor& scale = *graph.constant(found.weight.inputs[1]);
+  if (!has_input(found.weight, 2) && scale.rank() == 1) {
+    Tensor zeros(element_type(graph, found.weight.inputs[0]), scale.dims());
+    std::fill_n(static_cast<uint8_t*>(zeros.raw()), zeros.size(), uint8_t{0});
+    weight_zero = graph.add_constant(found.weight.name + "_zeros", std::move(zeros));
+  }
+  std::vector<ValueId> inputs = {found.x.inputs[0],
+                                 found.x.inputs[1],
+                                 zero(found.x, element_type(graph, found.x.inputs[0])),
+                                 found.weight.inputs[0],
+                                 found.weight.inputs[1],
+                                 weight_zero,
+                                 found.y.inputs[1],
+                                 zero(found.y, to)};
+  if (found.bias) inputs.push_back(graph.add_constant(conv.name + "_whole_bias", *found.bias));
+  const Type type = graph.value(out).type;
+  const ValueId made = insert_node(
+      graph, found.conv, {"QLinearConv", std::move(inputs), conv.attributes}, type, conv.name);
+  redirect(graph, out, made);
+}
+
+bool quantize_convs(Graph& graph) {
+  const Uses uses(graph);
+  std::vector<NodeId> convs;
+  for (NodeId id : graph.order) {
+    if (!graph.node(id).removed && is_op(graph.node(id), "Conv")) convs.push_back(id);
+  }
+  const auto fit = std::ranges::count_if(
+      convs, [&](NodeId id) { return match_conv(graph, uses, id).has_value(); });
+  // Others run over blocks of float channels: going to and fro costs more than it saves.
+  if (fit == 0 || 4 * static_cast<size_t>(fit) < 3 * convs.size()) return false;
+  for (NodeId id : convs) {  // what one replaces, the next one reads
+    if (const auto found = match_conv(graph, Uses(graph), id)) replace_conv(graph, *found);
+  }
+  return true;
+}
+
+}  // namespace
+
+bool fuse_quantize_conv(Graph& graph, PassContext&) {
+  return isa_rank("vnni") >= 0 && each_graph(graph, quantize_convs);
+}
+
+}  // namespace tiercel::passes
