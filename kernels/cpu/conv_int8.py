@@ -10,10 +10,12 @@ from windows_int8 import ATTRIBUTES, GROUP, gathering, geometry, packing, zero_p
 from _lang import inline, kernel, parts
 
 ROWS = 96  # output channels whose products are made at once
+BAND = 256  # words of one channel that are packed together, at least
 
 
 def product(k, weight, x_point, w_point, finish):
-    """The parts of a kernel. `finish(call, sums, image, first, rows, start, count)` takes the sums
+    """The parts of a kernel: rows and weights are packed, tiles that several units take gathered,
+    and multiplied. `finish(call, sums, image, first, rows, start, count)` takes the sums
     of a block of channels, rows of `count` pixels.
     """
     e = geometry(k, weight)
@@ -27,6 +29,16 @@ def product(k, weight, x_point, w_point, finish):
     @inline
     def lines_of(call):
         return e.images(call) * e.lines(call)
+
+    @inline
+    def rows_at_once(call):
+        return max(BAND // max(e.line(call), 1), 1)
+
+    @inline
+    def bands_of(call):
+        """Units of neighbouring rows: threads write to cache lines of their own, nearly always."""
+        at_once = rows_at_once(call)
+        return (lines_of(call) + at_once - 1) // at_once
 
     @inline
     def packed_bytes(call):
@@ -65,21 +77,39 @@ def product(k, weight, x_point, w_point, finish):
                 put(facts, width + i, zero)
 
     @inline
+    def tile_bytes(call):
+        """Of the panels of a tile, and of what zero points need of their columns."""
+        return e.panels(call) * width * (e.pitch(call) * 4 + 8)
+
+    @inline
+    def shared_tile(call, place):
+        """Where a tile lies that several units multiply; the facts of its columns come first."""
+        at = e.weights_at(call) * 4 + (0 if k.has_packed(call, weight) else packed_bytes(call))
+        return k.offset(k.workspace(call), (at + 63) // 64 * 64 + place * tile_bytes(call))
+
+    @inline
+    def gather_place(call, place, right):
+        tile = e.panels(call) * width
+        image, start = place // e.tiles(call), place % e.tiles(call) * tile
+        count = min(e.pixels(call) - start, tile)
+        gather_tile(call, image, start, count, k.offset(right, tile * 8), right)
+
+    @inline
     def multiply_units(call, begin, end, scratch):
         tile, channels = e.panels(call) * width, e.channels(call)
         part = (channels + e.blocks(call) - 1) // e.blocks(call)
         left = k.offset(scratch, spare)
-        right = k.offset(left, ROWS * 8)
-        panels = k.offset(right, tile * 8)
-        sums = k.offset(panels, tile * e.pitch(call) * 4)
-        gathered = int64(-1)
+        own = k.offset(left, ROWS * 8)
+        sums = k.offset(own, tile_bytes(call))
         for unit in range(begin, end):
             place, first = unit // e.blocks(call), unit % e.blocks(call) * part
             image, start = place // e.tiles(call), place % e.tiles(call) * tile
-            count = min(e.pixels(call) - start, tile)
-            if place != gathered:
-                gather_tile(call, image, start, count, panels, right)
-                gathered = place
+            count, right = min(e.pixels(call) - start, tile), own
+            if e.blocks(call) > 1:
+                right = shared_tile(call, place)
+            else:
+                gather_place(call, place, right)
+            panels = k.offset(right, tile * 8)
             for c in range(first, min(first + part, channels), ROWS):
                 rows = min(min(first + part, channels) - c, ROWS)
                 channel = image % k.attr_int(call, GROUP) * channels + c
@@ -89,10 +119,15 @@ def product(k, weight, x_point, w_point, finish):
     def run(call, phase, begin, end, scratch):
         if phase == 0:
             for unit in range(begin, end):
-                if unit < lines_of(call):
-                    pack_line(call, unit, k.workspace(call))
+                if unit < bands_of(call):
+                    first = unit * rows_at_once(call)
+                    for line in range(first, min(first + rows_at_once(call), lines_of(call))):
+                        pack_line(call, line, k.workspace(call))
                 else:
-                    pack_weight(call, unit - lines_of(call), weights(call))
+                    pack_weight(call, unit - bands_of(call), weights(call))
+        elif phase == 1:
+            for unit in range(begin, end):
+                gather_place(call, unit, shared_tile(call, unit))
         else:
             g.begin(scratch)
             multiply_units(call, begin, end, scratch)
@@ -103,9 +138,11 @@ def product(k, weight, x_point, w_point, finish):
         n = int64(0)
         if k.output_size(call, 0) > 0:
             if phase == 1:
+                n = e.images(call) * e.tiles(call) if e.blocks(call) > 1 else 0
+            elif phase == 2:
                 n = e.images(call) * e.tiles(call) * e.blocks(call)
             else:
-                n = lines_of(call)
+                n = bands_of(call)
                 n += 0 if k.has_packed(call, weight) else k.input_dim(call, weight, 0)
         return n
 
@@ -114,11 +151,13 @@ def product(k, weight, x_point, w_point, finish):
         if k.output_size(call, 0) > 0:
             n = e.weights_at(call) * 4
             n += 0 if k.has_packed(call, weight) else packed_bytes(call)
+            if e.blocks(call) > 1:
+                n += 64 + e.images(call) * e.tiles(call) * tile_bytes(call)
         return n
 
     def scratch(call):
-        tile = e.panels(call) * width
-        return spare + ROWS * 8 + tile * (8 + e.pitch(call) * 4 + ROWS * 4) + 64
+        sums = e.panels(call) * width * ROWS * 4
+        return spare + ROWS * 8 + tile_bytes(call) + sums + 64
 
     def work(call):
         return k.output_size(call, 0) * e.depth(call) * e.taps(call) // 100
@@ -134,7 +173,7 @@ def product(k, weight, x_point, w_point, finish):
     return parts(
         run=run,
         units=units,
-        phases=2,
+        phases=3,
         workspace=workspace,
         scratch=scratch,
         work=work,
