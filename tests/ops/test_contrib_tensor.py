@@ -110,9 +110,12 @@ def test_tokens() -> None:
 
 
 def test_words_of_characters() -> None:
-    words = [[1, 2, 3, 4, 5], [1, 2, 0, 0, 0], [3, 0, 0, 0, 0], [0, 0, 0, 0, 0], [1, 2, 3, 0, 4]]
+    words = [[1, 2, 3, 4, 5], [1, 2, 0, 0, 0], [3, 0, 0, 0, 0], [1, 2, 3, 0, 4]]
     inputs = [np.array(words, np.int32), random(3, 1, 2, 4), random(3), random(10, 4)]
     check("WordConvEmbedding", inputs, constants={1, 2, 3})
+    # onnxruntime leaves the row of a word without characters as it finds the memory.
+    inputs[0] = np.zeros((1, 5), np.int32)
+    check("WordConvEmbedding", inputs, constants={1, 2, 3}, want=[np.zeros((1, 3), np.float32)])
 
 
 @pytest.mark.parametrize("seed", range(12))
