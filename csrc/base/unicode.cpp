@@ -54,20 +54,30 @@ bool within(std::span<const CodeRange> table, uint32_t c) {
 
 constexpr uint32_t kSigma = 0x3a3, kFinalSigma = 0x3c2;
 
-// Whether the sigma at [begin, end) ends a word: a letter before it, none behind.
-bool ends_word(std::string_view text, size_t begin, size_t end) {
-  bool after_letter = false;
-  for (size_t at = 0; at < begin;) {
-    const uint32_t c = next_code_point(text, at);
-    if (!within(kCaseIgnorable, c)) after_letter = within(kCased, c);
+// Says of the sigmas of a text, one after another, whether they end a word.
+class WordEnds {
+ public:
+  explicit WordEnds(std::string_view text) : text_(text) {}
+
+  // Of the one at [begin, end): a letter before it, none behind.
+  bool operator()(size_t begin, size_t end) {
+    while (at_ < begin) {
+      const uint32_t c = next_code_point(text_, at_);
+      if (!within(kCaseIgnorable, c)) after_letter_ = within(kCased, c);
+    }
+    if (!after_letter_) return false;
+    while (end < text_.size()) {
+      const uint32_t c = next_code_point(text_, end);
+      if (!within(kCaseIgnorable, c)) return !within(kCased, c);
+    }
+    return true;
   }
-  if (!after_letter) return false;
-  while (end < text.size()) {
-    const uint32_t c = next_code_point(text, end);
-    if (!within(kCaseIgnorable, c)) return !within(kCased, c);
-  }
-  return true;
-}
+
+ private:
+  std::string_view text_;
+  size_t at_ = 0;
+  bool after_letter_ = false;  // before `at_`, but for what a word may hold besides letters
+};
 
 // How one code point changes: itself, another, or several.
 struct Change {
@@ -105,8 +115,9 @@ std::string changed(std::string_view text, const Change& change, Special special
 }  // namespace
 
 std::string to_lower(std::string_view text) {
+  WordEnds ends_word(text);
   return changed(text, {kLower, kLowerMany, 'A', 'Z'}, [&](uint32_t c, size_t begin, size_t end) {
-    return c == kSigma && ends_word(text, begin, end) ? std::optional(kFinalSigma) : std::nullopt;
+    return c == kSigma && ends_word(begin, end) ? std::optional(kFinalSigma) : std::nullopt;
   });
 }
 
