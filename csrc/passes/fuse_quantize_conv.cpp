@@ -23,12 +23,12 @@ struct QuantizedConv {
 
 bool is_8_bit(DType dtype) { return dtype == DType::Int8 || dtype == DType::UInt8; }
 
-// The constant zero point, or the one that an absent one stands for.
-ValueId zero_or_absent(Graph& graph, const Node& node, DType dtype) {
+// The zero point, or zeros for each of the constant scales.
+ValueId zero_points(Graph& graph, const Node& node, DType dtype) {
   if (has_input(node, 2)) return node.inputs[2];
-  Tensor zero(dtype, {});
-  *static_cast<uint8_t*>(zero.raw()) = 0;
-  return graph.add_constant(node.name + "_zero", std::move(zero));
+  Tensor zeros(dtype, graph.constant(node.inputs[1])->dims());
+  std::fill_n(zeros.data<uint8_t>(), zeros.size(), uint8_t{0});
+  return graph.add_constant(node.name + "_zero", std::move(zeros));
 }
 
 // Scale and zero point are one constant number each.
@@ -117,25 +117,15 @@ std::optional<QuantizedConv> match_conv(Graph& graph, const Uses& uses, NodeId i
 void replace_conv(Graph& graph, const QuantizedConv& found) {
   const Node conv = graph.node(found.conv);
   const ValueId out = found.y.outputs[0];
-  const DType to = element_type(graph, out);
-  const auto zero = [&](const Node& node, DType dtype) {
-    return zero_or_absent(graph, node, dtype);
-  };
-  ValueId weight_zero = zero(found.weight, element_type(graph, found.weight.inputs[0]));
-  const Tensor& scale = *graph.constant(found.weight.inputs[1]);
-  if (!has_input(found.weight, 2) && scale.rank() == 1) {
-    Tensor zeros(element_type(graph, found.weight.inputs[0]), scale.dims());
-    std::fill_n(static_cast<uint8_t*>(zeros.raw()), zeros.size(), uint8_t{0});
-    weight_zero = graph.add_constant(found.weight.name + "_zeros", std::move(zeros));
-  }
-  std::vector<ValueId> inputs = {found.x.inputs[0],
-                                 found.x.inputs[1],
-                                 zero(found.x, element_type(graph, found.x.inputs[0])),
-                                 found.weight.inputs[0],
-                                 found.weight.inputs[1],
-                                 weight_zero,
-                                 found.y.inputs[1],
-                                 zero(found.y, to)};
+  const Node &x = found.x, &weight = found.weight, &y = found.y;
+  std::vector<ValueId> inputs = {x.inputs[0],
+                                 x.inputs[1],
+                                 zero_points(graph, x, element_type(graph, x.inputs[0])),
+                                 weight.inputs[0],
+                                 weight.inputs[1],
+                                 zero_points(graph, weight, element_type(graph, weight.inputs[0])),
+                                 y.inputs[1],
+                                 zero_points(graph, y, element_type(graph, out))};
   if (found.bias) inputs.push_back(graph.add_constant(conv.name + "_whole_bias", *found.bias));
   const Type type = graph.value(out).type;
   const ValueId made = insert_node(
@@ -154,7 +144,7 @@ bool quantize_convs(Graph& graph) {
   // Others run over blocks of float channels: going to and fro costs more than it saves.
   if (fit == 0 || 4 * static_cast<size_t>(fit) < 3 * convs.size()) return false;
   for (NodeId id : convs) {  // what one replaces, the next one reads
-    if (const auto found = match_conv(graph, Uses(graph), id)) replace_conv(graph, *found);
+    if (const auto found = match_conv(graph, uses, id)) replace_conv(graph, *found);
   }
   return true;
 }
