@@ -1,6 +1,6 @@
 """GRU in float32 over packed weights: the whole sequence in three phases."""
 
-from recurrent import ROWS, panels, product
+from recurrent import ROWS, panels, product, walker
 
 from _lang import inline, kernel, parts
 
@@ -65,12 +65,11 @@ def gru(k):
     whole_one, whole_four = whole_step(p)
     gates_one, gates_four, last_one, last_four = reset_steps(p)
     lanes, width = p.lanes, p.width
-    blocks_of, hidden_of, batch_of, length_of = p.blocks_of, p.hidden_of, p.batch_of, p.length_of
+    blocks_of, hidden_of, batch_of = p.blocks_of, p.hidden_of, p.batch_of
     project, projected_at, project_units = p.project, p.projected_at, p.project_units
     panel_units, pack_unit, weights_of = p.panel_units, p.pack_unit, p.weights_of
     load_state, store_state, clear_rest = p.load_state, p.store_state, p.clear_rest
-    longest_of, shortest_of, groups_of = p.longest_of, p.shortest_of, p.groups_of
-    emit_step, bad_length = p.emit_step, p.bad_length
+    groups_of, bad_length = p.groups_of, p.bad_length
 
     def supports(call):
         return 0 if k.attr_n(call, 2) < 0 else 1
@@ -144,25 +143,16 @@ def gru(k):
             at = ((2 * d + 1) * 3 + 2) * hidden
             k.copy(m, 16 * ROWS * size, k.input(call, 3), 4 * at, 4 * hidden)
 
+    steps = walker(p, together, alone)
+
     @inline
     def walk(call, m, d, first, count):
         """All steps of a group of sequences."""
         size = blocks_of(hidden_of(call)) * lanes
-        now, later = 0, ROWS * size
         for r in range(count):
             load_state(call, 5, d, first + r, m, r * size)
             clear_rest(call, d, first + r)
-        shortest = shortest_of(call, first, count)
-        for s in range(longest_of(call, first, count)):
-            if count == ROWS and s < shortest:
-                together(call, m, d, first, s, now, later)
-            else:
-                for r in range(count):
-                    if s < length_of(call, first + r):
-                        alone(call, m, d, first, r, s, now, later)
-            for r in range(count):
-                emit_step(call, d, first + r, s, m, now + r * size, later + r * size)
-            now, later = later, now
+        now = steps(call, m, d, first, count, 0, ROWS * size)
         for r in range(count):
             store_state(call, 1, d, first + r, m, now + r * size)
 

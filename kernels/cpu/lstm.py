@@ -1,6 +1,6 @@
 """LSTM in float32 over packed weights: the whole sequence in three phases."""
 
-from recurrent import ROWS, panels, product
+from recurrent import ROWS, panels, product, walker
 
 from _lang import inline, kernel, parts
 
@@ -37,11 +37,10 @@ def lstm(k):
     p = panels(k, 4)
     step_one, step_four = cell(p)
     lanes, width = p.lanes, p.width
-    blocks_of, hidden_of, batch_of, length_of = p.blocks_of, p.hidden_of, p.batch_of, p.length_of
+    blocks_of, hidden_of, batch_of = p.blocks_of, p.hidden_of, p.batch_of
     project, projected_at, project_units = p.project, p.projected_at, p.project_units
     load_state, store_state, clear_rest = p.load_state, p.store_state, p.clear_rest
-    longest_of, shortest_of, groups_of = p.longest_of, p.shortest_of, p.groups_of
-    emit_step, bad_length = p.emit_step, p.bad_length
+    groups_of, bad_length = p.groups_of, p.bad_length
     panel_units, pack_unit, weights_of = p.panel_units, p.pack_unit, p.weights_of
 
     def supports(call):
@@ -84,6 +83,8 @@ def lstm(k):
             step_one(states, now + r * size, size, w, w_at, hidden, wx, at + block * width,
                      states, j, size, states, later + j)  # fmt: skip
 
+    steps = walker(p, together, alone)
+
     def run(call, phase, begin, end, scratch):
         if phase < 2:
             for unit in range(begin, end):
@@ -106,17 +107,7 @@ def lstm(k):
                 load_state(call, 6, d, first + r, scratch, r * size)
                 load_state(call, 5, d, first + r, scratch, now + r * size)
                 clear_rest(call, d, first + r)
-            shortest = shortest_of(call, first, count)
-            for s in range(longest_of(call, first, count)):
-                if count == ROWS and s < shortest:
-                    together(call, scratch, d, first, s, now, later)
-                else:
-                    for r in range(count):
-                        if s < length_of(call, first + r):
-                            alone(call, scratch, d, first, r, s, now, later)
-                for r in range(count):
-                    emit_step(call, d, first + r, s, scratch, now + r * size, later + r * size)
-                now, later = later, now
+            now = steps(call, scratch, d, first, count, now, later)
             for r in range(count):
                 store_state(call, 1, d, first + r, scratch, now + r * size)
                 store_state(call, 2, d, first + r, scratch, r * size)

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from numba import int64
+from recurrent import sequences as layout
 
 from _lang import inline, parts
 
@@ -80,23 +80,11 @@ def sequences(k, gates, states):
     wide, size_of = k.cast("T"), k.dtype("T").bits // 8
     lanes = 32 // size_of  # the same on every instruction set: lowered once
     v = k.vector("T", lanes)
-    ld, st, ld32 = k.load("T"), k.store("T"), k.load("int32")
-
-    @inline
-    def hidden_of(call):
-        return k.input_dim(call, 2, 2)
-
-    @inline
-    def batch_first(call):
-        return k.attr_int(call, 1) == 1
-
-    @inline
-    def steps_of(call):
-        return k.input_dim(call, 0, 1 if batch_first(call) else 0)
-
-    @inline
-    def batch_of(call):
-        return k.input_dim(call, 0, 0 if batch_first(call) else 1)
+    ld, st = k.load("T"), k.store("T")
+    lie = layout(k, 2)
+    hidden_of, batch_first, batch_of = lie.hidden_of, lie.batch_first, lie.batch_of
+    steps_of, length_of, bad_length = lie.steps_of, lie.length_of, lie.bad_length
+    state_at, output_at = lie.state_at, lie.output_at
 
     @inline
     def dot(a, a_at, b, b_at, n):
@@ -143,41 +131,10 @@ def sequences(k, gates, states):
         return y
 
     @inline
-    def bad_length(call):
-        """The first sequence whose length is outside [0, steps]; -1 where there is none."""
-        bad = int64(-1)
-        if k.has_input(call, 4):
-            for b in range(batch_of(call)):
-                n = ld32(k.input(call, 4), b) * 1
-                if bad < 0 and (n < 0 or n > steps_of(call)):
-                    bad = int64(b)
-        return bad
-
-    @inline
-    def length_of(call, b):
-        n = steps_of(call)
-        if k.has_input(call, 4):
-            n = max(0, min(n, ld32(k.input(call, 4), b) * 1))
-        return n
-
-    @inline
     def wants(call, i):
         if i < k.n_outputs(call):
             return k.output_rank(call, i) >= 0
         return False
-
-    @inline
-    def state_at(call, d, b):
-        if batch_first(call):
-            return (b * k.input_dim(call, 1, 0) + d) * hidden_of(call)
-        return (d * batch_of(call) + b) * hidden_of(call)
-
-    @inline
-    def output_at(call, t, d, b):
-        directions = k.input_dim(call, 1, 0)
-        if batch_first(call):
-            return ((b * steps_of(call) + t) * directions + d) * hidden_of(call)
-        return ((t * directions + d) * batch_of(call) + b) * hidden_of(call)
 
     @inline
     def begin_states(call, d, b, memory):
@@ -244,7 +201,7 @@ def sequences(k, gates, states):
         return parts(run=run, units=units, scratch=scratch, work=work)
 
     return SimpleNamespace(
-        **{n: x for n, x in locals().items() if n not in ("k", "gates", "states")},
+        **{n: x for n, x in locals().items() if n not in ("k", "gates", "states", "lie")},
         bytes=size_of,
         parts=kernel_parts,
     )
