@@ -24,12 +24,14 @@ inline constexpr uint64_t kFlushDenormals = 0x8040;
 inline uint64_t float_mode() { return _mm_getcsr() & ~uint64_t{0x3f}; }
 inline void set_float_mode(uint64_t mode) { _mm_setcsr(static_cast<unsigned>(mode)); }
 
-// Whether the processor has tiles of bytes and the kernel lets this process use them.
+// Whether the processor has tiles of bytes and of bfloat16, and the kernel lets this process use
+// them.
 inline bool cpu_has_tiles() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
-  constexpr unsigned kTiles = 1U << 24, kBytes = 1U << 25;
-  if ((d & kTiles) == 0 || (d & kBytes) == 0) return false;
+  constexpr unsigned kTiles = 1U << 24, kBytes = 1U << 25, kBfloat16 = 1U << 22;
+  constexpr unsigned kAll = kTiles | kBytes | kBfloat16;
+  if ((d & kAll) != kAll) return false;
   constexpr long kRequestPermission = 0x1023, kTileData = 18;  // of Linux' arch_prctl
   return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }

@@ -1,4 +1,4 @@
-"""AMX: eight registers of 16 rows of 64 bytes, and products of such tiles of bytes."""
+"""AMX: eight registers of 16 rows of 64 bytes, and products of such tiles."""
 
 from __future__ import annotations
 
@@ -59,16 +59,26 @@ def store(tile: int) -> Any:
 
 
 @cache
+def _dot(name: str, tiles: tuple[int, int, int]) -> Any:
+    def lower(ctx: Any, b: Any, _: Any, args: Any) -> Any:
+        _call(b, name, [_I8] * 3, [_tile(t) for t in tiles])
+        return ctx.get_dummy_value()
+
+    return intrinsic_of(types.void(), lower)
+
+
 def dot_bytes(total: int, left: int, right: int) -> Any:
     """int32 tile `total` += unsigned bytes of tile `left` by signed ones of `right`, four at a
     time: `right` has a word of four rows for each of its 16 columns.
     """
+    return _dot("tdpbusd", (total, left, right))
 
-    def lower(ctx: Any, b: Any, _: Any, args: Any) -> Any:
-        _call(b, "tdpbusd", [_I8] * 3, [_tile(total), _tile(left), _tile(right)])
-        return ctx.get_dummy_value()
 
-    return intrinsic_of(types.void(), lower)
+def dot_bfloat16(total: int, left: int, right: int) -> Any:
+    """float tile `total` += bfloat16 of tile `left` by those of `right`, two at a time; denormal
+    numbers count as zeros.
+    """
+    return _dot("tdpbf16ps", (total, left, right))
 
 
 @cache

@@ -9,7 +9,10 @@ import llvmlite.binding as llvm
 
 # For create_target_machine.
 TARGETS: dict[str, dict[str, Any]] = {
-    "amx": {"cpu": "x86-64-v4", "features": "+avx512vnni,+avx512bf16,+amx-tile,+amx-int8"},
+    "amx": {
+        "cpu": "x86-64-v4",
+        "features": "+avx512vnni,+avx512bf16,+amx-tile,+amx-int8,+amx-bf16",
+    },
     "bf16": {"cpu": "x86-64-v4", "features": "+avx512vnni,+avx512bf16"},
     "vnni": {"cpu": "x86-64-v4", "features": "+avx512vnni"},
     "v4": {"cpu": "x86-64-v4"},
@@ -34,7 +37,7 @@ def native() -> list[str]:
     if not (_X86 and wide):
         return [BASELINE]
     extensions = {
-        "amx": has.get("amx-int8") and has.get("avx512bf16"),
+        "amx": has.get("amx-int8") and has.get("amx-bf16") and has.get("avx512bf16"),
         "bf16": has.get("avx512bf16"),
         "vnni": has.get("avx512vnni"),
     }

@@ -5,15 +5,13 @@ constant.
 from __future__ import annotations
 
 from attached import epilogue_rows
-from product import product
+from product import ROWS, product
 
 from _lang import inline, kernel, parts
 
-FLOATING = "float double float16 bfloat16"
 ATTRIBUTES = ("alpha", "beta", "transA", "transB")
 
 
-@kernel("Gemm", types={"T": FLOATING}, attributes=ATTRIBUTES, epilogue=True)
 def gemm(k):
     """A and B transposed or not; scaling and C come to the sums of a block while it is in cache."""
     x = product(k)
@@ -63,6 +61,18 @@ def gemm(k):
             depth,
         )
 
+    @inline
+    def pieces(call):
+        """Where the pieces of A lie in the workspace: behind a packed B."""
+        packed = k.has_packed(call, 1) or is_plain(call)
+        return offset(k.workspace(call), 0 if packed else (packed_bytes(call) + 63) // 64 * 64)
+
+    @inline
+    def split(call, unit, scratch):
+        m, depth, transposed = rows_of(call), depth_of(call), k.attr_int(call, 2) != 0
+        row, step = 1 if transposed else depth, m if transposed else 1
+        x.make_pieces(pieces(call), k.input(call, 0), 0, row, step, unit, m, depth, scratch)
+
     @k.outline("int64(call, pointer, int64, int64, int64)")
     def finish(call, sums, i, j, columns):
         """One row of sums: alpha times the product plus beta C, which is broadcast."""
@@ -104,9 +114,13 @@ def gemm(k):
             b, b_row, b_panel = offset(b, j * depth * size), step, depth * step
         to, row = x.sums_at(c, rows, depth, scratch), columns if x.half else n
         a_row, a_step = 1 if transposed else depth, m if transposed else 1
+        a, at, plane = k.input(call, 0), i * a_row, x.plane_of(m, n, depth)
+        ready = offset(pieces(call), x.pieces_at(m, depth, i))
         x.sums(
-            k.input(call, 0),
-            i * a_row,
+            plane,
+            ready,
+            a,
+            at,
             a_row,
             a_step,
             b,
@@ -131,6 +145,8 @@ def gemm(k):
         for unit in range(begin, end):
             if phase == 0:
                 pack_panel(call, unit, k.workspace(call))
+            elif phase == 1:
+                split(call, unit, scratch)
             else:
                 compute(call, unit, scratch)
         return k.OK
@@ -141,13 +157,19 @@ def gemm(k):
         if phase == 0:
             if not k.has_packed(call, 1) and not is_plain(call):
                 out = panel_count(call)
+        elif phase == 1:
+            if x.pieces_bytes(m, n, depth) > 0:
+                out = x.piece_units(m)
         elif m > 0 and n > 0:
             high, across = cut.height(m), cut.width(m, n, depth)
             out = ((m + high - 1) // high) * ((n + across - 1) // across)
         return out
 
     def workspace(call):
-        return 0 if k.has_packed(call, 1) or is_plain(call) else packed_bytes(call)
+        out = x.pieces_bytes(rows_of(call), columns_of(call), depth_of(call))
+        if not k.has_packed(call, 1) and not is_plain(call):
+            out += (packed_bytes(call) + 63) // 64 * 64
+        return out
 
     def scratch(call):
         m, n, depth = rows_of(call), columns_of(call), depth_of(call)
@@ -166,7 +188,7 @@ def gemm(k):
 
     return parts(
         run=run,
-        phases=2,
+        phases=3,
         units=units,
         workspace=workspace,
         scratch=scratch,
@@ -174,3 +196,7 @@ def gemm(k):
         pack_size=pack_size,
         pack=pack,
     )
+
+
+for floating, isa in ROWS:
+    kernel("Gemm", types={"T": floating}, attributes=ATTRIBUTES, isa=isa, epilogue=True)(gemm)

@@ -6,17 +6,16 @@ from __future__ import annotations
 
 from attached import epilogue_rows
 from matmul_shapes import shapes
-from product import product
+from product import ROWS, product
 
 from _lang import inline, kernel, parts
 
-FLOATING = "float double float16 bfloat16"
 WHOLE = "int32 int64 uint32 uint64"
 
 
 def matmul_builder(permuted):
-    """Phase 0 packs B where it is not constant and rows share it; a unit of phase 1 is a block of
-    one matrix.
+    """Phase 0 packs B where it is not constant and rows share it, phase 1 makes the pieces of A for
+    AMX tiles; a unit of phase 2 is a block of one matrix.
     """
 
     def build(k):
@@ -57,6 +56,21 @@ def matmul_builder(permuted):
             )
 
         @inline
+        def pieces(call):
+            """Where the pieces of A lie in the workspace: behind a packed B."""
+            packed = k.has_packed(call, 1) or is_plain(call)
+            return offset(k.workspace(call), 0 if packed else (packed_bytes(call) + 63) // 64 * 64)
+
+        @inline
+        def split(call, unit, scratch):
+            m, n, depth = s.rows(call), s.columns(call), s.depth(call)
+            matrix, rest = unit // x.piece_units(m), unit % x.piece_units(m)
+            to = offset(pieces(call), matrix * x.pieces_bytes(m, n, depth))
+            row, step = s.row_step(call, 0), s.column_step(call, 0)
+            at = s.matrix_at(call, 0, matrix)
+            x.make_pieces(to, k.input(call, 0), at, row, step, rest, m, depth, scratch)
+
+        @inline
         def compute(call, unit, scratch):
             m, n, depth = s.rows(call), s.columns(call), s.depth(call)
             high, wide = cut.height(m), cut.width(m, n, depth)
@@ -78,8 +92,15 @@ def matmul_builder(permuted):
             at = s.matrix_at(call, 0, s.source(call, 0, batch)) + i * a_row
             to = x.sums_at(c, rows, depth, scratch)
             row = columns if x.half else n
+            plane, part = x.plane_of(m, n, depth), s.source(call, 0, batch)
+            ready = offset(
+                pieces(call), part * x.pieces_bytes(m, n, depth) + x.pieces_at(m, depth, i)
+            )
+            a = k.input(call, 0)
             x.sums(
-                k.input(call, 0),
+                plane,
+                ready,
+                a,
                 at,
                 a_row,
                 a_step,
@@ -103,6 +124,8 @@ def matmul_builder(permuted):
             for unit in range(begin, end):
                 if phase == 0:
                     pack_panel(call, unit, k.workspace(call))
+                elif phase == 1:
+                    split(call, unit, scratch)
                 else:
                     compute(call, unit, scratch)
             return k.OK
@@ -113,13 +136,20 @@ def matmul_builder(permuted):
             if phase == 0:
                 if not k.has_packed(call, 1) and not is_plain(call):
                     out = s.matrices(call, 1) * panel_count(call)
+            elif phase == 1:
+                if x.pieces_bytes(m, n, depth) > 0:
+                    out = s.matrices(call, 0) * x.piece_units(m)
             elif m > 0 and n > 0:
                 high, wide = cut.height(m), cut.width(m, n, depth)
                 out = s.batches(call) * ((m + high - 1) // high) * ((n + wide - 1) // wide)
             return out
 
         def workspace(call):
-            return 0 if k.has_packed(call, 1) or is_plain(call) else packed_bytes(call)
+            m, n, depth = s.rows(call), s.columns(call), s.depth(call)
+            out = s.matrices(call, 0) * x.pieces_bytes(m, n, depth)
+            if not k.has_packed(call, 1) and not is_plain(call):
+                out += (packed_bytes(call) + 63) // 64 * 64
+            return out
 
         def scratch(call):
             m, n, depth = s.rows(call), s.columns(call), s.depth(call)
@@ -138,7 +168,7 @@ def matmul_builder(permuted):
 
         return parts(
             run=run,
-            phases=2,
+            phases=3,
             units=units,
             workspace=workspace,
             scratch=scratch,
@@ -150,14 +180,16 @@ def matmul_builder(permuted):
     return build
 
 
-kernel("MatMul", types={"T": FLOATING}, epilogue=True)(matmul_builder(None))
-kernel(
-    "PermutedMatMul",
-    domain="tiercel",
-    types={"T": FLOATING},
-    attributes=("perm_a", "perm_b"),
-    epilogue=True,
-)(matmul_builder(0))
+for floating, isa in ROWS:
+    kernel("MatMul", types={"T": floating}, isa=isa, epilogue=True)(matmul_builder(None))
+    kernel(
+        "PermutedMatMul",
+        domain="tiercel",
+        types={"T": floating},
+        attributes=("perm_a", "perm_b"),
+        isa=isa,
+        epilogue=True,
+    )(matmul_builder(0))
 
 
 @kernel("MatMul", types={"T": WHOLE})

@@ -116,7 +116,7 @@ def shapes(k, right=1, permuted=None):
     )
 
 
-def blocks(rows, columns, most_rows, work=1_000_000):
+def blocks(rows, columns, most_rows, work=1_000_000, narrowest=128):
     """Inline functions that cut C into units by shape: `height` and `width` of a block, multiples
     of `rows` and `columns`.
     """
@@ -130,7 +130,7 @@ def blocks(rows, columns, most_rows, work=1_000_000):
     def width(m, n, depth):
         """About `work` multiplications; few rows cost as much as some more."""
         wanted = int64(work) // max(max(min(m, most_rows), 6) * depth, 1)
-        wanted = min(max(wanted, 128), int64(16384))
+        wanted = min(max(wanted, narrowest), int64(16384))
         count = (n + wanted - 1) // wanted
         return ((n + count - 1) // max(count, 1) + columns - 1) // columns * columns
 

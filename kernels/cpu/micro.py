@@ -37,13 +37,15 @@ def micro(rows: int, vectors: int, lanes: int, masked: bool, wide: str, stored: 
     return intrinsic_of(sig, lower)
 
 
-def prefetch() -> Any:
-    """`ahead(pointer, byte)`: asks for the cache line there; no fault when there is no memory."""
+def prefetch(near: int = 3) -> Any:
+    """`ahead(pointer, byte)`: asks for the cache line there, into the first-level cache or (2) the
+    second; no fault when there is no memory.
+    """
 
     def lower(ctx: Any, b: Any, _: Any, args: Any) -> Any:
         place = b.gep(args[0], [args[1]])
         shape = ir.FunctionType(ir.VoidType(), [place.type, I32, I32, I32])
-        b.call(declared(b, "llvm.prefetch.p0", shape), [place, I32(0), I32(3), I32(1)])
+        b.call(declared(b, "llvm.prefetch.p0", shape), [place, I32(0), I32(near), I32(1)])
         return ctx.get_dummy_value()
 
     return intrinsic_of(types.void(PTR, types.int64), lower)

@@ -4,11 +4,40 @@ from __future__ import annotations
 
 from matmul_shapes import blocks
 from panels import DEPTH, block_product, panels, tallest
+from split_tiles import no_product, split_product
 from transpose_block import transpose_block
 
 from _lang import inline, namespace
 
 MOST_ROWS = 240  # of a block of C: DEPTH columns of as many rows of A stay in the L2 cache
+TILED_ROWS = 256  # the same by AMX tiles
+TILED_DEPTH = 768
+TILED_WORK = 12_000_000  # multiplications of a block by tiles, which pay for the pieces of A
+
+PIECE_ROWS = 32  # of A, whose pieces are made by one unit of work
+SHARED_PIECES = 64 << 20  # bytes of pieces of A that all blocks share, at most
+
+
+# What kernels of matrix products are compiled for: AMX has tiles for some types only.
+ROWS = (("float float16 bfloat16", "amx v4 v3 neon"), ("double", None))
+
+
+def cuts(width, few, tiled):
+    """How C is cut: `blocks`, in larger ones where more than `few` rows go by tiles."""
+    plain = blocks(1, width, MOST_ROWS)
+    if not tiled:
+        return plain
+    large = blocks(width, width, TILED_ROWS, TILED_WORK, 6 * width)
+
+    @inline
+    def height(m):
+        return large.height(m) if m > few else plain.height(m)
+
+    @inline
+    def wide(m, n, depth):
+        return large.width(m, n, depth) if m > few else plain.width(m, n, depth)
+
+    return namespace("cuts", height=height, width=wide)
 
 
 def product(k, t="T"):
@@ -24,7 +53,12 @@ def product(k, t="T"):
     get, put, offset = k.load(t), k.store(wide), k.offset
     turn = transpose_block(dtype.name, wide, lanes)
     few = tallest(k.isa)
-    cut = blocks(1, g.width, MOST_ROWS)
+    tiled = k.isa == "amx" and wide == "float"
+    cut = cuts(g.width, 2 * few, tiled)
+    split = split_product(k, t) if tiled else no_product()
+    by_tiles, split_rows, steps_of = split.multiply, split.split_rows, split.steps
+    plane_bytes, step_bytes, tile_scratch = split.plane_bytes, split.step_bytes, split.scratch
+    count = split.count
     block_of, pack_b = g.block, g.pack_b
     wide_block = block_product(k, wide, "wide_block") if half else block_of
 
@@ -56,7 +90,13 @@ def product(k, t="T"):
     @inline
     def most_depth(rows, depth):
         """Few rows are one register block: nothing is read twice."""
-        return depth if rows <= few else min(depth, DEPTH)
+        most = depth
+        if tiled and rows > 2 * few:
+            cuts = (depth + TILED_DEPTH - 1) // TILED_DEPTH
+            most = ((depth + cuts - 1) // max(cuts, 1) + 31) // 32 * 32
+        elif rows > few:
+            most = min(depth, DEPTH)
+        return most
 
     @inline
     def copies(rows, depth_step):
@@ -68,9 +108,17 @@ def product(k, t="T"):
         return (rows * most_depth(rows, depth) * g.wide_bytes + 63) // 64 * 64
 
     @inline
+    def before(rows, columns, depth):
+        """Bytes of rows of A and of wide sums."""
+        return a_bytes(rows, depth) + (rows * columns * g.wide_bytes + 63) // 64 * 64 * half
+
+    @inline
     def scratch(rows, columns, depth):
         tail = g.width * most_depth(rows, depth) * g.wide_bytes + 64  # one panel
-        return a_bytes(rows, depth) + (rows * columns * g.wide_bytes if half else 0) + tail
+        if tiled and rows > 2 * few:
+            most = most_depth(rows, depth)
+            tail = max(tail, steps_of(most) * step_bytes(rows) + tile_scratch(most), depth * 4)
+        return before(rows, columns, depth) + tail
 
     @inline
     def sums_at(c, rows, depth, memory):
@@ -102,39 +150,95 @@ def product(k, t="T"):
             block_of(m, n - whole, depth, x, row, step, memory, g.width, 0, c, c_row, fresh)
         return 0
 
+    @k.outline("int64(int64, int64, int64)")
+    def pieces_bytes(m, n, depth):
+        """Of the pieces of a matrix A, which all blocks of C share; 0 where each block makes its
+        own.
+        """
+        high, alone = cut.height(m), cut.width(m, n, depth) >= n
+        bytes_all = (m + high - 1) // high * steps_of(depth) * step_bytes(high)
+        by_block = not tiled or m <= 2 * few or alone or bytes_all > SHARED_PIECES
+        return 0 if by_block else bytes_all
+
     @inline
-    def sums(
-        a, at, row_step, depth_step, b, b_row, b_panel, c, c_row, rows, columns, depth, memory
-    ):
-        """B: rows of b_row elements, panels b_panel elements apart. c, c_row: of the sums."""
-        most, start = most_depth(rows, depth), 0
-        if depth == 0:
-            for r in range(rows):
-                k.fill(offset(c, r * c_row * g.wide_bytes), 0, columns * g.wide_bytes)
+    def piece_units(m):
+        return (m + PIECE_ROWS - 1) // PIECE_ROWS
+
+    @inline
+    def pieces_at(m, depth, i):
+        """The byte where the pieces of the block from row i begin."""
+        return i // cut.height(m) * steps_of(depth) * step_bytes(cut.height(m))
+
+    @inline
+    def plane_of(m, n, depth):
+        """The bytes from one piece to the next, as `sums` takes them."""
+        return plane_bytes(cut.height(m)) if pieces_bytes(m, n, depth) > 0 else 0
+
+    @inline
+    def make_pieces(to, a, at, row_step, depth_step, unit, m, depth, memory):
+        """Those of some rows of A."""
+        high, end = cut.height(m), min((unit + 1) * PIECE_ROWS, m)
+        for i in range(unit * PIECE_ROWS, end):
+            x, x_row, first = a, row_step, at + i * row_step
+            if half or depth_step != 1:
+                x, x_row, first = memory, depth, 0
+                take_rows(memory, a, at + i * row_step, 1, row_step, depth_step, depth)
+            place = offset(to, pieces_at(m, depth, i) + i % high * 64)
+            split_rows(place, plane_bytes(high), offset(x, first * g.wide_bytes), x_row, 1, depth)
+
+    @k.outline(
+        "int64(int64, pointer, pointer, int64, int64, int64, pointer, int64, int64, pointer, int64,"
+        "int64, int64, int64, pointer)"
+    )
+    def add_up(plane, ready, a, at, row, step, b, b_row, b_panel, c, c_row, m, n, depth, memory):
+        """As `sums`; `plane` -1: without AMX tiles."""
+        most, start = most_depth(m, depth), 0
+        rest = offset(memory, before(m, n, depth))
         while start < depth:
             deep = min(depth - start, most)
-            x, x_row, x_step = offset(a, (at + start * depth_step) * size), row_step, depth_step
-            if copies(rows, depth_step):
+            x, x_row, x_step = offset(a, (at + start * step) * size), row, step
+            if plane < 1 and copies(m, step):
                 x, x_row, x_step = memory, deep, 1
-                take_rows(x, a, at + start * depth_step, rows, row_step, depth_step, deep)
+                take_rows(x, a, at + start * step, m, row, step, deep)
             part, fresh = offset(b, start * b_row * size), 1 if start == 0 else 0
-            behind = a_bytes(rows, depth) + (rows * columns * g.wide_bytes if half else 0)
-            multiply(
-                rows,
-                columns,
-                deep,
-                x,
-                x_row,
-                x_step,
-                part,
-                b_row,
-                b_panel,
-                c,
-                c_row,
-                fresh,
-                offset(memory, behind),
-            )
+            if tiled and plane >= 0:
+                apart, room = plane, rest
+                pieces = offset(ready, start // 32 * count * plane)
+                if plane == 0:
+                    pieces, apart = rest, plane_bytes(m)
+                    room = offset(rest, steps_of(most) * step_bytes(m))
+                    split_rows(rest, apart, x, x_row, m, deep)
+                by_tiles(m, n, deep, pieces, apart, part, b_row, b_panel, c, c_row, fresh, room)
+            else:
+                multiply(m, n, deep, x, x_row, x_step, part, b_row, b_panel, c, c_row, fresh, rest)
             start += deep
+        return 0
+
+    @k.outline("int64(pointer, int64, int64, int64)")
+    def has_nan(c, c_row, rows, columns):
+        found = p.zero()
+        for r in range(rows):
+            j = 0
+            while j < columns:
+                x = p.load_n(c, r * c_row + j, columns - j)
+                found = found + (x - x)
+                j += lanes
+        total = p.sum(found)
+        return 0 if total == total else 1
+
+    @inline
+    def sums(plane, ready, a, at, row, step, b, b_row, b_panel, c, c_row, m, n, depth, memory):
+        """C[m, n] of A[m, depth], `row` and `step` apart from element `at`. B: rows of b_row
+        elements, panels b_panel elements apart. c, c_row: of the sums. `plane`: of the pieces of
+        these rows of A at `ready`; 0 when there are none.
+        """
+        if depth == 0:
+            for r in range(m):
+                k.fill(offset(c, r * c_row * g.wide_bytes), 0, n * g.wide_bytes)
+        how = plane if tiled and m > 2 * few else -1
+        add_up(how, ready, a, at, row, step, b, b_row, b_panel, c, c_row, m, n, depth, memory)
+        if how >= 0 and has_nan(c, c_row, m, n) == 1:
+            add_up(-1, ready, a, at, row, step, b, b_row, b_panel, c, c_row, m, n, depth, memory)
 
     @inline
     def deliver(c, c_row, x, rows, columns):
@@ -159,5 +263,10 @@ def product(k, t="T"):
         scratch=scratch,
         sums_at=sums_at,
         sums=sums,
+        pieces_bytes=pieces_bytes,
+        piece_units=piece_units,
+        pieces_at=pieces_at,
+        plane_of=plane_of,
+        make_pieces=make_pieces,
         deliver=deliver,
     )
