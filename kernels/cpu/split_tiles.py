@@ -60,8 +60,8 @@ def tile_product(k: Any, pieces: int, rows: int, take: Any) -> Any:
 
     Step s of the depth has its pieces of A at `a` + places[s], each `plane` bytes after the one
     before, and those of B one after another at `b`. `height`, `n`: the rows and columns that C has
-    here. `sums`: memory for 32 × 32 floats. `take(to, source, b_row, q, depth, beyond)` is called for `per` of
-    the q from `q` to `end` in every step.
+    here. `sums`: memory for 32 × 32 floats. `take(to, source, b_row, q, depth, beyond)` is called
+    for `per` of the q from `q` to `end` in every step.
     """
     v, load, offset = k.vector("float", LANES), k.load("int64"), k.offset
     scope = {"v": v, "load": load, "offset": offset, "take": take, "min": min}
@@ -124,9 +124,9 @@ ARGUMENTS = (
 )
 
 
-def split_product(k: Any, t: str) -> Any:
-    """`multiply` as `block` in panels.py, but over pieces of A, which `split_rows` makes of rows of
-    floats, and `scratch`, the bytes that it needs. B holds elements of `t`.
+def split_parts(k: Any, t: str) -> Any:
+    """What products by pieces are made of: `split_rows` and `put` make pieces of A, `take` those of
+    a pair of halves of rows of B, whose elements are of `t`, and `tiles` multiplies.
 
     A number that is not finite, or a difference that overflows, makes NaN of its whole row or
     column: the caller looks for NaN and then computes otherwise. Denormal pieces count as zeros.
@@ -135,10 +135,9 @@ def split_product(k: Any, t: str) -> Any:
     pieces = PIECES[dtype.name]
     size = dtype.bits // 8
     v, w = k.vector("float", LANES), k.vector(t, LANES)
-    offset, put, put_place = k.offset, put_pieces(pieces), k.store("int64")
+    offset, put = k.offset, put_pieces(pieces)
     ahead = prefetch(2)
     step_bytes = 2 * HALF * pieces
-    begin, end_tiles = amx.begin(), amx.end()
 
     @inline
     def take(to, source, b_row, q, depth, beyond):
@@ -156,6 +155,49 @@ def split_product(k: Any, t: str) -> Any:
 
     tiles32 = tile_product(k, pieces, 32, take)
     tiles16 = tile_product(k, pieces, 16, take)
+    names = [name for name, _ in ARGUMENTS]
+    scope = {"tiles32": tiles32, "tiles16": tiles16}
+    listed = ", ".join(names)
+    exec(
+        f"def tiles({listed}):\n  if height > 16:\n    tiles32({listed})\n"
+        f"  else:\n    tiles16({listed})",
+        scope,
+    )
+
+    @k.outline("int64(pointer, int64, pointer, int64, int64, int64)")
+    def split_rows(to, plane, x, row, rows, depth):
+        """Rows of floats, `row` apart, into rows of pieces."""
+        for r in range(rows):
+            line, place, d = r * row, offset(to, r * ROW), 0
+            while d + TILE <= depth:
+                put(place, plane, v.load(x, line + d), v.load(x, line + d + LANES))
+                place = offset(place, pieces * plane)
+                d += TILE
+            if d < depth:
+                low = v.load_n(x, line + d, depth - d)
+                put(place, plane, low, v.load_n(x, line + d + LANES, max(depth - d - LANES, 0)))
+        return 0
+
+    return namespace(
+        *("split_parts",),
+        put=put,
+        take=take,
+        tiles=inline(scope["tiles"]),
+        split_rows=split_rows,
+        count=pieces,
+        step_bytes=step_bytes,
+    )
+
+
+def split_product(k: Any, t: str) -> Any:
+    """`multiply` as `block` in panels.py, but over pieces of A, which `split_rows` makes of rows of
+    floats, and `scratch`, the bytes that it needs. B holds elements of `t`.
+    """
+    e = split_parts(k, t)
+    size = k.dtype(t).bits // 8
+    offset, take, tiles, put_place = k.offset, e.take, e.tiles, k.store("int64")
+    pieces, step_bytes = e.count, e.step_bytes
+    begin, end_tiles = amx.begin(), amx.end()
 
     @inline
     def plane_bytes(rows):
@@ -179,20 +221,6 @@ def split_product(k: Any, t: str) -> Any:
     def scratch(depth):
         room = ROW + places_bytes(depth) + TILE * TILE * 4
         return room + 2 * steps_of(depth) * step_bytes
-
-    @k.outline("int64(pointer, int64, pointer, int64, int64, int64)")
-    def split_rows(to, plane, x, row, rows, depth):
-        """Rows of floats, `row` apart, into rows of pieces."""
-        for r in range(rows):
-            line, place, d = r * row, offset(to, r * ROW), 0
-            while d + TILE <= depth:
-                put(place, plane, v.load(x, line + d), v.load(x, line + d + LANES))
-                place = offset(place, pieces * plane)
-                d += TILE
-            if d < depth:
-                low = v.load_n(x, line + d, depth - d)
-                put(place, plane, low, v.load_n(x, line + d + LANES, max(depth - d - LANES, 0)))
-        return 0
 
     @k.outline(
         "int64(int64, int64, int64, pointer, int64, pointer, int64, int64, pointer, int64,"
@@ -221,50 +249,27 @@ def split_product(k: Any, t: str) -> Any:
                 q = i // TILE * steps * per
                 end = min(q + steps * per, pairs)
                 x, y = offset(a, i * ROW), offset(c, (i * c_row + j) * 4)
-                if m - i > 16:
-                    tiles32(
-                        steps,
-                        x,
-                        places,
-                        plane,
-                        ready,
-                        y,
-                        c_row,
-                        fresh,
-                        m - i,
-                        n - j,
-                        sums,
-                        to,
-                        source,
-                        b_row,
-                        depth,
-                        q,
-                        end,
-                        per,
-                        beyond,
-                    )
-                else:
-                    tiles16(
-                        steps,
-                        x,
-                        places,
-                        plane,
-                        ready,
-                        y,
-                        c_row,
-                        fresh,
-                        m - i,
-                        n - j,
-                        sums,
-                        to,
-                        source,
-                        b_row,
-                        depth,
-                        q,
-                        end,
-                        per,
-                        beyond,
-                    )
+                tiles(
+                    steps,
+                    x,
+                    places,
+                    plane,
+                    ready,
+                    y,
+                    c_row,
+                    fresh,
+                    m - i,
+                    n - j,
+                    sums,
+                    to,
+                    source,
+                    b_row,
+                    depth,
+                    q,
+                    end,
+                    per,
+                    beyond,
+                )
         end_tiles()
         return 0
 
@@ -272,7 +277,7 @@ def split_product(k: Any, t: str) -> Any:
         *("split_product",),
         multiply=multiply,
         scratch=scratch,
-        split_rows=split_rows,
+        split_rows=e.split_rows,
         plane_bytes=plane_bytes,
         step_bytes=step_bytes_a,
         steps=steps_of,

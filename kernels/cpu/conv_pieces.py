@@ -1,0 +1,180 @@
+"""The pieces of a blocked image, in which every tap of a convolution is one shift: rows padded and
+behind one another, strides cut into phases.
+"""
+
+from __future__ import annotations
+
+from _lang import inline, namespace
+
+GROUP_OF_TWO = 32  # channels of two blocks, which are one step along the depth
+LINE = 64  # bytes of them in one piece of a pixel
+TILE = 32  # rows of a tile that may be read behind the last
+
+
+def image_pieces(k, w, e):
+    """Functions of a call with window `w`; `e`: see split_parts.
+
+    Output pixel (y, x) of a band reads, under tap (r, s), pixel (y + shift(r), x + shift(s)) of the
+    phase that the tap falls into. A row of a phase is `columns` pixels: no gap is left behind it
+    where the zeros before the next row serve.
+    """
+    lanes = 16
+    v, put, offset, pieces = k.vector("float", lanes), e.put, k.offset, e.count
+    put_place = k.store("int64")
+
+    @k.outline("int64(call, int64)")
+    def stride(call, a):
+        return w.stride(call, a)
+
+    @k.outline("int64(call, int64)")
+    def spread(call, a):
+        return w.dilation(call, a)
+
+    @k.outline("int64(call, int64)")
+    def pad(call, a):
+        return w.before(call, a)
+
+    @inline
+    def taps(call, a):
+        return k.input_dim(call, 1, a + 2)
+
+    @inline
+    def shift(call, a, tap):
+        return tap * spread(call, a) // stride(call, a)
+
+    @inline
+    def phase(call, a, tap):
+        return tap * spread(call, a) % stride(call, a)
+
+    @inline
+    def phases(call, a):
+        return min(stride(call, a), (taps(call, a) - 1) * spread(call, a) + 1)
+
+    @inline
+    def last_shift(call, a):
+        return shift(call, a, taps(call, a) - 1)
+
+    @k.outline("int64(call)")
+    def columns(call):
+        """Pixels of a row of a phase."""
+        out, last = k.output_dim(call, 0, 3), last_shift(call, 1)
+        shared = 0
+        if stride(call, 1) == 1:
+            behind = max(out + last - pad(call, 1) - k.input_dim(call, 0, 3), 0)
+            shared = min(min(pad(call, 1), behind), last)
+        return out + last - shared
+
+    @inline
+    def rows(call, height):
+        """Of a phase under `height` rows of output."""
+        return height + last_shift(call, 0)
+
+    @k.outline("int64(call, int64)")
+    def plane(call, height):
+        """Bytes from one piece of a step to the next."""
+        pixels = rows(call, height) * columns(call) + last_shift(call, 1) + TILE
+        return phases(call, 0) * phases(call, 1) * pixels * LINE + LINE
+
+    @inline
+    def channel_steps(call):
+        return (k.input_dim(call, 1, 1) + GROUP_OF_TWO - 1) // GROUP_OF_TWO
+
+    @inline
+    def step_bytes(call, height):
+        return pieces * plane(call, height)
+
+    @k.outline("int64(call, int64, pointer)")
+    def find_places(call, height, to):
+        """For each step of the depth, channels outermost, where pixel 0 of the band begins."""
+        apart, across = plane(call, height), columns(call)
+        pixels = (apart - LINE) // (phases(call, 0) * phases(call, 1) * LINE)
+        at = 0
+        for s in range(channel_steps(call)):
+            for i in range(taps(call, 0)):
+                for j in range(taps(call, 1)):
+                    which = phase(call, 0, i) * phases(call, 1) + phase(call, 1, j)
+                    pixel = which * pixels + shift(call, 0, i) * across + shift(call, 1, j)
+                    put_place(to, at, s * pieces * apart + pixel * LINE)
+                    at += 1
+        return 0
+
+    @k.outline("int64(call, pointer, int64, pointer, pointer, int64, int64, int64, int64)")
+    def split_run(call, to, apart, x, y, first, second, step, count):
+        """`count` pixels, `step` apart, of which two blocks have `first` and `second` channels."""
+        if first == lanes and second == lanes:
+            for i in range(count):
+                put(to, apart, v.load(x, i * step), v.load(y, i * step))
+                to = offset(to, LINE)
+        else:
+            for i in range(count):
+                low = v.load_n(x, i * step, first)
+                put(to, apart, low, v.load_n(y, i * step, second))
+                to = offset(to, LINE)
+        return 0
+
+    @k.outline("int64(pointer, int64, int64)")
+    def clear(to, apart, count):
+        for p in range(pieces):
+            k.fill(to, p * apart, count * LINE)
+        return 0
+
+    @k.outline("int64(call, int64, int64, int64, int64, pointer)")
+    def split_step(call, image, step, row, height, to):
+        """The pieces of one step under rows [row, row + height) of output: all of its phases."""
+        apart, across, tall = plane(call, height), columns(call), rows(call, height)
+        channels, deep, wide = (
+            k.input_dim(call, 1, 1),
+            k.input_dim(call, 0, 2),
+            k.input_dim(call, 0, 3),
+        )
+        sy, sx, area = stride(call, 0), stride(call, 1), deep * wide
+        first = min(channels - step * GROUP_OF_TWO, lanes)
+        second = min(max(channels - step * GROUP_OF_TWO - lanes, 0), lanes)
+        block = image * k.input_dim(call, 0, 1) + 2 * step
+        x = offset(k.input(call, 0), block * area * lanes * 4)
+        y = offset(x, area * lanes * 4 if second > 0 else 0)
+        pixels = (apart - LINE) // (phases(call, 0) * phases(call, 1) * LINE)
+        for which in range(phases(call, 0) * phases(call, 1)):
+            py, px = which // phases(call, 1), which % phases(call, 1)
+            begin = offset(to, which * pixels * LINE)
+            low = min((max(pad(call, 1) - px, 0) + sx - 1) // sx, across)
+            high = min((wide - 1 + pad(call, 1) - px) // sx + 1, across)
+            high = max(high, low)
+            for r in range(tall):
+                line = (row + r) * sy + py - pad(call, 0)
+                place = offset(begin, r * across * LINE)
+                if line < 0 or line >= deep:
+                    clear(place, apart, across)
+                else:
+                    clear(place, apart, low)
+                    at = (line * wide + low * sx + px - pad(call, 1)) * lanes * 4
+                    target = offset(place, low * LINE)
+                    n = high - low
+                    split_run(
+                        call,
+                        target,
+                        apart,
+                        offset(x, at),
+                        offset(y, at),
+                        first,
+                        second,
+                        sx * lanes,
+                        n,
+                    )
+                    clear(offset(place, high * LINE), apart, across - high)
+            clear(offset(begin, tall * across * LINE), apart, last_shift(call, 1) + TILE)
+        return 0
+
+    return namespace(
+        *("image_pieces",),
+        columns=columns,
+        plane=plane,
+        channel_steps=channel_steps,
+        step_bytes=step_bytes,
+        find_places=find_places,
+        split_step=split_step,
+        stride=stride,
+        spread=spread,
+        pad=pad,
+        taps=taps,
+    )

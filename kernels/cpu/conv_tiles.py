@@ -1,0 +1,375 @@
+"""Conv of float32 images in the blocked layout by AMX tiles: pixels × channels, a tap at a time."""
+
+from __future__ import annotations
+
+from conv_pieces import GROUP_OF_TWO, image_pieces
+from split_tiles import LANES, TILE, split_parts
+from windows import WINDOW, window
+
+from _lang import amx, inline, kernel, parts
+
+ATTRIBUTES = (*WINDOW, "group")
+GROUP = len(WINDOW)
+WIDTH = 32  # channels of a panel of weights
+SHARED = 1 << 20  # bytes of pieces of an image that all units share
+BAND = 3 << 18  # bytes of pieces of a band of rows
+PIXELS = 1024  # of a band, at most
+BANDS = 8  # of an image, at least, where each has FEWEST pixels
+FEWEST = 96
+UNITS = 16  # that share an image with its pieces
+HELD = 24  # steps of the depth whose weights are in pieces at once
+REASONS = (
+    "the blocks are not as wide as this instruction set's vectors",
+    "it has groups or reads planes",
+    "too few channels or pixels for tiles",
+)
+
+
+@kernel(
+    "ConvBlocked",
+    domain="tiercel",
+    types={"T": "float"},
+    attributes=ATTRIBUTES,
+    variant="tiles",
+    isa="amx",
+    order=-1,
+    epilogue=True,
+    reasons=REASONS,
+)
+def conv(k):
+    """X is [N, C / 16, H, W, 16], Y is [N, M / 16, Y, X, 16], W as in Conv.
+
+    Weights are packed in panels of 32 channels of output, a row for each tap of each channel of
+    input. Pixels of input become pieces once: for the whole image in phase 0 where that is small,
+    else for the band of rows of a unit of phase 1.
+    """
+    e, w = split_parts(k, "float"), window(k, 1)
+    g = image_pieces(k, w, e)
+    v, offset = k.vector("float", LANES), k.offset
+    get, put = k.load("float"), k.store("float")
+    begin_tiles, end_tiles = amx.begin(), amx.end()
+    step_panel = GROUP_OF_TWO * WIDTH * 4
+
+    @inline
+    def taps_of(call):
+        return k.input_dim(call, 1, 2) * k.input_dim(call, 1, 3)
+
+    @inline
+    def steps_of(call):
+        return g.channel_steps(call) * taps_of(call)
+
+    @inline
+    def panels_of(call):
+        return (k.input_dim(call, 1, 0) + WIDTH - 1) // WIDTH
+
+    @inline
+    def rows_of(call):
+        return k.output_dim(call, 0, 2)
+
+    @k.outline("int64(call)")
+    def bands_of(call):
+        """Bands of rows of an image; 1: the image is shared."""
+        rows, across = rows_of(call), g.columns(call)
+        out = 1
+        if g.channel_steps(call) * g.step_bytes(call, rows) > SHARED:
+            row_bytes = g.channel_steps(call) * (g.step_bytes(call, 2) - g.step_bytes(call, 1))
+            most = min(BAND // max(row_bytes, 1), PIXELS // max(across, 1))
+            few = (rows * across + FEWEST - 1) // FEWEST
+            out = max((rows + max(most, 1) - 1) // max(most, 1), min(few, BANDS), 2)
+        elif rows * across > PIXELS:
+            out = (rows * across + PIXELS - 1) // PIXELS
+        return min(out, max(rows, 1))
+
+    @inline
+    def is_shared(call):
+        return g.channel_steps(call) * g.step_bytes(call, rows_of(call)) <= SHARED
+
+    @inline
+    def height_of(call):
+        """Rows of output under which pieces lie together."""
+        bands = bands_of(call)
+        return rows_of(call) if is_shared(call) else (rows_of(call) + bands - 1) // bands
+
+    @inline
+    def image_bytes(call):
+        return g.channel_steps(call) * g.step_bytes(call, height_of(call))
+
+    @inline
+    def parts_of(call):
+        """Parts of the panels, which are units of their own where an image is shared."""
+        out = 1
+        if is_shared(call):
+            tasks = k.output_dim(call, 0, 0) * bands_of(call)
+            out = min((UNITS + tasks - 1) // max(tasks, 1), panels_of(call))
+        return out
+
+    @inline
+    def chunk_of(call):
+        """Steps whose weights are in pieces at once: an even share."""
+        steps = steps_of(call)
+        chunks = (steps + HELD - 1) // HELD
+        return (steps + chunks - 1) // max(chunks, 1)
+
+    @inline
+    def sums_bytes(call):
+        pixels = ((rows_of(call) + bands_of(call) - 1) // bands_of(call)) * g.columns(call)
+        return (pixels + TILE - 1) // TILE * TILE * WIDTH * 4
+
+    @k.outline("int64(call, pointer)")
+    def pack_weights(call, to):
+        channels, inputs, taps = k.input_dim(call, 1, 0), k.input_dim(call, 1, 1), taps_of(call)
+        weight = k.input(call, 1)
+        row = 0
+        for panel in range(panels_of(call)):
+            for s in range(g.channel_steps(call)):
+                for t in range(taps):
+                    for d in range(s * GROUP_OF_TWO, (s + 1) * GROUP_OF_TWO):
+                        for j in range(WIDTH):
+                            m = panel * WIDTH + j
+                            value = 0
+                            if m < channels and d < inputs:
+                                value = get(weight, (m * inputs + d) * taps + t)
+                            put(to, row * WIDTH + j, value)
+                        row += 1
+        return 0
+
+    @inline
+    def packed_bytes(call):
+        return panels_of(call) * steps_of(call) * step_panel
+
+    @inline
+    def bias_of(call, channel, memory):
+        """The bias of a panel, filled up with zeros, or zeros."""
+        k.fill(memory, 0, WIDTH * 4)
+        if k.has_input(call, 2):
+            count = min(k.input_dim(call, 1, 0) - channel, WIDTH)
+            k.copy(memory, 0, k.input(call, 2), channel * 4, count * 4)
+
+    @k.outline("int64(call, int64, int64, int64, int64, pointer, pointer)")
+    def deliver(call, image, panel, row, height, sums, bias):
+        """Sums of a panel and the bias into the output; 1 when there is a NaN or infinity."""
+        wide, across = k.output_dim(call, 0, 3), g.columns(call)
+        blocks, pixels = k.output_dim(call, 0, 1), rows_of(call) * wide
+        check = v.zero()
+        for half in range(min(2, blocks - 2 * panel)):
+            shift = v.load(bias, half * LANES)
+            to = (image * blocks + 2 * panel + half) * pixels + row * wide
+            y = offset(k.output(call, 0), to * LANES * 4)
+            for r in range(height):
+                line, at = r * across * WIDTH + half * LANES, r * wide * LANES
+                for x in range(wide):
+                    value = v.load(sums, line + x * WIDTH) + shift
+                    check = check + (value - value)
+                    v.store(y, at + x * LANES, value)
+        total = v.sum(check)
+        return 0 if total == total else 1
+
+    @k.outline("int64(call, int64, int64, int64, int64, pointer, pointer)")
+    def directly(call, image, panel, row, height, weights, bias):
+        """The same without pieces, a pixel at a time."""
+        wide, inputs = k.output_dim(call, 0, 3), k.input_dim(call, 1, 1)
+        blocks, pixels = k.output_dim(call, 0, 1), rows_of(call) * wide
+        deep, extent = k.input_dim(call, 0, 2), k.input_dim(call, 0, 3)
+        taps_x = g.taps(call, 1)
+        for pixel in range(row * wide, (row + height) * wide):
+            low, high = v.load(bias, 0), v.load(bias, LANES)
+            for t in range(taps_of(call)):
+                i = pixel // wide * g.stride(call, 0) + t // taps_x * g.spread(call, 0)
+                j = pixel % wide * g.stride(call, 1) + t % taps_x * g.spread(call, 1)
+                i, j = i - g.pad(call, 0), j - g.pad(call, 1)
+                if 0 <= i and i < deep and 0 <= j and j < extent:
+                    for d in range(inputs):
+                        block = image * k.input_dim(call, 0, 1) + d // LANES
+                        at = ((block * deep + i) * extent + j) * LANES + d % LANES
+                        x = v.set(get(k.input(call, 0), at))
+                        step = d // GROUP_OF_TWO * taps_of(call) + t
+                        line = (step * GROUP_OF_TWO + d % GROUP_OF_TWO) * WIDTH
+                        low = v.fma(x, v.load(weights, line), low)
+                        high = v.fma(x, v.load(weights, line + LANES), high)
+            to = ((image * blocks + 2 * panel) * pixels + pixel) * LANES
+            v.store(k.output(call, 0), to, low)
+            if 2 * panel + 1 < blocks:
+                v.store(k.output(call, 0), to + pixels * LANES, high)
+        return 0
+
+    @k.outline("int64(call, int64, int64, int64, int64)")
+    def finish(call, image, panel, row, height):
+        wide, blocks = k.output_dim(call, 0, 3), k.output_dim(call, 0, 1)
+        for block in range(2 * panel, min(2 * panel + 2, blocks)):
+            at = ((image * blocks + block) * rows_of(call) + row) * wide * LANES
+            y = offset(k.output(call, 0), at * 4)
+            k.epilogue(call, y, at, height * wide * LANES)
+        return 0
+
+    @k.outline("int64(call, int64, int64, int64, int64, int64, pointer, pointer, pointer)")
+    def band(call, image, row, height, start, end, a, places, scratch):
+        """Panels [start, end) of one band, whose pieces begin at `a`."""
+        steps, chunk = steps_of(call), chunk_of(call)
+        apart, across = g.plane(call, height_of(call)), g.columns(call)
+        pixels = (height - 1) * across + k.output_dim(call, 0, 3)
+        blocks = (pixels + TILE - 1) // TILE
+        per = (TILE + blocks - 1) // blocks
+        weights = k.packed(call, 1) if k.has_packed(call, 1) else k.workspace(call)
+        bias, sums = scratch, offset(scratch, WIDTH * 4)
+        now = offset(sums, sums_bytes(call))
+        held = chunk * e.step_bytes
+        chunks = (steps + chunk - 1) // chunk
+        source = offset(weights, start * steps * step_panel)
+        for q in range(min(chunk, steps) * TILE):
+            e.take(now, source, WIDTH, q, steps * GROUP_OF_TWO, 0)
+        odd = 0
+        for panel in range(start, end):
+            for c in range(chunks):
+                first = c * chunk
+                some = min(steps - first, chunk)
+                ready = offset(now, odd * held)
+                odd = 1 - odd
+                to = offset(now, odd * held)
+                source = offset(source, some * step_panel)
+                following = min(steps - first - some, chunk)
+                if following == 0 and panel + 1 < end:
+                    following = min(chunk, steps)
+                pairs = following * TILE
+                for i in range(0, pixels, TILE):
+                    q = i // TILE * some * per
+                    stop = min(q + some * per, pairs)
+                    x, y = offset(a, i * 64), offset(sums, i * WIDTH * 4)
+                    table = offset(places, first * 8)
+                    fresh = 1 if c == 0 else 0
+                    tall = TILE if pixels - i > 16 else 16
+                    e.tiles(
+                        some,
+                        x,
+                        table,
+                        apart,
+                        ready,
+                        y,
+                        WIDTH,
+                        fresh,
+                        tall,
+                        WIDTH,
+                        y,
+                        to,
+                        source,
+                        WIDTH,
+                        following * GROUP_OF_TWO,
+                        q,
+                        stop,
+                        per,
+                        following * step_panel,
+                    )
+                rest = blocks * some * per
+                for q in range(rest, pairs):
+                    e.take(to, source, WIDTH, q, following * GROUP_OF_TWO, 0)
+            bias_of(call, panel * WIDTH, bias)
+            if deliver(call, image, panel, row, height, sums, bias) == 1:
+                own = offset(weights, panel * steps * step_panel)
+                directly(call, image, panel, row, height, own, bias)
+            finish(call, image, panel, row, height)
+        return 0
+
+    @inline
+    def scratch_bytes(call):
+        return WIDTH * 4 + sums_bytes(call) + 2 * chunk_of(call) * e.step_bytes
+
+    @inline
+    def shared_at(call):
+        packed = 0 if k.has_packed(call, 1) else packed_bytes(call)
+        return offset(k.workspace(call), packed)
+
+    @k.outline("int64(call, int64, pointer)")
+    def compute(call, unit, scratch):
+        bands, pieces, panels = bands_of(call), parts_of(call), panels_of(call)
+        part, place = unit % pieces, unit // pieces
+        image, index = place // bands, place % bands
+        row, end = index * rows_of(call) // bands, (index + 1) * rows_of(call) // bands
+        places = offset(scratch, 64)
+        room = offset(places, (steps_of(call) * 8 + 63) // 64 * 64)
+        if is_shared(call):
+            a = offset(shared_at(call), image * image_bytes(call) + row * g.columns(call) * 64)
+        else:
+            a = offset(room, scratch_bytes(call))
+            for s in range(g.channel_steps(call)):
+                to = offset(a, s * g.step_bytes(call, height_of(call)))
+                g.split_step(call, image, s, row, height_of(call), to)
+        start, last = part * panels // pieces, (part + 1) * panels // pieces
+        band(call, image, row, end - row, start, last, a, places, room)
+        return 0
+
+    def run(call, phase, begin, end, scratch):
+        if phase == 0:
+            pack_weights(call, k.workspace(call))
+            return k.OK
+        if phase == 1:
+            steps = g.channel_steps(call)
+            for unit in range(begin, end):
+                at = unit // steps * image_bytes(call)
+                at += unit % steps * g.step_bytes(call, rows_of(call))
+                to = offset(shared_at(call), at)
+                g.split_step(call, unit // steps, unit % steps, 0, rows_of(call), to)
+            return k.OK
+        begin_tiles(scratch)
+        g.find_places(call, height_of(call), offset(scratch, 64))
+        for unit in range(begin, end):
+            compute(call, unit, scratch)
+        end_tiles()
+        return k.OK
+
+    def units(call, phase):
+        n, images = 0, k.output_dim(call, 0, 0)
+        if phase == 0:
+            n = 0 if k.has_packed(call, 1) else 1
+        elif phase == 1:
+            n = images * g.channel_steps(call) if is_shared(call) else 0
+        elif k.output_size(call, 0) > 0:
+            n = images * bands_of(call) * parts_of(call)
+        return n
+
+    def workspace(call):
+        out = 64 if k.has_packed(call, 1) else packed_bytes(call)
+        if is_shared(call):
+            out += k.output_dim(call, 0, 0) * image_bytes(call)
+        return out
+
+    def scratch(call):
+        own = 0 if is_shared(call) else image_bytes(call)
+        return 128 + (steps_of(call) * 8 + 63) // 64 * 64 + scratch_bytes(call) + own
+
+    def work(call):
+        return k.output_size(call, 0) * k.input_dim(call, 1, 1) * taps_of(call) // 80 + 100
+
+    def supports(call):
+        """Cycles of a column of weights by tiles, pieces of both operands included, and without."""
+        why = 0
+        channels, inputs, taps = k.input_dim(call, 1, 0), k.input_dim(call, 1, 1), taps_of(call)
+        pixels = k.output_dim(call, 0, 2) * k.output_dim(call, 0, 3)
+        wide, deep = panels_of(call) * WIDTH, g.channel_steps(call) * GROUP_OF_TWO
+        high = (pixels + 15) // 16 * 16
+        tiled = deep * (high * (wide * taps * 12 + 500) + wide * taps * 300)
+        plain = inputs * channels * taps * pixels * 36
+        if k.output_dim(call, 0, 4) != LANES:
+            why = 1
+        elif k.attr_int(call, GROUP) > 1 or k.input_rank(call, 0) != 5:
+            why = 2
+        elif tiled > plain:
+            why = 3
+        return why
+
+    def pack_size(call, index):
+        return packed_bytes(call) if index == 1 else 0
+
+    def pack(call, index, to):
+        pack_weights(call, to)
+        return k.OK
+
+    return parts(
+        run=run,
+        phases=3,
+        units=units,
+        workspace=workspace,
+        scratch=scratch,
+        work=work,
+        supports=supports,
+        pack_size=pack_size,
+        pack=pack,
+    )
