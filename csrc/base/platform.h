@@ -1,5 +1,8 @@
 // The only file that asks the preprocessor about the platform.
 #pragma once
+#include <sys/mman.h>
+
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -68,5 +71,17 @@ inline bool cpu_has_isa(std::string_view isa) { return isa == "neon"; }
 #else
 #error "tiercel has kernels for x86-64 and aarch64"
 #endif
+
+// Asks for large pages under [memory, memory + size): fewer misses when it is read from end to end.
+inline void want_large_pages(void* memory, size_t size) {
+#if defined(MADV_HUGEPAGE)
+  constexpr uintptr_t kPage = uintptr_t{2} << 20;
+  const auto begin = (reinterpret_cast<uintptr_t>(memory) + kPage - 1) / kPage * kPage;
+  const auto end = (reinterpret_cast<uintptr_t>(memory) + size) / kPage * kPage;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#else
+  static_cast<void>(memory), static_cast<void>(size);
+#endif
+}
 
 }  // namespace tiercel

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from conv_pieces import GROUP_OF_TWO, image_pieces
-from split_tiles import LANES, TILE, split_parts
+from split_tiles import LANES, ROW, TILE, split_parts
 from windows import WINDOW, window
 
-from _lang import amx, inline, kernel, parts
+from _lang import amx, inline, kernel, namespace, parts
 
 ATTRIBUTES = (*WINDOW, "group")
 GROUP = len(WINDOW)
 WIDTH = 32  # channels of a panel of weights
-SHARED = 1 << 20  # bytes of pieces of an image that all units share
+STEP_BYTES = GROUP_OF_TWO * WIDTH * 4  # of a panel's weights of one step
+SHARED = 2 << 20  # bytes of pieces of an image that all units share
 BAND = 3 << 18  # bytes of pieces of a band of rows
 PIXELS = 1024  # of a band, at most
 BANDS = 8  # of an image, at least, where each has FEWEST pixels
@@ -25,30 +26,8 @@ REASONS = (
 )
 
 
-@kernel(
-    "ConvBlocked",
-    domain="tiercel",
-    types={"T": "float"},
-    attributes=ATTRIBUTES,
-    variant="tiles",
-    isa="amx",
-    order=-1,
-    epilogue=True,
-    reasons=REASONS,
-)
-def conv(k):
-    """X is [N, C / 16, H, W, 16], Y is [N, M / 16, Y, X, 16], W as in Conv.
-
-    Weights are packed in panels of 32 channels of output, a row for each tap of each channel of
-    input. Pixels of input become pieces once: for the whole image in phase 0 where that is small,
-    else for the band of rows of a unit of phase 1.
-    """
-    e, w = split_parts(k, "float"), window(k, 1)
-    g = image_pieces(k, w, e)
-    v, offset = k.vector("float", LANES), k.offset
-    get, put = k.load("float"), k.store("float")
-    begin_tiles, end_tiles = amx.begin(), amx.end()
-    step_panel = GROUP_OF_TWO * WIDTH * 4
+def cuts(k, g):
+    """How the work is cut, by shapes alone; `g`: see image_pieces."""
 
     @inline
     def taps_of(call):
@@ -115,6 +94,66 @@ def conv(k):
         pixels = ((rows_of(call) + bands_of(call) - 1) // bands_of(call)) * g.columns(call)
         return (pixels + TILE - 1) // TILE * TILE * WIDTH * 4
 
+    @inline
+    def packed_bytes(call):
+        return panels_of(call) * steps_of(call) * STEP_BYTES
+
+    @inline
+    def pays(call):
+        """Whether tiles take fewer cycles, with the pieces of both operands, than vectors."""
+        taps, deep = taps_of(call), g.channel_steps(call) * GROUP_OF_TWO
+        pixels = k.output_dim(call, 0, 2) * k.output_dim(call, 0, 3)
+        wide, high = panels_of(call) * WIDTH, (pixels + 15) // 16 * 16
+        tiled = deep * (high * (wide * taps * 12 + 500) + wide * taps * 300)
+        return tiled <= k.input_dim(call, 1, 1) * k.input_dim(call, 1, 0) * taps * pixels * 36
+
+    return namespace(
+        *("cuts",),
+        packed_bytes=packed_bytes,
+        pays=pays,
+        taps_of=taps_of,
+        steps_of=steps_of,
+        panels_of=panels_of,
+        rows_of=rows_of,
+        bands_of=bands_of,
+        is_shared=is_shared,
+        height_of=height_of,
+        image_bytes=image_bytes,
+        parts_of=parts_of,
+        chunk_of=chunk_of,
+        sums_bytes=sums_bytes,
+    )
+
+
+@kernel(
+    "ConvBlocked",
+    domain="tiercel",
+    types={"T": "float"},
+    attributes=ATTRIBUTES,
+    variant="tiles",
+    isa="amx",
+    order=-1,
+    epilogue=True,
+    reasons=REASONS,
+)
+def conv(k):
+    """X is [N, C / 16, H, W, 16], Y is [N, M / 16, Y, X, 16], W as in Conv.
+
+    Weights are packed in panels of 32 channels of output, a row for each tap of each channel of
+    input. Pixels of input become pieces once: for the whole image in phase 0 where that is small,
+    else for the band of rows of a unit of phase 1.
+    """
+    e, w = split_parts(k, "float"), window(k, 1)
+    g = image_pieces(k, w, e)
+    v, offset = k.vector("float", LANES), k.offset
+    get, put = k.load("float"), k.store("float")
+    begin_tiles, end_tiles = amx.begin(), amx.end()
+
+    c = cuts(k, g)
+    taps_of, steps_of, panels_of, rows_of = c.taps_of, c.steps_of, c.panels_of, c.rows_of
+    bands_of, is_shared, height_of, parts_of = c.bands_of, c.is_shared, c.height_of, c.parts_of
+    image_bytes, chunk_of, packed_bytes = c.image_bytes, c.chunk_of, c.packed_bytes
+
     @k.outline("int64(call, pointer)")
     def pack_weights(call, to):
         channels, inputs, taps = k.input_dim(call, 1, 0), k.input_dim(call, 1, 1), taps_of(call)
@@ -132,10 +171,6 @@ def conv(k):
                             put(to, row * WIDTH + j, value)
                         row += 1
         return 0
-
-    @inline
-    def packed_bytes(call):
-        return panels_of(call) * steps_of(call) * step_panel
 
     @inline
     def bias_of(call, channel, memory):
@@ -201,76 +236,83 @@ def conv(k):
             k.epilogue(call, y, at, height * wide * LANES)
         return 0
 
+    @k.outline(
+        "int64(call, int64, int64, int64, pointer, pointer, pointer, pointer, pointer, pointer,"
+        "int64)"
+    )
+    def add_steps(call, first, some, pixels, a, places, ready, sums, to, source, following):
+        """Sums of `pixels` over `some` steps from `first` on, whose weights are in pieces at
+        `ready`; meanwhile `following` steps of weights from `source` on become pieces at `to`."""
+        apart, blocks = g.plane(call, height_of(call)), (pixels + TILE - 1) // TILE
+        per, pairs = (TILE + blocks - 1) // blocks, following * TILE
+        table, fresh = offset(places, first * 8), 1 if first == 0 else 0
+        depth, beyond = following * GROUP_OF_TWO, following * STEP_BYTES
+        for i in range(0, pixels, TILE):
+            q = i // TILE * some * per
+            end = min(q + some * per, pairs)
+            x, y, tall = offset(a, i * ROW), offset(sums, i * WIDTH * 4), TILE
+            if pixels - i <= 16:
+                tall = 16
+            e.tiles(
+                some,
+                x,
+                table,
+                apart,
+                ready,
+                y,
+                WIDTH,
+                fresh,
+                tall,
+                WIDTH,
+                y,
+                to,
+                source,
+                WIDTH,
+                depth,
+                q,
+                end,
+                per,
+                beyond,
+            )
+        for q in range(blocks * some * per, pairs):
+            e.take(to, source, WIDTH, q, depth, beyond)
+        return 0
+
     @k.outline("int64(call, int64, int64, int64, int64, int64, pointer, pointer, pointer)")
     def band(call, image, row, height, start, end, a, places, scratch):
         """Panels [start, end) of one band, whose pieces begin at `a`."""
         steps, chunk = steps_of(call), chunk_of(call)
-        apart, across = g.plane(call, height_of(call)), g.columns(call)
-        pixels = (height - 1) * across + k.output_dim(call, 0, 3)
-        blocks = (pixels + TILE - 1) // TILE
-        per = (TILE + blocks - 1) // blocks
+        pixels = (height - 1) * g.columns(call) + k.output_dim(call, 0, 3)
         weights = k.packed(call, 1) if k.has_packed(call, 1) else k.workspace(call)
         bias, sums = scratch, offset(scratch, WIDTH * 4)
-        now = offset(sums, sums_bytes(call))
+        now = offset(sums, c.sums_bytes(call))
         held = chunk * e.step_bytes
-        chunks = (steps + chunk - 1) // chunk
-        source = offset(weights, start * steps * step_panel)
+        source = offset(weights, start * steps * STEP_BYTES)
         for q in range(min(chunk, steps) * TILE):
             e.take(now, source, WIDTH, q, steps * GROUP_OF_TWO, 0)
         odd = 0
         for panel in range(start, end):
-            for c in range(chunks):
-                first = c * chunk
+            first = 0
+            while first < steps:
                 some = min(steps - first, chunk)
-                ready = offset(now, odd * held)
+                ready, to = offset(now, odd * held), offset(now, (1 - odd) * held)
                 odd = 1 - odd
-                to = offset(now, odd * held)
-                source = offset(source, some * step_panel)
+                source = offset(source, some * STEP_BYTES)
                 following = min(steps - first - some, chunk)
                 if following == 0 and panel + 1 < end:
                     following = min(chunk, steps)
-                pairs = following * TILE
-                for i in range(0, pixels, TILE):
-                    q = i // TILE * some * per
-                    stop = min(q + some * per, pairs)
-                    x, y = offset(a, i * 64), offset(sums, i * WIDTH * 4)
-                    table = offset(places, first * 8)
-                    fresh = 1 if c == 0 else 0
-                    tall = TILE if pixels - i > 16 else 16
-                    e.tiles(
-                        some,
-                        x,
-                        table,
-                        apart,
-                        ready,
-                        y,
-                        WIDTH,
-                        fresh,
-                        tall,
-                        WIDTH,
-                        y,
-                        to,
-                        source,
-                        WIDTH,
-                        following * GROUP_OF_TWO,
-                        q,
-                        stop,
-                        per,
-                        following * step_panel,
-                    )
-                rest = blocks * some * per
-                for q in range(rest, pairs):
-                    e.take(to, source, WIDTH, q, following * GROUP_OF_TWO, 0)
+                add_steps(call, first, some, pixels, a, places, ready, sums, to, source, following)
+                first += some
             bias_of(call, panel * WIDTH, bias)
             if deliver(call, image, panel, row, height, sums, bias) == 1:
-                own = offset(weights, panel * steps * step_panel)
+                own = offset(weights, panel * steps * STEP_BYTES)
                 directly(call, image, panel, row, height, own, bias)
             finish(call, image, panel, row, height)
         return 0
 
     @inline
     def scratch_bytes(call):
-        return WIDTH * 4 + sums_bytes(call) + 2 * chunk_of(call) * e.step_bytes
+        return WIDTH * 4 + c.sums_bytes(call) + 2 * chunk_of(call) * e.step_bytes
 
     @inline
     def shared_at(call):
@@ -286,7 +328,7 @@ def conv(k):
         places = offset(scratch, 64)
         room = offset(places, (steps_of(call) * 8 + 63) // 64 * 64)
         if is_shared(call):
-            a = offset(shared_at(call), image * image_bytes(call) + row * g.columns(call) * 64)
+            a = offset(shared_at(call), image * image_bytes(call) + row * g.columns(call) * ROW)
         else:
             a = offset(room, scratch_bytes(call))
             for s in range(g.channel_steps(call)):
@@ -339,19 +381,12 @@ def conv(k):
         return k.output_size(call, 0) * k.input_dim(call, 1, 1) * taps_of(call) // 80 + 100
 
     def supports(call):
-        """Cycles of a column of weights by tiles, pieces of both operands included, and without."""
         why = 0
-        channels, inputs, taps = k.input_dim(call, 1, 0), k.input_dim(call, 1, 1), taps_of(call)
-        pixels = k.output_dim(call, 0, 2) * k.output_dim(call, 0, 3)
-        wide, deep = panels_of(call) * WIDTH, g.channel_steps(call) * GROUP_OF_TWO
-        high = (pixels + 15) // 16 * 16
-        tiled = deep * (high * (wide * taps * 12 + 500) + wide * taps * 300)
-        plain = inputs * channels * taps * pixels * 36
         if k.output_dim(call, 0, 4) != LANES:
             why = 1
         elif k.attr_int(call, GROUP) > 1 or k.input_rank(call, 0) != 5:
             why = 2
-        elif tiled > plain:
+        elif not c.pays(call):
             why = 3
         return why
 

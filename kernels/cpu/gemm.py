@@ -71,7 +71,7 @@ def gemm(k):
     def split(call, unit, scratch):
         m, depth, transposed = rows_of(call), depth_of(call), k.attr_int(call, 2) != 0
         row, step = 1 if transposed else depth, m if transposed else 1
-        x.make_pieces(pieces(call), k.input(call, 0), 0, row, step, unit, m, depth, scratch)
+        x.shared.make_pieces(pieces(call), k.input(call, 0), 0, row, step, unit, m, depth, scratch)
 
     @k.outline("int64(call, pointer, int64, int64, int64)")
     def finish(call, sums, i, j, columns):
@@ -114,8 +114,8 @@ def gemm(k):
             b, b_row, b_panel = offset(b, j * depth * size), step, depth * step
         to, row = x.sums_at(c, rows, depth, scratch), columns if x.half else n
         a_row, a_step = 1 if transposed else depth, m if transposed else 1
-        a, at, plane = k.input(call, 0), i * a_row, x.plane_of(m, n, depth)
-        ready = offset(pieces(call), x.pieces_at(m, depth, i))
+        a, at, plane = k.input(call, 0), i * a_row, x.shared.plane_of(m, n, depth)
+        ready = offset(pieces(call), x.shared.pieces_at(m, depth, i))
         x.sums(
             plane,
             ready,
@@ -158,15 +158,15 @@ def gemm(k):
             if not k.has_packed(call, 1) and not is_plain(call):
                 out = panel_count(call)
         elif phase == 1:
-            if x.pieces_bytes(m, n, depth) > 0:
-                out = x.piece_units(m)
+            if x.shared.pieces_bytes(m, n, depth) > 0:
+                out = x.shared.piece_units(m)
         elif m > 0 and n > 0:
             high, across = cut.height(m), cut.width(m, n, depth)
             out = ((m + high - 1) // high) * ((n + across - 1) // across)
         return out
 
     def workspace(call):
-        out = x.pieces_bytes(rows_of(call), columns_of(call), depth_of(call))
+        out = x.shared.pieces_bytes(rows_of(call), columns_of(call), depth_of(call))
         if not k.has_packed(call, 1) and not is_plain(call):
             out += (packed_bytes(call) + 63) // 64 * 64
         return out

@@ -64,11 +64,11 @@ def matmul_builder(permuted):
         @inline
         def split(call, unit, scratch):
             m, n, depth = s.rows(call), s.columns(call), s.depth(call)
-            matrix, rest = unit // x.piece_units(m), unit % x.piece_units(m)
-            to = offset(pieces(call), matrix * x.pieces_bytes(m, n, depth))
+            matrix, rest = unit // x.shared.piece_units(m), unit % x.shared.piece_units(m)
+            to = offset(pieces(call), matrix * x.shared.pieces_bytes(m, n, depth))
             row, step = s.row_step(call, 0), s.column_step(call, 0)
             at = s.matrix_at(call, 0, matrix)
-            x.make_pieces(to, k.input(call, 0), at, row, step, rest, m, depth, scratch)
+            x.shared.make_pieces(to, k.input(call, 0), at, row, step, rest, m, depth, scratch)
 
         @inline
         def compute(call, unit, scratch):
@@ -92,9 +92,10 @@ def matmul_builder(permuted):
             at = s.matrix_at(call, 0, s.source(call, 0, batch)) + i * a_row
             to = x.sums_at(c, rows, depth, scratch)
             row = columns if x.half else n
-            plane, part = x.plane_of(m, n, depth), s.source(call, 0, batch)
+            plane, part = x.shared.plane_of(m, n, depth), s.source(call, 0, batch)
             ready = offset(
-                pieces(call), part * x.pieces_bytes(m, n, depth) + x.pieces_at(m, depth, i)
+                pieces(call),
+                part * x.shared.pieces_bytes(m, n, depth) + x.shared.pieces_at(m, depth, i),
             )
             a = k.input(call, 0)
             x.sums(
@@ -137,8 +138,8 @@ def matmul_builder(permuted):
                 if not k.has_packed(call, 1) and not is_plain(call):
                     out = s.matrices(call, 1) * panel_count(call)
             elif phase == 1:
-                if x.pieces_bytes(m, n, depth) > 0:
-                    out = s.matrices(call, 0) * x.piece_units(m)
+                if x.shared.pieces_bytes(m, n, depth) > 0:
+                    out = s.matrices(call, 0) * x.shared.piece_units(m)
             elif m > 0 and n > 0:
                 high, wide = cut.height(m), cut.width(m, n, depth)
                 out = s.batches(call) * ((m + high - 1) // high) * ((n + wide - 1) // wide)
@@ -146,7 +147,7 @@ def matmul_builder(permuted):
 
         def workspace(call):
             m, n, depth = s.rows(call), s.columns(call), s.depth(call)
-            out = s.matrices(call, 0) * x.pieces_bytes(m, n, depth)
+            out = s.matrices(call, 0) * x.shared.pieces_bytes(m, n, depth)
             if not k.has_packed(call, 1) and not is_plain(call):
                 out += (packed_bytes(call) + 63) // 64 * 64
             return out

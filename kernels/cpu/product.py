@@ -40,115 +40,12 @@ def cuts(width, few, tiled):
     return namespace("cuts", height=height, width=wide)
 
 
-def product(k, t="T"):
-    """Inline functions over one block of C.
-
-    `sums` leaves the products, in the wide type, where `sums_at` says: in C itself, or in scratch
-    memory for half types; `deliver` rounds those into C, once.
-    """
-    g, dtype = panels(k, t), k.dtype(t)
-    wide, size = g.wide, dtype.bits // 8
-    half = size < g.wide_bytes
-    lanes, p, v = k.lanes(wide), k.vector(wide), k.vector(t, k.lanes(wide))
-    get, put, offset = k.load(t), k.store(wide), k.offset
-    turn = transpose_block(dtype.name, wide, lanes)
-    few = tallest(k.isa)
-    tiled = k.isa == "amx" and wide == "float"
-    cut = cuts(g.width, 2 * few, tiled)
-    split = split_product(k, t) if tiled else no_product()
-    by_tiles, split_rows, steps_of = split.multiply, split.split_rows, split.steps
-    plane_bytes, step_bytes, tile_scratch = split.plane_bytes, split.step_bytes, split.scratch
-    count = split.count
-    block_of, pack_b = g.block, g.pack_b
-    wide_block = block_product(k, wide, "wide_block") if half else block_of
-
-    @k.outline("int64(pointer, pointer, int64, int64, int64, int64, int64)")
-    def take_rows(to, a, at, rows, row_step, depth_step, depth):
-        """A from element `at` as [rows][depth] in the wide type."""
-        i = 0
-        while row_step == 1 and i + lanes <= rows:
-            d = 0
-            while d + lanes <= depth:
-                turn(to, i * depth + d, depth, a, at + i + d * depth_step, depth_step)
-                d += lanes
-            while d < depth:
-                for r in range(i, i + lanes):
-                    put(to, r * depth + d, get(a, at + r + d * depth_step))
-                d += 1
-            i += lanes
-        while i < rows:
-            d, row = 0, at + i * row_step
-            while depth_step == 1 and d + lanes <= depth:
-                p.store(to, i * depth + d, v.load(a, row + d))
-                d += lanes
-            while d < depth:
-                put(to, i * depth + d, get(a, row + d * depth_step))
-                d += 1
-            i += 1
-        return 0
-
-    @inline
-    def most_depth(rows, depth):
-        """Few rows are one register block: nothing is read twice."""
-        most = depth
-        if tiled and rows > 2 * few:
-            cuts = (depth + TILED_DEPTH - 1) // TILED_DEPTH
-            most = ((depth + cuts - 1) // max(cuts, 1) + 31) // 32 * 32
-        elif rows > few:
-            most = min(depth, DEPTH)
-        return most
-
-    @inline
-    def copies(rows, depth_step):
-        """Whether rows of A are copied: to widen them, or to have them lie along the depth."""
-        return half or (depth_step != 1 and rows > few)
-
-    @inline
-    def a_bytes(rows, depth):
-        return (rows * most_depth(rows, depth) * g.wide_bytes + 63) // 64 * 64
-
-    @inline
-    def before(rows, columns, depth):
-        """Bytes of rows of A and of wide sums."""
-        return a_bytes(rows, depth) + (rows * columns * g.wide_bytes + 63) // 64 * 64 * half
-
-    @inline
-    def scratch(rows, columns, depth):
-        tail = g.width * most_depth(rows, depth) * g.wide_bytes + 64  # one panel
-        if tiled and rows > 2 * few:
-            most = most_depth(rows, depth)
-            tail = max(tail, steps_of(most) * step_bytes(rows) + tile_scratch(most), depth * 4)
-        return before(rows, columns, depth) + tail
-
-    @inline
-    def sums_at(c, rows, depth, memory):
-        return offset(memory, a_bytes(rows, depth)) if half else c
-
-    @k.outline(
-        "int64(int64, int64, int64, pointer, int64, int64, pointer, int64, int64, pointer, int64,"
-        "int64, pointer)"
-    )
-    def multiply(m, n, depth, x, row, step, b, b_row, b_panel, c, c_row, fresh, memory):
-        """As `block`. The last columns of a plain B are copied first, as nothing follows them; a
-        panel of half types that many rows read is widened once.
-        """
-        if half and m > 2 * few:
-            for j in range(0, n, g.width):
-                part = offset(b, j // g.width * b_panel * size)
-                for d in range(depth):
-                    p.store(memory, d * g.width, v.load(part, d * b_row))
-                    p.store(memory, d * g.width + lanes, v.load(part, d * b_row + lanes))
-                to, left = offset(c, j * g.wide_bytes), min(n - j, g.width)
-                wide_block(m, left, depth, x, row, step, memory, g.width, 0, to, c_row, fresh)
-            return 0
-        whole = n if b_row == g.width else n // g.width * g.width
-        if whole > 0:
-            block_of(m, whole, depth, x, row, step, b, b_row, b_panel, c, c_row, fresh)
-        if whole < n:
-            pack_b(memory, b, whole, n - whole, b_row, 1, depth)
-            c = offset(c, whole * g.wide_bytes)
-            block_of(m, n - whole, depth, x, row, step, memory, g.width, 0, c, c_row, fresh)
-        return 0
+def shared_pieces(k, g, cut, split, take_rows):
+    """Functions that make the pieces of A once for all blocks of C."""
+    tiled, few = split.count > 0, tallest(k.isa)
+    half, offset = g.bytes < g.wide_bytes, k.offset
+    steps_of, step_bytes, plane_bytes = split.steps, split.step_bytes, split.plane_bytes
+    split_rows = split.split_rows
 
     @k.outline("int64(int64, int64, int64)")
     def pieces_bytes(m, n, depth):
@@ -186,6 +83,165 @@ def product(k, t="T"):
             place = offset(to, pieces_at(m, depth, i) + i % high * 64)
             split_rows(place, plane_bytes(high), offset(x, first * g.wide_bytes), x_row, 1, depth)
 
+    return namespace(
+        *("shared_pieces",),
+        pieces_bytes=pieces_bytes,
+        piece_units=piece_units,
+        pieces_at=pieces_at,
+        plane_of=plane_of,
+        make_pieces=make_pieces,
+    )
+
+
+def block_memory(g, split, few):
+    """How deep the parts are that a block sums at once, and the scratch memory for them."""
+    half, tiled = g.bytes < g.wide_bytes, split.count > 0
+    steps_of, step_bytes, tile_scratch = split.steps, split.step_bytes, split.scratch
+
+    @inline
+    def most_depth(rows, depth):
+        """Few rows are one register block: nothing is read twice."""
+        most = depth
+        if tiled and rows > 2 * few:
+            cuts = (depth + TILED_DEPTH - 1) // TILED_DEPTH
+            most = ((depth + cuts - 1) // max(cuts, 1) + 31) // 32 * 32
+        elif rows > few:
+            most = min(depth, DEPTH)
+        return most
+
+    @inline
+    def copies(rows, depth_step):
+        """Whether rows of A are copied: to widen them, or to have them lie along the depth."""
+        return half or (depth_step != 1 and rows > few)
+
+    @inline
+    def a_bytes(rows, depth):
+        return (rows * most_depth(rows, depth) * g.wide_bytes + 63) // 64 * 64
+
+    @inline
+    def before(rows, columns, depth):
+        """Bytes of rows of A and of wide sums."""
+        return a_bytes(rows, depth) + (rows * columns * g.wide_bytes + 63) // 64 * 64 * half
+
+    @inline
+    def scratch(rows, columns, depth):
+        tail = g.width * most_depth(rows, depth) * g.wide_bytes + 64  # one panel
+        if tiled and rows > 2 * few:
+            most = most_depth(rows, depth)
+            tail = max(tail, steps_of(most) * step_bytes(rows) + tile_scratch(most), depth * 4)
+        return before(rows, columns, depth) + tail
+
+    return namespace(
+        *("block_memory",),
+        most_depth=most_depth,
+        copies=copies,
+        a_bytes=a_bytes,
+        before=before,
+        scratch=scratch,
+    )
+
+
+def nan_finder(k, wide):
+    """`has_nan(c, c_row, rows, columns)`: 1 when there is a NaN or infinity."""
+    p, lanes = k.vector(wide), k.lanes(wide)
+
+    @k.outline("int64(pointer, int64, int64, int64)")
+    def has_nan(c, c_row, rows, columns):
+        found = p.zero()
+        for r in range(rows):
+            j = 0
+            while j < columns:
+                x = p.load_n(c, r * c_row + j, columns - j)
+                found = found + (x - x)
+                j += lanes
+        total = p.sum(found)
+        return 0 if total == total else 1
+
+    return has_nan
+
+
+def product(k, t="T"):
+    """Inline functions over one block of C.
+
+    `sums` leaves the products, in the wide type, where `sums_at` says: in C itself, or in scratch
+    memory for half types; `deliver` rounds those into C, once.
+    """
+    g, dtype = panels(k, t), k.dtype(t)
+    wide, size = g.wide, dtype.bits // 8
+    half = size < g.wide_bytes
+    lanes, p, v = k.lanes(wide), k.vector(wide), k.vector(t, k.lanes(wide))
+    get, put, offset = k.load(t), k.store(wide), k.offset
+    turn = transpose_block(dtype.name, wide, lanes)
+    few = tallest(k.isa)
+    tiled = k.isa == "amx" and wide == "float"
+    cut = cuts(g.width, 2 * few, tiled)
+    split = split_product(k, t) if tiled else no_product()
+    by_tiles, split_rows, steps_of = split.multiply, split.split_rows, split.steps
+    has_nan = nan_finder(k, wide)
+    plane_bytes, step_bytes, count = split.plane_bytes, split.step_bytes, split.count
+    block_of, pack_b = g.block, g.pack_b
+    wide_block = block_product(k, wide, "wide_block") if half else block_of
+
+    @k.outline("int64(pointer, pointer, int64, int64, int64, int64, int64)")
+    def take_rows(to, a, at, rows, row_step, depth_step, depth):
+        """A from element `at` as [rows][depth] in the wide type."""
+        i = 0
+        while row_step == 1 and i + lanes <= rows:
+            d = 0
+            while d + lanes <= depth:
+                turn(to, i * depth + d, depth, a, at + i + d * depth_step, depth_step)
+                d += lanes
+            while d < depth:
+                for r in range(i, i + lanes):
+                    put(to, r * depth + d, get(a, at + r + d * depth_step))
+                d += 1
+            i += lanes
+        while i < rows:
+            d, row = 0, at + i * row_step
+            while depth_step == 1 and d + lanes <= depth:
+                p.store(to, i * depth + d, v.load(a, row + d))
+                d += lanes
+            while d < depth:
+                put(to, i * depth + d, get(a, row + d * depth_step))
+                d += 1
+            i += 1
+        return 0
+
+    m = block_memory(g, split, few)
+    most_depth, copies, a_bytes, before = m.most_depth, m.copies, m.a_bytes, m.before
+
+    @inline
+    def sums_at(c, rows, depth, memory):
+        return offset(memory, a_bytes(rows, depth)) if half else c
+
+    @k.outline(
+        "int64(int64, int64, int64, pointer, int64, int64, pointer, int64, int64, pointer, int64,"
+        "int64, pointer)"
+    )
+    def multiply(m, n, depth, x, row, step, b, b_row, b_panel, c, c_row, fresh, memory):
+        """As `block`. The last columns of a plain B are copied first, as nothing follows them; a
+        panel of half types that many rows read is widened once.
+        """
+        if half and m > 2 * few:
+            for j in range(0, n, g.width):
+                part = offset(b, j // g.width * b_panel * size)
+                for d in range(depth):
+                    p.store(memory, d * g.width, v.load(part, d * b_row))
+                    p.store(memory, d * g.width + lanes, v.load(part, d * b_row + lanes))
+                to, left = offset(c, j * g.wide_bytes), min(n - j, g.width)
+                wide_block(m, left, depth, x, row, step, memory, g.width, 0, to, c_row, fresh)
+            return 0
+        whole = n if b_row == g.width else n // g.width * g.width
+        if whole > 0:
+            block_of(m, whole, depth, x, row, step, b, b_row, b_panel, c, c_row, fresh)
+        if whole < n:
+            pack_b(memory, b, whole, n - whole, b_row, 1, depth)
+            c = offset(c, whole * g.wide_bytes)
+            block_of(m, n - whole, depth, x, row, step, memory, g.width, 0, c, c_row, fresh)
+        return 0
+
+    shared = shared_pieces(k, g, cut, split, take_rows)
+
     @k.outline(
         "int64(int64, pointer, pointer, int64, int64, int64, pointer, int64, int64, pointer, int64,"
         "int64, int64, int64, pointer)"
@@ -213,18 +269,6 @@ def product(k, t="T"):
                 multiply(m, n, deep, x, x_row, x_step, part, b_row, b_panel, c, c_row, fresh, rest)
             start += deep
         return 0
-
-    @k.outline("int64(pointer, int64, int64, int64)")
-    def has_nan(c, c_row, rows, columns):
-        found = p.zero()
-        for r in range(rows):
-            j = 0
-            while j < columns:
-                x = p.load_n(c, r * c_row + j, columns - j)
-                found = found + (x - x)
-                j += lanes
-        total = p.sum(found)
-        return 0 if total == total else 1
 
     @inline
     def sums(plane, ready, a, at, row, step, b, b_row, b_panel, c, c_row, m, n, depth, memory):
@@ -260,13 +304,9 @@ def product(k, t="T"):
         cut=cut,
         few=few,
         take_rows=take_rows,
-        scratch=scratch,
+        scratch=m.scratch,
         sums_at=sums_at,
         sums=sums,
-        pieces_bytes=pieces_bytes,
-        piece_units=piece_units,
-        pieces_at=pieces_at,
-        plane_of=plane_of,
-        make_pieces=make_pieces,
+        shared=shared,
         deliver=deliver,
     )

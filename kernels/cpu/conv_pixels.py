@@ -1,0 +1,293 @@
+"""Conv of one tap over blocked images by AMX tiles: all weights in pieces, pixels in passing."""
+
+from __future__ import annotations
+
+from conv_pieces import GROUP_OF_TWO
+from split_tiles import LANES, PIECES, ROW, TILE, put_pieces, split_parts, tile_product
+from windows import WINDOW, window
+
+from _lang import amx, inline, kernel, parts
+
+ATTRIBUTES = (*WINDOW, "group")
+GROUP = len(WINDOW)
+WIDTH = 32  # channels of a panel of weights
+MOST = 512 << 10  # bytes of weights in pieces: what leaves room in the L2 cache
+PIXELS = 512  # of a unit, where a plane has as many
+UNITS = 16
+PLANE = TILE * ROW  # bytes of one piece of a step: 32 pixels, or two halves of weights
+REASONS = (
+    "the blocks are not as wide as this instruction set's vectors",
+    "its windows have several elements or gaps, or it has groups",
+    "too many weights to keep in pieces, or none that are constant",
+    "too few channels or pixels for tiles",
+)
+
+
+@kernel(
+    "ConvBlocked",
+    domain="tiercel",
+    types={"T": "float"},
+    attributes=ATTRIBUTES,
+    variant="pixels",
+    isa="amx",
+    order=-2,
+    epilogue=True,
+    reasons=REASONS,
+)
+def conv(k):
+    """X is [N, C / 16, H, W, 16], Y is [N, M / 16, H, W, 16], W as in Conv.
+
+    Weights are packed as pieces, in panels of 32 channels of output. A unit is a run of pixels: 32
+    at a time become pieces while those before them are multiplied.
+    """
+    w, count_of = window(k, 1), PIECES["float"]
+    e = split_parts(k, "float")
+    v, offset, put_pair = k.vector("float", LANES), k.offset, put_pieces(count_of)
+    get, put, put_place = k.load("float"), k.store("float"), k.store("int64")
+    begin_tiles, end_tiles = amx.begin(), amx.end()
+    step_bytes = count_of * PLANE
+
+    @inline
+    def take(to, source, area, q, channels, count):
+        """Pair q of 32 pixels of input: what two blocks have of pixel q % 32 in step q // 32;
+        `count` of the pixels are there."""
+        step, pixel = q // TILE, q % TILE
+        at = (2 * step * area + pixel) * LANES
+        place = offset(to, step * step_bytes + pixel * ROW)
+        left = channels - step * GROUP_OF_TWO
+        if pixel < count:
+            if left >= GROUP_OF_TWO:
+                put_pair(place, PLANE, v.load(source, at), v.load(source, at + area * LANES))
+            else:
+                rest = max(left - LANES, 0)
+                second = v.load_n(source, at + (area * LANES if rest > 0 else 0), rest)
+                put_pair(place, PLANE, v.load_n(source, at, left), second)
+
+    tiles32 = tile_product(k, count_of, 32, take)
+    tiles16 = tile_product(k, count_of, 16, take)
+
+    @inline
+    def area_of(call):
+        return k.output_dim(call, 0, 2) * k.output_dim(call, 0, 3)
+
+    @inline
+    def steps_of(call):
+        return (k.input_dim(call, 1, 1) + GROUP_OF_TWO - 1) // GROUP_OF_TWO
+
+    @inline
+    def panels_of(call):
+        return (k.input_dim(call, 1, 0) + WIDTH - 1) // WIDTH
+
+    @inline
+    def pieces_bytes(call):
+        return panels_of(call) * steps_of(call) * step_bytes
+
+    @inline
+    def runs_of(call):
+        """Runs of pixels of one image."""
+        blocks, images = (area_of(call) + TILE - 1) // TILE, max(k.output_dim(call, 0, 0), 1)
+        wanted = max((area_of(call) + PIXELS - 1) // PIXELS, (UNITS + images - 1) // images)
+        return min(wanted, blocks)
+
+    @k.outline("int64(call, pointer)")
+    def pack_weights(call, to):
+        """A step of a panel at a time, by way of 32 rows of floats behind the pieces."""
+        channels, inputs, weight = (
+            k.input_dim(call, 1, 0),
+            k.input_dim(call, 1, 1),
+            k.input(call, 1),
+        )
+        rows = offset(to, pieces_bytes(call))
+        for panel in range(panels_of(call)):
+            for s in range(steps_of(call)):
+                k.fill(rows, 0, GROUP_OF_TWO * WIDTH * 4)
+                for j in range(min(channels - panel * WIDTH, WIDTH)):
+                    line = (panel * WIDTH + j) * inputs + s * GROUP_OF_TWO
+                    for d in range(min(inputs - s * GROUP_OF_TWO, GROUP_OF_TWO)):
+                        put(rows, d * WIDTH + j, get(weight, line + d))
+                place = offset(to, (panel * steps_of(call) + s) * step_bytes)
+                for q in range(TILE):
+                    e.take(place, rows, WIDTH, q, GROUP_OF_TWO, 0)
+        return 0
+
+    @k.outline("int64(pointer, pointer, pointer, int64, int64, int64)")
+    def deliver(sums, bias, y, area, count, halves):
+        """Sums and bias into one or two blocks of output; 1 when there is a NaN or infinity."""
+        low, high, check = v.load(bias, 0), v.load(bias, LANES), v.zero()
+        for p in range(count):
+            value = v.load(sums, p * WIDTH) + low
+            check = check + (value - value)
+            v.store(y, p * LANES, value)
+        if halves > 1:
+            for p in range(count):
+                value = v.load(sums, p * WIDTH + LANES) + high
+                check = check + (value - value)
+                v.store(y, (area + p) * LANES, value)
+        total = v.sum(check)
+        return 0 if total == total else 1
+
+    @k.outline("int64(call, int64, int64, int64)")
+    def directly(call, image, first, last):
+        """A run of pixels without pieces."""
+        area, inputs, channels = area_of(call), k.input_dim(call, 1, 1), k.input_dim(call, 1, 0)
+        x, y, weight = k.input(call, 0), k.output(call, 0), k.input(call, 1)
+        for m in range(channels):
+            to = (image * k.output_dim(call, 0, 1) + m // LANES) * area
+            start = 0
+            if k.has_input(call, 2):
+                start = get(k.input(call, 2), m)
+            for p in range(first, last):
+                total = start
+                for d in range(inputs):
+                    at = (image * k.input_dim(call, 0, 1) + d // LANES) * area + p
+                    value = get(x, at * LANES + d % LANES)
+                    total = k.math.fma(value, get(weight, m * inputs + d), total)
+                put(y, (to + p) * LANES + m % LANES, total)
+        return 0
+
+    @k.outline("int64(call, int64, int64, int64, pointer)")
+    def pixels(call, image, first, last, scratch):
+        """A run of pixels of all channels; 1 when there is a NaN or infinity."""
+        area, steps, panels = area_of(call), steps_of(call), panels_of(call)
+        blocks, channels = k.output_dim(call, 0, 1), k.input_dim(call, 1, 1)
+        places, sums = scratch, offset(scratch, (steps * 8 + 63) // 64 * 64)
+        bias = offset(sums, TILE * WIDTH * 4)
+        now = offset(bias, panels * WIDTH * 4)
+        x_at = (image * k.input_dim(call, 0, 1) * area + first) * LANES
+        x = offset(k.input(call, 0), x_at * 4)
+        for q in range(steps * TILE):
+            take(now, x, area, q, channels, last - first)
+        per = (TILE + panels - 1) // panels
+        odd, bad = 0, 0
+        for p in range(first, last, TILE):
+            ready = offset(now, odd * steps * step_bytes)
+            odd = 1 - odd
+            to = offset(now, odd * steps * step_bytes)
+            x = offset(x, TILE * LANES * 4)
+            pairs = steps * TILE if p + TILE < last else 0
+            for panel in range(panels):
+                q = panel * steps * per
+                end = min(q + steps * per, pairs)
+                b = offset(k.packed(call, 1), panel * steps * step_bytes)
+                left = last - p - TILE
+                if last - p > 16:
+                    tiles32(
+                        steps,
+                        ready,
+                        places,
+                        PLANE,
+                        b,
+                        sums,
+                        WIDTH,
+                        1,
+                        TILE,
+                        WIDTH,
+                        sums,
+                        to,
+                        x,
+                        area,
+                        channels,
+                        q,
+                        end,
+                        per,
+                        left,
+                    )
+                else:
+                    tiles16(
+                        steps,
+                        ready,
+                        places,
+                        PLANE,
+                        b,
+                        sums,
+                        WIDTH,
+                        1,
+                        16,
+                        WIDTH,
+                        sums,
+                        to,
+                        x,
+                        area,
+                        channels,
+                        q,
+                        end,
+                        per,
+                        left,
+                    )
+                at = (image * blocks + 2 * panel) * area + p
+                y = offset(k.output(call, 0), at * LANES * 4)
+                part = offset(bias, panel * WIDTH * 4)
+                bad |= deliver(sums, part, y, area, min(last - p, TILE), min(blocks - 2 * panel, 2))
+        return bad
+
+    def run(call, phase, begin, end, scratch):
+        begin_tiles(scratch)
+        room = offset(scratch, 64)
+        area, steps, runs = area_of(call), steps_of(call), runs_of(call)
+        for s in range(steps):
+            put_place(room, s, s * step_bytes)
+        bias = offset(room, (steps * 8 + 63) // 64 * 64 + TILE * WIDTH * 4)
+        k.fill(bias, 0, panels_of(call) * WIDTH * 4)
+        if k.has_input(call, 2):
+            k.copy(bias, 0, k.input(call, 2), 0, k.input_dim(call, 1, 0) * 4)
+        for unit in range(begin, end):
+            image, part, tiles = unit // runs, unit % runs, (area + TILE - 1) // TILE
+            first = part * tiles // runs * TILE
+            last = min((part + 1) * tiles // runs * TILE, area)
+            if pixels(call, image, first, last, room) == 1:
+                directly(call, image, first, last)
+            for block in range(k.output_dim(call, 0, 1)):
+                at = ((image * k.output_dim(call, 0, 1) + block) * area + first) * LANES
+                k.epilogue(call, offset(k.output(call, 0), at * 4), at, (last - first) * LANES)
+        end_tiles()
+        return k.OK
+
+    def units(call, phase):
+        out = k.output_dim(call, 0, 0) * runs_of(call)
+        return out if k.output_size(call, 0) > 0 else 0
+
+    def scratch(call):
+        room = (steps_of(call) * 8 + 63) // 64 * 64 + TILE * WIDTH * 4 + 64
+        return room + panels_of(call) * WIDTH * 4 + 2 * steps_of(call) * step_bytes
+
+    def work(call):
+        return k.output_size(call, 0) * k.input_dim(call, 1, 1) // 80 + 100
+
+    def supports(call):
+        """Cycles of a pixel by tiles, and without."""
+        why, panels = 0, panels_of(call)
+        plain = k.input_dim(call, 1, 0) * k.input_dim(call, 1, 1) // 26
+        high = (area_of(call) + 15) // 16 * 16
+        tiled = (steps_of(call) * panels * 12 + panels * 6 + 6) * high // max(area_of(call), 1)
+        whole = k.input_rank(call, 0) == 5 and k.attr_int(call, GROUP) == 1
+        for i in range(2):
+            whole = whole and k.input_dim(call, 1, i + 2) == 1 and w.stride(call, i) == 1
+            whole = whole and w.before(call, i) == 0
+            whole = whole and k.input_dim(call, 0, i + 2) == k.output_dim(call, 0, i + 2)
+        if k.output_dim(call, 0, 4) != LANES:
+            why = 1
+        elif not whole:
+            why = 2
+        elif pieces_bytes(call) > MOST or not k.has_packed(call, 1):
+            why = 3
+        elif tiled > plain:
+            why = 4
+        return why
+
+    def pack_size(call, index):
+        fits = pieces_bytes(call) <= MOST and k.input_dim(call, 1, 2) * k.input_dim(call, 1, 3) == 1
+        return pieces_bytes(call) + GROUP_OF_TWO * WIDTH * 4 if index == 1 and fits else 0
+
+    def pack(call, index, to):
+        pack_weights(call, to)
+        return k.OK
+
+    return parts(
+        run=run,
+        units=units,
+        scratch=scratch,
+        work=work,
+        supports=supports,
+        pack_size=pack_size,
+        pack=pack,
+    )
