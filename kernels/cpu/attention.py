@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from attention_scores import BOOL, heads, scores
 from panels import DEPTH
+from product import ROWS as TYPES
 from product import product
 
-from _lang import FLOATS, inline, kernel, namespace, parts
+from _lang import inline, kernel, namespace, parts
 
 ROWS = 96  # queries whose scores are held at once, at most
 HELD = 32 << 10  # scores that are held at once, unless they are of few rows
+TILED_HELD = 96 << 10  # the same by AMX tiles, which take 32 rows
 FEW = 4  # queries that read the keys as they lie: packing would cost more
 ATTRIBUTES = (
     "scale",
@@ -116,16 +118,6 @@ def operands(k, x, h):
     )
 
 
-@kernel(
-    "Attention",
-    types={"T1": FLOATS, "T2": FLOATS},
-    where=lambda k: k.dtype("T1") == k.dtype("T2"),
-    attributes=ATTRIBUTES,
-    reasons=(
-        "the mask has another element type than the queries",
-        "query heads are no multiple of key heads",
-    ),
-)
 def attention(k):
     """A unit is one head. Keys and values are packed once, queries go through in blocks of rows,
     few of them read keys and values as they lie.
@@ -139,6 +131,10 @@ def attention(k):
     get_wide, put_wide = k.load(g.wide), k.store(g.wide)
     ld64 = k.load("int64")
     offset, block, take_rows, half = k.offset, g.block, x.take_rows, x.half
+    # Weights of half types have more bits than their pieces would.
+    tiled, weighs_tiled = x.tiled, x.tiled and not half
+    tile_rows, has_nan, rows_scratch = x.tile_rows, x.has_nan, x.rows_scratch
+    few_rows, most_held = (32, TILED_HELD) if tiled else (x.few, HELD)
 
     @inline
     def up(n):
@@ -147,8 +143,8 @@ def attention(k):
     @k.outline("int64(call)")
     def held(call):
         """Queries of one block."""
-        most = HELD // max(up(h.total(call)), 1) // x.few * x.few
-        return min(min(max(most, x.few), ROWS), max(h.length(call, 0), 1))
+        most = most_held // max(up(h.total(call)), 1) // few_rows * few_rows
+        return min(min(max(most, few_rows), ROWS), max(h.length(call, 0), 1))
 
     @k.outline("int64(call)")
     def packed_keys(call):
@@ -165,8 +161,8 @@ def attention(k):
     def copied(call, i):
         return h.total(call) * h.size(call, i) * nb if o.is_copied(call, i) != 0 else 0
 
-    @k.outline("int64(call, int64, int64, int64, int64, pointer, pointer, pointer)")
-    def score(call, b, head, i, rows, to, keys, memory):
+    @k.outline("int64(call, int64, int64, int64, int64, pointer, pointer, pointer, pointer)")
+    def score(call, b, head, i, rows, to, keys, memory, room):
         """Scores of `rows` queries; `keys`: panels, or rows as they lie."""
         n, size = h.used(call, b), h.size(call, 0)
         at, row = h.row(call, 0, size, b, head, i), h.step(call, 0, size)
@@ -175,7 +171,12 @@ def attention(k):
             take_rows(memory, q, 0, rows, row, 1, size)
             q, row = memory, size
         if packed_keys(call) > 0:
-            block(rows, n, size, q, row, 1, keys, step, size * step, to, up(n), 1)
+            bad = 1
+            if tiled and rows > few:
+                tile_rows(rows, n, size, q, row, keys, step, size * step, to, up(n), 1, room)
+                bad = has_nan(to, up(n), rows, n)
+            if bad == 1:
+                block(rows, n, size, q, row, 1, keys, step, size * step, to, up(n), 1)
         else:
             for r in range(rows):
                 line, query = offset(to, r * up(n) * wb), offset(q, r * row * wb)
@@ -198,17 +199,32 @@ def attention(k):
             put_wide(factors, r, f)
         return 0
 
-    @k.outline("int64(call, int64, int64, pointer, pointer, pointer, pointer, int64)")
-    def weigh(call, n, rows, x, values, factors, to, row):
-        """Sums of n values, weighted by the exponentials, times the factors; `row`: of `to`."""
-        size = h.size(call, 2)
-        packed = packed_values(call) > 0
+    @k.outline("int64(call, int64, int64, int64, pointer, pointer, pointer, int64, pointer)")
+    def add_values(call, by_tiles, n, rows, x, values, to, row, room):
+        """Sums of n values, weighted by rows of `x`."""
+        size, packed = h.size(call, 2), packed_values(call) > 0
         b_row = step if packed else o.row_step(call, 2)
         b_panel = n * step if packed else step * 1
         for d in range(0, max(n, 1), DEPTH):
             deep, first = min(n - d, DEPTH), 1 if d == 0 else 0
             part, source = offset(x, d * wb), offset(values, d * b_row * nb)
-            block(rows, size, deep, part, up(n), 1, source, b_row, b_panel, to, row, first)
+            if weighs_tiled and by_tiles == 1:
+                tile_rows(
+                    rows, size, deep, part, up(n), source, b_row, b_panel, to, row, first, room
+                )
+            else:
+                block(rows, size, deep, part, up(n), 1, source, b_row, b_panel, to, row, first)
+        return 0
+
+    @k.outline("int64(call, int64, int64, pointer, pointer, pointer, pointer, int64, pointer)")
+    def weigh(call, n, rows, x, values, factors, to, row, room):
+        """Sums of n values, weighted by the exponentials, times the factors; `row`: of `to`."""
+        size, bad = h.size(call, 2), 1
+        if weighs_tiled and rows > few:
+            add_values(call, 1, n, rows, x, values, to, row, room)
+            bad = has_nan(to, row, rows, size)
+        if bad == 1:
+            add_values(call, 0, n, rows, x, values, to, row, room)
         for r in range(rows):
             f, d = p.set(get_wide(factors, r)), 0
             while d < size:
@@ -229,6 +245,7 @@ def attention(k):
         queries = offset(lines, most * up(n) * wb)
         sums = offset(queries, most * size * wb)
         factors = offset(sums, most * value_size * wb)
+        room = offset(factors, (most * wb + 63) // 64 * 64)
         key_rows = o.rows_of(call, 1, b, shared, values)
         value_rows = o.rows_of(call, 2, b, shared, offset(values, copied(call, 1)))
         if packed_keys(call) > 0:
@@ -240,15 +257,15 @@ def attention(k):
         row = h.step(call, 0, value_size)
         for i in range(0, h.length(call, 0), most):
             rows = min(h.length(call, 0) - i, most)
-            score(call, b, head, i, rows, lines, key_rows, queries)
+            score(call, b, head, i, rows, lines, key_rows, queries, room)
             soften(call, b, head, i, rows, lines, factors)
             at = h.row(call, 0, value_size, b, head, i)
             y = offset(k.output(call, 0), at * nb)
             if half:
-                weigh(call, n, rows, lines, value_rows, factors, sums, value_size)
+                weigh(call, n, rows, lines, value_rows, factors, sums, value_size, room)
                 x.deliver(y, row, sums, rows, value_size)
             else:
-                weigh(call, n, rows, lines, value_rows, factors, y, row)
+                weigh(call, n, rows, lines, value_rows, factors, y, row, room)
         return 0
 
     @inline
@@ -282,7 +299,11 @@ def attention(k):
     def scratch(call):
         size, value_size = h.size(call, 0), h.size(call, 2)
         out = packed_keys(call) + packed_values(call) + copied(call, 1) + copied(call, 2)
-        return out + held(call) * (up(h.total(call)) + size + value_size + 1) * wb + 64
+        out += held(call) * (up(h.total(call)) + size + value_size + 1) * wb + 128
+        if tiled:
+            deep = max(size, min(h.total(call), DEPTH))
+            out += rows_scratch(held(call), deep)
+        return out
 
     def supports(call):
         reason = 0
@@ -299,3 +320,17 @@ def attention(k):
         return h.batches(call) * h.count(call, 0) * h.length(call, 0) * per // 40
 
     return parts(run=run, phases=2, units=units, scratch=scratch, supports=supports, work=work)
+
+
+for floating, isa in TYPES:
+    kernel(
+        "Attention",
+        types={"T1": floating, "T2": floating},
+        where=lambda k: k.dtype("T1") == k.dtype("T2"),
+        attributes=ATTRIBUTES,
+        isa=isa,
+        reasons=(
+            "the mask has another element type than the queries",
+            "query heads are no multiple of key heads",
+        ),
+    )(attention)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from conv_pieces import GROUP_OF_TWO
-from split_tiles import LANES, PIECES, ROW, TILE, put_pieces, split_parts, tile_product
+from split_tiles import LANES, PIECES, ROW, TILE, put_pieces, split_parts, tiles_of
+from weight_panels import weight_rows
 from windows import WINDOW, window
 
-from _lang import amx, inline, kernel, parts
+from _lang import amx, inline, kernel, namespace, parts
 
 ATTRIBUTES = (*WINDOW, "group")
 GROUP = len(WINDOW)
@@ -15,12 +16,54 @@ MOST = 512 << 10  # bytes of weights in pieces: what leaves room in the L2 cache
 PIXELS = 512  # of a unit, where a plane has as many
 UNITS = 16
 PLANE = TILE * ROW  # bytes of one piece of a step: 32 pixels, or two halves of weights
+STEP_BYTES = PIECES["float"] * PLANE
 REASONS = (
     "the blocks are not as wide as this instruction set's vectors",
     "its windows have several elements or gaps, or it has groups",
     "too many weights to keep in pieces, or none that are constant",
     "too few channels or pixels for tiles",
 )
+
+
+def cuts(k):
+    """How the work is cut, by shapes alone."""
+
+    @inline
+    def area_of(call):
+        return k.output_dim(call, 0, 2) * k.output_dim(call, 0, 3)
+
+    @inline
+    def steps_of(call):
+        return (k.input_dim(call, 1, 1) + GROUP_OF_TWO - 1) // GROUP_OF_TWO
+
+    @inline
+    def panels_of(call):
+        return (k.input_dim(call, 1, 0) + WIDTH - 1) // WIDTH
+
+    @inline
+    def places_bytes(call):
+        return (steps_of(call) * 8 + 63) // 64 * 64
+
+    @inline
+    def pieces_bytes(call):
+        return panels_of(call) * steps_of(call) * STEP_BYTES
+
+    @inline
+    def runs_of(call):
+        """Runs of pixels of one image."""
+        blocks, images = (area_of(call) + TILE - 1) // TILE, max(k.output_dim(call, 0, 0), 1)
+        wanted = max((area_of(call) + PIXELS - 1) // PIXELS, (UNITS + images - 1) // images)
+        return min(wanted, blocks)
+
+    return namespace(
+        *("cuts",),
+        area_of=area_of,
+        steps_of=steps_of,
+        panels_of=panels_of,
+        places_bytes=places_bytes,
+        pieces_bytes=pieces_bytes,
+        runs_of=runs_of,
+    )
 
 
 @kernel(
@@ -44,8 +87,8 @@ def conv(k):
     e = split_parts(k, "float")
     v, offset, put_pair = k.vector("float", LANES), k.offset, put_pieces(count_of)
     get, put, put_place = k.load("float"), k.store("float"), k.store("int64")
+    panel_rows = weight_rows(k, WIDTH, GROUP_OF_TWO)
     begin_tiles, end_tiles = amx.begin(), amx.end()
-    step_bytes = count_of * PLANE
 
     @inline
     def take(to, source, area, q, channels, count):
@@ -53,7 +96,7 @@ def conv(k):
         `count` of the pixels are there."""
         step, pixel = q // TILE, q % TILE
         at = (2 * step * area + pixel) * LANES
-        place = offset(to, step * step_bytes + pixel * ROW)
+        place = offset(to, step * STEP_BYTES + pixel * ROW)
         left = channels - step * GROUP_OF_TWO
         if pixel < count:
             if left >= GROUP_OF_TWO:
@@ -63,52 +106,24 @@ def conv(k):
                 second = v.load_n(source, at + (area * LANES if rest > 0 else 0), rest)
                 put_pair(place, PLANE, v.load_n(source, at, left), second)
 
-    tiles32 = tile_product(k, count_of, 32, take)
-    tiles16 = tile_product(k, count_of, 16, take)
+    tiles = tiles_of(k, count_of, take)
+
+    c = cuts(k)
+    area_of, steps_of, panels_of, runs_of = c.area_of, c.steps_of, c.panels_of, c.runs_of
+    pieces_bytes, places_bytes = c.pieces_bytes, c.places_bytes
 
     @inline
-    def area_of(call):
-        return k.output_dim(call, 0, 2) * k.output_dim(call, 0, 3)
-
-    @inline
-    def steps_of(call):
-        return (k.input_dim(call, 1, 1) + GROUP_OF_TWO - 1) // GROUP_OF_TWO
-
-    @inline
-    def panels_of(call):
-        return (k.input_dim(call, 1, 0) + WIDTH - 1) // WIDTH
-
-    @inline
-    def pieces_bytes(call):
-        return panels_of(call) * steps_of(call) * step_bytes
-
-    @inline
-    def runs_of(call):
-        """Runs of pixels of one image."""
-        blocks, images = (area_of(call) + TILE - 1) // TILE, max(k.output_dim(call, 0, 0), 1)
-        wanted = max((area_of(call) + PIXELS - 1) // PIXELS, (UNITS + images - 1) // images)
-        return min(wanted, blocks)
-
-    @k.outline("int64(call, pointer)")
     def pack_weights(call, to):
         """A step of a panel at a time, by way of 32 rows of floats behind the pieces."""
-        channels, inputs, weight = (
-            k.input_dim(call, 1, 0),
-            k.input_dim(call, 1, 1),
-            k.input(call, 1),
-        )
+        channels, inputs = k.input_dim(call, 1, 0), k.input_dim(call, 1, 1)
         rows = offset(to, pieces_bytes(call))
         for panel in range(panels_of(call)):
             for s in range(steps_of(call)):
-                k.fill(rows, 0, GROUP_OF_TWO * WIDTH * 4)
-                for j in range(min(channels - panel * WIDTH, WIDTH)):
-                    line = (panel * WIDTH + j) * inputs + s * GROUP_OF_TWO
-                    for d in range(min(inputs - s * GROUP_OF_TWO, GROUP_OF_TWO)):
-                        put(rows, d * WIDTH + j, get(weight, line + d))
-                place = offset(to, (panel * steps_of(call) + s) * step_bytes)
+                m, d = panel * WIDTH, s * GROUP_OF_TWO
+                panel_rows(rows, k.input(call, 1), channels, inputs, 1, m, d)
+                place = offset(to, (panel * steps_of(call) + s) * STEP_BYTES)
                 for q in range(TILE):
                     e.take(place, rows, WIDTH, q, GROUP_OF_TWO, 0)
-        return 0
 
     @k.outline("int64(pointer, pointer, pointer, int64, int64, int64)")
     def deliver(sums, bias, y, area, count, halves):
@@ -145,79 +160,59 @@ def conv(k):
                 put(y, (to + p) * LANES + m % LANES, total)
         return 0
 
+    @k.outline("int64(call, pointer, pointer, pointer, pointer, int64, int64, int64)")
+    def multiply(call, ready, x, to, memory, image, p, last):
+        """32 pixels from p on, whose pieces are `ready`, by all channels; meanwhile the pixels at
+        `x` become pieces at `to`. 1 when there is a NaN or infinity."""
+        area, blocks, channels = area_of(call), k.output_dim(call, 0, 1), k.input_dim(call, 1, 1)
+        steps, number, bad, left = steps_of(call), panels_of(call), 0, last - p - TILE
+        pairs, per = steps * TILE if left > 0 else 0, (TILE + number - 1) // number
+        places, sums = memory, offset(memory, places_bytes(call))
+        bias, tall = offset(sums, TILE * WIDTH * 4), TILE if left > 16 - TILE else 16
+        for panel in range(number):
+            q = panel * steps * per
+            end = min(q + steps * per, pairs)
+            b = offset(k.packed(call, 1), panel * steps * STEP_BYTES)
+            tiles(
+                steps,
+                ready,
+                places,
+                PLANE,
+                b,
+                sums,
+                WIDTH,
+                1,
+                tall,
+                WIDTH,
+                sums,
+                to,
+                x,
+                area,
+                channels,
+                q,
+                end,
+                per,
+                left,
+            )
+            y = offset(k.output(call, 0), ((image * blocks + 2 * panel) * area + p) * LANES * 4)
+            part = offset(bias, panel * WIDTH * 4)
+            bad |= deliver(sums, part, y, area, min(last - p, TILE), min(blocks - 2 * panel, 2))
+        return bad
+
     @k.outline("int64(call, int64, int64, int64, pointer)")
-    def pixels(call, image, first, last, scratch):
+    def pixels(call, image, first, last, memory):
         """A run of pixels of all channels; 1 when there is a NaN or infinity."""
-        area, steps, panels = area_of(call), steps_of(call), panels_of(call)
-        blocks, channels = k.output_dim(call, 0, 1), k.input_dim(call, 1, 1)
-        places, sums = scratch, offset(scratch, (steps * 8 + 63) // 64 * 64)
-        bias = offset(sums, TILE * WIDTH * 4)
-        now = offset(bias, panels * WIDTH * 4)
-        x_at = (image * k.input_dim(call, 0, 1) * area + first) * LANES
-        x = offset(k.input(call, 0), x_at * 4)
+        area, steps, channels = area_of(call), steps_of(call), k.input_dim(call, 1, 1)
+        ready = offset(memory, places_bytes(call) + (TILE + panels_of(call)) * WIDTH * 4)
+        to, bad = offset(ready, steps * STEP_BYTES), 0
+        at = (image * k.input_dim(call, 0, 1) * area + first) * LANES
+        x = offset(k.input(call, 0), at * 4)
         for q in range(steps * TILE):
-            take(now, x, area, q, channels, last - first)
-        per = (TILE + panels - 1) // panels
-        odd, bad = 0, 0
+            take(ready, x, area, q, channels, last - first)
         for p in range(first, last, TILE):
-            ready = offset(now, odd * steps * step_bytes)
-            odd = 1 - odd
-            to = offset(now, odd * steps * step_bytes)
             x = offset(x, TILE * LANES * 4)
-            pairs = steps * TILE if p + TILE < last else 0
-            for panel in range(panels):
-                q = panel * steps * per
-                end = min(q + steps * per, pairs)
-                b = offset(k.packed(call, 1), panel * steps * step_bytes)
-                left = last - p - TILE
-                if last - p > 16:
-                    tiles32(
-                        steps,
-                        ready,
-                        places,
-                        PLANE,
-                        b,
-                        sums,
-                        WIDTH,
-                        1,
-                        TILE,
-                        WIDTH,
-                        sums,
-                        to,
-                        x,
-                        area,
-                        channels,
-                        q,
-                        end,
-                        per,
-                        left,
-                    )
-                else:
-                    tiles16(
-                        steps,
-                        ready,
-                        places,
-                        PLANE,
-                        b,
-                        sums,
-                        WIDTH,
-                        1,
-                        16,
-                        WIDTH,
-                        sums,
-                        to,
-                        x,
-                        area,
-                        channels,
-                        q,
-                        end,
-                        per,
-                        left,
-                    )
-                at = (image * blocks + 2 * panel) * area + p
-                y = offset(k.output(call, 0), at * LANES * 4)
-                part = offset(bias, panel * WIDTH * 4)
-                bad |= deliver(sums, part, y, area, min(last - p, TILE), min(blocks - 2 * panel, 2))
+            bad |= multiply(call, ready, x, to, memory, image, p, last)
+            ready, to = to, ready
         return bad
 
     def run(call, phase, begin, end, scratch):
@@ -225,8 +220,8 @@ def conv(k):
         room = offset(scratch, 64)
         area, steps, runs = area_of(call), steps_of(call), runs_of(call)
         for s in range(steps):
-            put_place(room, s, s * step_bytes)
-        bias = offset(room, (steps * 8 + 63) // 64 * 64 + TILE * WIDTH * 4)
+            put_place(room, s, s * STEP_BYTES)
+        bias = offset(room, places_bytes(call) + TILE * WIDTH * 4)
         k.fill(bias, 0, panels_of(call) * WIDTH * 4)
         if k.has_input(call, 2):
             k.copy(bias, 0, k.input(call, 2), 0, k.input_dim(call, 1, 0) * 4)
@@ -247,8 +242,8 @@ def conv(k):
         return out if k.output_size(call, 0) > 0 else 0
 
     def scratch(call):
-        room = (steps_of(call) * 8 + 63) // 64 * 64 + TILE * WIDTH * 4 + 64
-        return room + panels_of(call) * WIDTH * 4 + 2 * steps_of(call) * step_bytes
+        room = places_bytes(call) + (TILE + panels_of(call)) * WIDTH * 4 + 64
+        return room + 2 * steps_of(call) * STEP_BYTES
 
     def work(call):
         return k.output_size(call, 0) * k.input_dim(call, 1, 1) // 80 + 100

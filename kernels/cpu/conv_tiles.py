@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from conv_pieces import GROUP_OF_TWO, image_pieces
 from split_tiles import LANES, ROW, TILE, split_parts
+from weight_panels import weight_rows
 from windows import WINDOW, window
 
 from _lang import amx, inline, kernel, namespace, parts
@@ -146,7 +147,7 @@ def conv(k):
     e, w = split_parts(k, "float"), window(k, 1)
     g = image_pieces(k, w, e)
     v, offset = k.vector("float", LANES), k.offset
-    get, put = k.load("float"), k.store("float")
+    get, rows = k.load("float"), weight_rows(k, WIDTH, GROUP_OF_TWO)
     begin_tiles, end_tiles = amx.begin(), amx.end()
 
     c = cuts(k, g)
@@ -154,23 +155,14 @@ def conv(k):
     bands_of, is_shared, height_of, parts_of = c.bands_of, c.is_shared, c.height_of, c.parts_of
     image_bytes, chunk_of, packed_bytes = c.image_bytes, c.chunk_of, c.packed_bytes
 
-    @k.outline("int64(call, pointer)")
+    @inline
     def pack_weights(call, to):
         channels, inputs, taps = k.input_dim(call, 1, 0), k.input_dim(call, 1, 1), taps_of(call)
-        weight = k.input(call, 1)
-        row = 0
         for panel in range(panels_of(call)):
             for s in range(g.channel_steps(call)):
-                for t in range(taps):
-                    for d in range(s * GROUP_OF_TWO, (s + 1) * GROUP_OF_TWO):
-                        for j in range(WIDTH):
-                            m = panel * WIDTH + j
-                            value = 0
-                            if m < channels and d < inputs:
-                                value = get(weight, (m * inputs + d) * taps + t)
-                            put(to, row * WIDTH + j, value)
-                        row += 1
-        return 0
+                place = offset(to, (panel * g.channel_steps(call) + s) * taps * STEP_BYTES)
+                m, d = panel * WIDTH, s * GROUP_OF_TWO
+                rows(place, k.input(call, 1), channels, inputs, taps, m, d)
 
     @inline
     def bias_of(call, channel, memory):

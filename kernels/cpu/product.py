@@ -124,15 +124,21 @@ def block_memory(g, split, few):
         return a_bytes(rows, depth) + (rows * columns * g.wide_bytes + 63) // 64 * 64 * half
 
     @inline
+    def rows_scratch(rows, depth):
+        """Of pieces of rows, and of the products with them."""
+        return steps_of(depth) * step_bytes(rows) + tile_scratch(depth) if tiled else 0
+
+    @inline
     def scratch(rows, columns, depth):
         tail = g.width * most_depth(rows, depth) * g.wide_bytes + 64  # one panel
         if tiled and rows > 2 * few:
             most = most_depth(rows, depth)
-            tail = max(tail, steps_of(most) * step_bytes(rows) + tile_scratch(most), depth * 4)
+            tail = max(tail, rows_scratch(rows, most), depth * 4)
         return before(rows, columns, depth) + tail
 
     return namespace(
         *("block_memory",),
+        rows_scratch=rows_scratch,
         most_depth=most_depth,
         copies=copies,
         a_bytes=a_bytes,
@@ -160,27 +166,11 @@ def nan_finder(k, wide):
     return has_nan
 
 
-def product(k, t="T"):
-    """Inline functions over one block of C.
-
-    `sums` leaves the products, in the wide type, where `sums_at` says: in C itself, or in scratch
-    memory for half types; `deliver` rounds those into C, once.
-    """
-    g, dtype = panels(k, t), k.dtype(t)
-    wide, size = g.wide, dtype.bits // 8
-    half = size < g.wide_bytes
-    lanes, p, v = k.lanes(wide), k.vector(wide), k.vector(t, k.lanes(wide))
-    get, put, offset = k.load(t), k.store(wide), k.offset
+def row_taker(k, t, wide):
+    """`take_rows`: part of A in the wide type, rows behind one another."""
+    dtype, lanes = k.dtype(t), k.lanes(wide)
+    p, v, get, put = k.vector(wide), k.vector(t, lanes), k.load(t), k.store(wide)
     turn = transpose_block(dtype.name, wide, lanes)
-    few = tallest(k.isa)
-    tiled = k.isa == "amx" and wide == "float"
-    cut = cuts(g.width, 2 * few, tiled)
-    split = split_product(k, t) if tiled else no_product()
-    by_tiles, split_rows, steps_of = split.multiply, split.split_rows, split.steps
-    has_nan = nan_finder(k, wide)
-    plane_bytes, step_bytes, count = split.plane_bytes, split.step_bytes, split.count
-    block_of, pack_b = g.block, g.pack_b
-    wide_block = block_product(k, wide, "wide_block") if half else block_of
 
     @k.outline("int64(pointer, pointer, int64, int64, int64, int64, int64)")
     def take_rows(to, a, at, rows, row_step, depth_step, depth):
@@ -206,6 +196,51 @@ def product(k, t="T"):
                 d += 1
             i += 1
         return 0
+
+    return take_rows
+
+
+def deliverer(k, t, wide):
+    """`deliver`: wide sums rounded to the type of C; nothing where they are in C already."""
+    half, lanes = k.dtype(t).bits < 32, k.lanes(wide)
+    p, v = k.vector(wide), k.vector(t, lanes)
+
+    @inline
+    def deliver(c, c_row, x, rows, columns):
+        """Sums [rows][columns] in scratch memory into rows of C."""
+        if half:
+            for r in range(rows):
+                j = 0
+                while j + lanes <= columns:
+                    v.store(c, r * c_row + j, p.load(x, r * columns + j))
+                    j += lanes
+                if j < columns:
+                    left = columns - j
+                    v.store_n(c, r * c_row + j, p.load_n(x, r * columns + j, left), left)
+
+    return deliver
+
+
+def product(k, t="T"):
+    """Inline functions over one block of C.
+
+    `sums` leaves the products, in the wide type, where `sums_at` says: in C itself, or in scratch
+    memory for half types; `deliver` rounds those into C, once.
+    """
+    g, dtype = panels(k, t), k.dtype(t)
+    wide, size = g.wide, dtype.bits // 8
+    half = size < g.wide_bytes
+    lanes, p, v = k.lanes(wide), k.vector(wide), k.vector(t, k.lanes(wide))
+    offset, take_rows = k.offset, row_taker(k, t, wide)
+    few = tallest(k.isa)
+    tiled = k.isa == "amx" and wide == "float"
+    cut = cuts(g.width, 2 * few, tiled)
+    split = split_product(k, t) if tiled else no_product()
+    by_tiles, split_rows, steps_of = split.multiply, split.split_rows, split.steps
+    has_nan = nan_finder(k, wide)
+    plane_bytes, step_bytes, count = split.plane_bytes, split.step_bytes, split.count
+    block_of, pack_b = g.block, g.pack_b
+    wide_block = block_product(k, wide, "wide_block") if half else block_of
 
     m = block_memory(g, split, few)
     most_depth, copies, a_bytes, before = m.most_depth, m.copies, m.a_bytes, m.before
@@ -284,18 +319,16 @@ def product(k, t="T"):
         if how >= 0 and has_nan(c, c_row, m, n) == 1:
             add_up(-1, ready, a, at, row, step, b, b_row, b_panel, c, c_row, m, n, depth, memory)
 
-    @inline
-    def deliver(c, c_row, x, rows, columns):
-        """Sums [rows][columns] in scratch memory into rows of C."""
-        if half:
-            for r in range(rows):
-                j = 0
-                while j + lanes <= columns:
-                    v.store(c, r * c_row + j, p.load(x, r * columns + j))
-                    j += lanes
-                if j < columns:
-                    left = columns - j
-                    v.store_n(c, r * c_row + j, p.load_n(x, r * columns + j, left), left)
+    @k.outline(
+        "int64(int64, int64, int64, pointer, int64, pointer, int64, int64, pointer, int64, int64,"
+        "pointer)"
+    )
+    def tile_rows(m, n, depth, a, row, b, b_row, b_panel, c, c_row, fresh, memory):
+        """As `block` by AMX tiles, of rows of floats; `memory`: `rows_scratch` bytes."""
+        room = offset(memory, steps_of(depth) * step_bytes(m))
+        split_rows(memory, plane_bytes(m), a, row, m, depth)
+        by_tiles(m, n, depth, memory, plane_bytes(m), b, b_row, b_panel, c, c_row, fresh, room)
+        return 0
 
     return namespace(
         *("product",),
@@ -308,5 +341,9 @@ def product(k, t="T"):
         sums_at=sums_at,
         sums=sums,
         shared=shared,
-        deliver=deliver,
+        tiled=tiled,
+        tile_rows=tile_rows,
+        rows_scratch=m.rows_scratch,
+        has_nan=has_nan,
+        deliver=deliverer(k, t, wide),
     )

@@ -124,6 +124,15 @@ ARGUMENTS = (
 )
 
 
+def tiles_of(k: Any, pieces: int, take: Any) -> Any:
+    """`tiles(...)` of up to 32 rows: see tile_product."""
+    scope = {f"tiles{rows}": tile_product(k, pieces, rows, take) for rows in (16, 32)}
+    listed = ", ".join(name for name, _ in ARGUMENTS)
+    body = f"  if height > 16:\n    tiles32({listed})\n  else:\n    tiles16({listed})"
+    exec(f"def tiles({listed}):\n{body}", scope)
+    return inline(scope["tiles"])
+
+
 def split_parts(k: Any, t: str) -> Any:
     """What products by pieces are made of: `split_rows` and `put` make pieces of A, `take` those of
     a pair of halves of rows of B, whose elements are of `t`, and `tiles` multiplies.
@@ -153,17 +162,6 @@ def split_parts(k: Any, t: str) -> Any:
         else:
             put(place, 2 * HALF, w.load_n(source, at, LANES if d < depth else 0), v.zero())
 
-    tiles32 = tile_product(k, pieces, 32, take)
-    tiles16 = tile_product(k, pieces, 16, take)
-    names = [name for name, _ in ARGUMENTS]
-    scope = {"tiles32": tiles32, "tiles16": tiles16}
-    listed = ", ".join(names)
-    exec(
-        f"def tiles({listed}):\n  if height > 16:\n    tiles32({listed})\n"
-        f"  else:\n    tiles16({listed})",
-        scope,
-    )
-
     @k.outline("int64(pointer, int64, pointer, int64, int64, int64)")
     def split_rows(to, plane, x, row, rows, depth):
         """Rows of floats, `row` apart, into rows of pieces."""
@@ -182,7 +180,7 @@ def split_parts(k: Any, t: str) -> Any:
         *("split_parts",),
         put=put,
         take=take,
-        tiles=inline(scope["tiles"]),
+        tiles=tiles_of(k, pieces, take),
         split_rows=split_rows,
         count=pieces,
         step_bytes=step_bytes,
