@@ -227,13 +227,11 @@ def product(k, t="T"):
     `sums` leaves the products, in the wide type, where `sums_at` says: in C itself, or in scratch
     memory for half types; `deliver` rounds those into C, once.
     """
-    g, dtype = panels(k, t), k.dtype(t)
-    wide, size = g.wide, dtype.bits // 8
-    half = size < g.wide_bytes
+    g, size = panels(k, t), k.dtype(t).bits // 8
+    wide, half = g.wide, size < g.wide_bytes
     lanes, p, v = k.lanes(wide), k.vector(wide), k.vector(t, k.lanes(wide))
     offset, take_rows = k.offset, row_taker(k, t, wide)
-    few = tallest(k.isa)
-    tiled = k.isa == "amx" and wide == "float"
+    few, tiled = tallest(k.isa), k.isa == "amx" and wide == "float"
     cut = cuts(g.width, 2 * few, tiled)
     split = split_product(k, t) if tiled else no_product()
     by_tiles, split_rows, steps_of = split.multiply, split.split_rows, split.steps
