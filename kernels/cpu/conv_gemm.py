@@ -1,6 +1,6 @@
 """Conv of float32 images and lines as matrix products: the window's inputs in panels, times W."""
 
-from panels import panels
+from product import product
 from strides import every_other
 from windows import WINDOW, window
 
@@ -11,6 +11,7 @@ GROUP = len(WINDOW)
 TILE_BYTES = 384 << 10  # of packed inputs: what stays in the second-level cache
 MOST_PANELS = 8
 DEPTH = 256  # of one block of a panel, which then stays in the first-level cache
+TILED_DEPTH = 768  # the same by AMX tiles, of pieces in the second-level cache
 REASONS = (
     "it has one or two spatial axes only",
     "too few output channels per group for a matrix product",
@@ -22,6 +23,7 @@ REASONS = (
     types={"T": "float"},
     attributes=ATTRIBUTES,
     variant="gemm",
+    isa="amx v4 v3 neon",
     order=-1,
     epilogue=True,
     reasons=REASONS,
@@ -32,8 +34,9 @@ def conv(k):
     Scratch memory holds panels [depth][width] of the inputs under each window element; consecutive
     blocks of one tile find them there.
     """
-    g = panels(k)
-    block, width, lanes = g.block, g.width, k.lanes("T")
+    p, lanes = product(k), k.lanes("T")
+    block, width, few = p.panels.block, p.panels.width, 2 * p.few
+    tiled, tile_rows, has_nan, rows_scratch = p.tiled, p.tile_rows, p.has_nan, p.rows_scratch
     v = k.vector("T")
     get, put = k.load("T"), k.store("T")
     w = window(k, 1)
@@ -151,15 +154,45 @@ def conv(k):
         return 0
 
     @inline
-    def fill_bias(call, y, channel, rows, start, count):
+    def packed_at(call):
+        """Bytes of panels at the begin of the scratch memory."""
+        return panels_of(call) * depth_of(call) * width * 4
+
+    @inline
+    def fill_bias(call, y, channel, rows, count):
         pixels = pixels_of(call)
         for r in range(rows):
             b = v.set(get(k.input(call, 2), channel + r))
-            at = r * pixels + start
             i = 0
             while i < count:
-                v.store_n(y, at + i, b, min(count - i, lanes))
+                v.store_n(y, r * pixels + i, b, min(count - i, lanes))
                 i += lanes
+
+    @k.outline("int64(call, int64, int64, int64, int64, pointer, pointer)")
+    def multiply(call, by_tiles, channel, rows, count, c, packed):
+        """`rows` channels of `count` pixels from the panels of a tile; `channel`: the first."""
+        depth, pixels, fresh = depth_of(call), pixels_of(call), 1
+        if k.has_input(call, 2):
+            fill_bias(call, c, channel, rows, count)
+            fresh = 0
+        weight, room = (
+            k.offset(k.input(call, 1), channel * depth * 4),
+            k.offset(packed, packed_at(call)),
+        )
+        most = TILED_DEPTH if tiled and by_tiles == 1 else DEPTH
+        for d in range(0, depth, most):
+            a, b, n = (
+                k.offset(weight, d * 4),
+                k.offset(packed, d * width * 4),
+                min(depth - d, most),
+            )
+            if d > 0:
+                fresh = 0
+            if tiled and by_tiles == 1:
+                tile_rows(rows, count, n, a, depth, b, width, depth * width, c, pixels, fresh, room)
+            else:
+                block(rows, count, n, a, depth, 1, b, width, depth * width, c, pixels, fresh)
+        return 0
 
     def run(call, phase, begin, end, scratch):
         group = k.attr_int(call, GROUP)
@@ -189,18 +222,12 @@ def conv(k):
                 channel = part % group * channels + first
                 plane = part // group * channels * group + channel
                 y = k.offset(k.output(call, 0), plane * pixels * 4)
-                fresh = 1
-                if k.has_input(call, 2):
-                    fill_bias(call, y, channel, rows, start, count)
-                    fresh = 0
-                weight = k.offset(k.input(call, 1), channel * depth * 4)
-                c = k.offset(y, start * 4)
-                for d in range(0, depth, DEPTH):
-                    a, b = k.offset(weight, d * 4), k.offset(scratch, d * width * 4)
-                    n = min(depth - d, DEPTH)
-                    if d > 0:
-                        fresh = 0
-                    block(rows, count, n, a, depth, 1, b, width, depth * width, c, pixels, fresh)
+                c, bad = k.offset(y, start * 4), 1
+                if tiled and rows > few:
+                    multiply(call, 1, channel, rows, count, c, scratch)
+                    bad = has_nan(c, pixels, rows, count)
+                if bad == 1:
+                    multiply(call, 0, channel, rows, count, c, scratch)
                 for r in range(rows):
                     at = (plane + r) * pixels + start
                     k.epilogue(call, k.offset(k.output(call, 0), at * 4), at, count)
@@ -218,7 +245,9 @@ def conv(k):
         return n
 
     def scratch(call):
-        return panels_of(call) * depth_of(call) * width * 4 + 64
+        channels = k.output_dim(call, 0, 1) // k.attr_int(call, GROUP)
+        rows = (channels + blocks_of(call) - 1) // blocks_of(call)
+        return packed_at(call) + rows_scratch(rows, min(depth_of(call), TILED_DEPTH)) + 64
 
     def work(call):
         return 2 * k.output_size(call, 0) * depth_of(call) // 120 + 100
