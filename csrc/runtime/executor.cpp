@@ -66,6 +66,26 @@ std::string shapes_json(const std::vector<ValueId>& ids, const Graph& graph, Run
   return out + "]";
 }
 
+// Attributes that are whole numbers or short lists of them, such as axes and windows.
+std::string numbers_json(const Attributes& attributes) {
+  constexpr size_t kLongest = 16;
+  std::string out = "{";
+  for (const Attributes::Entry& entry : attributes) {
+    const auto* list = std::get_if<std::vector<int64_t>>(&entry.value);
+    const auto* one = std::get_if<int64_t>(&entry.value);
+    if (one == nullptr && (list == nullptr || list->size() > kLongest)) continue;
+    out += concat(out.size() > 1 ? "," : "", json_text(entry.name), ":");
+    if (one != nullptr) {
+      out += concat(*one);
+      continue;
+    }
+    out += "[";
+    for (size_t i = 0; i < list->size(); ++i) out += concat(i == 0 ? "" : ",", (*list)[i]);
+    out += "]";
+  }
+  return out + "}";
+}
+
 }  // namespace
 
 void RunOptions::check() const {
@@ -350,6 +370,7 @@ void RunContext::profile_step(size_t index, int64_t start, int64_t took) {
         {"activation_size", number(activations)},
         {"parameter_size", number(parameters)},
         {"output_size", number(results)},
+        {"attributes", numbers_json(n.attributes)},
         {"input_type_shape", shapes_json(n.inputs, plan_->graph, *this)},
         {"output_type_shape", shapes_json(n.outputs, plan_->graph, *this)}}});
 }

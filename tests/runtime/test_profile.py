@@ -15,7 +15,7 @@ def test_trace(tmp_path: Path) -> None:
     ports = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 4]) for name in ("x", "y")
     ]
-    nodes = [helper.make_node("Softmax", ["x"], ["y"], name="soft")]
+    nodes = [helper.make_node("Softmax", ["x"], ["y"], name="soft", axis=-1)]
     proto = helper.make_model(
         helper.make_graph(nodes, "graph", ports[:1], ports[1:]),
         opset_imports=[helper.make_opsetid("", 21)],
@@ -37,5 +37,6 @@ def test_trace(tmp_path: Path) -> None:
         assert step["ph"] == "X" and step["dur"] >= 0 and step["cat"] == "Node"
         assert step["args"]["op_name"] == "Softmax"
         assert step["args"]["provider"] == "CPUExecutionProvider"
+        assert step["args"]["attributes"] == {"axis": -1}
         assert step["args"]["input_type_shape"] == [{"float": [2, 4]}]
         assert step["args"]["output_type_shape"] == [{"float": [2, 4]}]
