@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,17 +65,24 @@ def _load(arg: NodeArg, path: str) -> Array:
     return array
 
 
-def _random(arg: NodeArg, dims: dict[str, int], generator: np.random.Generator) -> Array:
+def random_array(
+    name: str,
+    type_name: str,
+    extents: Sequence[int | str | None],
+    dims: Mapping[str, int],
+    generator: np.random.Generator,
+) -> Array:
+    """Random values of an input's declared type; symbolic dims are those of `dims`, or 1."""
     shape = []
-    for extent in arg.shape:
+    for extent in extents:
         size = extent if isinstance(extent, int) else dims.get(str(extent), 1)
         shape.append(max(int(size), 1))
-    name = arg.type.removeprefix("tensor(").removesuffix(")")
-    if name == "string":
+    element = type_name.removeprefix("tensor(").removesuffix(")")
+    if element == "string":
         return np.full(shape, "text", dtype=object)
-    if name not in _DTYPES:
-        raise ValueError(f"input {arg.name!r} is {arg.type}: give it with --input {arg.name}=FILE")
-    dtype = np.dtype(_DTYPES[name])
+    if element not in _DTYPES:
+        raise ValueError(f"input {name!r} is {type_name}: give it with --input {name}=FILE")
+    dtype = np.dtype(_DTYPES[element])
     if dtype.kind == "f":
         return generator.standard_normal(shape).astype(dtype)
     if dtype.kind == "b":
@@ -94,7 +101,7 @@ def make_feeds(session: InferenceSession, options: Any) -> dict[str, Array]:
     return {
         arg.name: _load(arg, files[arg.name])
         if arg.name in files
-        else _random(arg, dims, generator)
+        else random_array(arg.name, arg.type, arg.shape, dims, generator)
         for arg in session.get_inputs()
         if arg.name in files or not arg.type.startswith("optional")
     }
