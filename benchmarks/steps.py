@@ -102,8 +102,11 @@ def collected(events: list[dict[str, Any]], runs: int) -> list[Step]:
         key = (event["name"], args["node_index"], json.dumps(args["input_type_shape"]))
         if key not in steps:
             steps[key] = _step(event)
-        steps[key].calls += 1 / runs
-        steps[key].seconds += event["dur"] * 1e-6 / runs
+        steps[key].calls += 1
+        steps[key].seconds += event["dur"] * 1e-6
+    for step in steps.values():
+        step.calls /= runs
+        step.seconds /= runs
     return list(steps.values())
 
 
