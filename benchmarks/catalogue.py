@@ -53,7 +53,7 @@ def _with_batch(ports: Sequence[Any], batch: int) -> dict[str, list[int | str | 
 def entries(file: str | Path) -> list[dict[str, Any]]:
     """What a catalogue lists; paths in it are relative to its folder."""
     read = json.loads(Path(file).read_text())
-    listed = read["models"] if isinstance(read, dict) else read
+    listed: list[dict[str, Any]] = read["models"] if isinstance(read, dict) else read
     for entry in listed:
         for key in ("id", "path", "inputs"):
             if key not in entry:

@@ -48,15 +48,18 @@ def taken(engines: Mapping[str, Any], engine: str, base: str, what: str) -> floa
 
     Of medians it is the median over rounds, in which both engines had their turns.
     """
-    own, reference = engines.get(engine, {}), engines.get(base, {})
-    if not base or what not in own:
-        return own.get(what)
+    own: dict[str, Any] = engines.get(engine, {})
+    reference: dict[str, Any] = engines.get(base, {})
+    if what not in own:
+        return None
+    if not base:
+        return float(own[what])
     if not reference.get(what):
         return None
-    pairs = [own.get("rounds_ms", ()), reference.get("rounds_ms", ())]
-    if what == "run_ms" and pairs[0] and len(pairs[0]) == len(pairs[1]):
-        return statistics.median(a / b for a, b in zip(*pairs, strict=True))
-    return own[what] / reference[what]
+    ours, theirs = (row.get("rounds_ms", []) for row in (own, reference))
+    if what == "run_ms" and ours and len(ours) == len(theirs):
+        return float(statistics.median(a / b for a, b in zip(ours, theirs, strict=True)))
+    return float(own[what] / reference[what])
 
 
 def changes(

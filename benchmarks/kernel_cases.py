@@ -48,7 +48,8 @@ class KernelCase:
         inputs = [x] if self.constant else [x, w]
         graph = helper.make_graph([node], "graph", inputs, [y], weights)
         opsets = [helper.make_opsetid("", 17)]
-        return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+        made = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+        return bytes(made.SerializeToString())
 
     def ports(self) -> list[tuple[str, tuple[int, ...]]]:
         return [("x", self.x), ("w", self.w)]

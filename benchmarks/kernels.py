@@ -44,7 +44,8 @@ def turn(run: Callable[[], Any]) -> list[float]:
 
 def runners(case: KernelCase, names: Sequence[str], threads: int) -> dict[str, Any]:
     """A function per engine; a text where the engine does not run it."""
-    model, feeds, made = case.model(), case.feeds(), {}
+    model, feeds = case.model(), case.feeds()
+    made: dict[str, Any] = {}
     for name in names:
         if reason := engines.missing(name):
             made[name] = reason
@@ -64,7 +65,8 @@ def measured(
 ) -> dict[str, dict[str, Any]]:
     """Rows by engine: ms, GFLOP/s, percent of the peak."""
     made = runners(case, names, threads)
-    rows = {name: {"error": run} for name, run in made.items() if isinstance(run, str)}
+    rows: dict[str, dict[str, Any]] = {}
+    rows |= {name: {"error": run} for name, run in made.items() if isinstance(run, str)}
     ready = {name: run for name, run in made.items() if name not in rows}
     times: dict[str, list[list[float]]] = {name: [] for name in ready}
     tops = []
@@ -133,7 +135,8 @@ def main(given: Sequence[str] | None = None) -> int:
     threads = whole_number(options.threads, "--threads")
     rounds = whole_number(options.rounds, "--rounds")
     probe = peaks.float_probe(threads)
-    results, lines = [], []
+    results: list[dict[str, Any]] = []
+    lines: list[list[str]] = []
     for case in CASES:
         if options.only not in case.name:
             continue

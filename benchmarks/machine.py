@@ -19,13 +19,13 @@ def _cpu() -> tuple[str, list[str]]:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
         return platform.processor() or "unknown", []
-    facts = {}
+    facts: dict[str, str] = {}
     for line in text.splitlines():
         name, _, value = line.partition(":")
         facts.setdefault(name.strip(), value.strip())
     flags = facts.get("flags", facts.get("Features", "")).split()
     telling = ("avx", "amx", "fma", "f16c", "asimd", "sve", "bf16", "i8mm")
-    return facts.get("model name", platform.processor() or "unknown"), [
+    return facts.get("model name", "") or platform.processor() or "unknown", [
         flag for flag in flags if flag.startswith(telling)
     ]
 

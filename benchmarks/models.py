@@ -153,8 +153,10 @@ def failures(results: Sequence[dict[str, Any]]) -> set[tuple[str, str, str]]:
     }
 
 
-HEADER = ("model", "batch", "threads", "engine", "median ms", "min ms", "spread", "load ms")
-HEADER += ("peak MiB", "time / reference's", "error")
+HEADER = (
+    *("model", "batch", "threads", "engine", "median ms", "min ms", "spread"),
+    *("load ms", "peak MiB", "time / reference's", "error"),
+)
 
 
 def conclude(results: Sequence[dict[str, Any]], ours: str) -> None:

@@ -183,7 +183,7 @@ def _rate(compiled: _Compiled, each: int, threads: int, start: bytes) -> float:
 def _tiles_allowed() -> bool:
     """Asks Linux for the AMX tiles."""
     request, tiles, number = 0x1023, 18, 158  # arch_prctl(ARCH_REQ_XCOMP_PERM, XTILEDATA)
-    return ctypes.CDLL(None).syscall(number, request, tiles) == 0
+    return bool(ctypes.CDLL(None).syscall(number, request, tiles) == 0)
 
 
 def _tile_config() -> bytes:

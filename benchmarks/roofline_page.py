@@ -18,8 +18,10 @@ table { border-collapse: collapse; font-size: 13px; }
 td, th { padding: 2px 9px; text-align: right; border-bottom: 1px solid #ddd; }
 td:first-child, th:first-child { text-align: left; overflow-wrap: anywhere; }
 """
-COLUMNS = ("step", "operator", "kernel", "shapes", "calls", "ms", "GFLOP/s", "GB/s", "bound by")
-COLUMNS += ("of roof",)
+COLUMNS = (
+    *("step", "operator", "kernel", "shapes", "calls"),
+    *("ms", "GFLOP/s", "GB/s", "bound by", "of roof"),
+)
 
 
 def _roofs(figure: go.Figure, bounds: Peaks) -> None:
@@ -27,13 +29,9 @@ def _roofs(figure: go.Figure, bounds: Peaks) -> None:
     intensity = np.geomspace(0.01, 10000, 200)
     kept = {"float": bounds.operations["float"]}
     kept |= {k: v for k, v in bounds.operations.items() if k in ("int8", "bfloat16")}
-    size, slowest = bounds.copies[-1]
-    least, fastest = bounds.copies[0]
-    for (rate, name), dash in zip(
-        ((slowest, f"{size >> 20} MiB"), (fastest, f"{least >> 10} KiB")),
-        ("solid", "dot"),
-        strict=True,
-    ):
+    (least, fastest), (size, slowest) = bounds.copies[0], bounds.copies[-1]
+    memories = [(slowest, f"{size >> 20} MiB", "solid"), (fastest, f"{least >> 10} KiB", "dot")]
+    for rate, name, dash in memories:
         for element, peak in kept.items():
             allowed = np.minimum(peak, intensity * rate) / 1e9
             figure.add_scatter(

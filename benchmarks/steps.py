@@ -131,7 +131,8 @@ def _runs(session: tiercel.InferenceSession, feeds: Mapping[str, Any], seconds: 
 
 def latency(model: str | bytes, feeds: Mapping[str, Any], threads: int, seconds: float) -> float:
     """Median seconds of a run without the profiler."""
-    session, times = _session(model, threads), []
+    session = _session(model, threads)
+    times: list[float] = []
     _runs(session, feeds, seconds / 5)
     end = time.perf_counter() + seconds
     while len(times) < 3 or time.perf_counter() < end:
