@@ -116,7 +116,8 @@ def conv(k):
     @k.outline("int64(call, pointer, int64, int64, pointer)")
     def pack(call, x, start, count, to):
         """One panel: pixels [start, start + count) of the channels that begin at `x`. Each row of
-        the output that the panel touches, under each window element, is one strip."""
+        the output that the panel touches, under each window element, is one strip. Columns beyond
+        `count` are zeros: what memory held before may be denormal numbers, which take long."""
         last = k.input_rank(call, 0) - 1
         columns, extent = k.output_dim(call, 0, last), k.input_dim(call, 0, last)
         rows_in, taps_y = 1, 1
@@ -151,6 +152,10 @@ def conv(k):
             done += n
             row += 1
             column = 0
+        if count < width:
+            for tap in range(taps_y * taps_x):
+                target = k.offset(to, (tap * width + count) * 4)
+                strip(x, target, channels, 0, to_step, width - count, 1)
         return 0
 
     @inline
