@@ -2,13 +2,17 @@
 // makes y.
 #include "passes/channel_affine.h"
 
+#include <algorithm>
+#include <span>
+
 #include "passes/edit.h"
 
 namespace tiercel::passes {
 
 namespace {
 
-// Where the output channel of a weight element is: channel = outer_part + (index / inner) % extent.
+// Where the output channels of a weight are: runs of `inner` elements belong to one, and the
+// channels of a group follow one another.
 struct WeightAxis {
   int64_t extent = 0;  // channels along the axis
   int64_t inner = 1;   // elements per step of the axis
@@ -33,10 +37,23 @@ WeightAxis weight_axis(const Node& node, const Dims& dims) {
   return {dims[axis], inner_size(dims, axis), groups};
 }
 
-int64_t channel_of(const WeightAxis& axis, int64_t index, int64_t size) {
-  const int64_t within = index / axis.inner % axis.extent;
-  if (axis.groups == 1) return within;
-  return index / (size / axis.groups) * axis.extent + within;
+// The channel of a run of `inner` elements, of `runs` altogether.
+int64_t channel_of(const WeightAxis& axis, int64_t run, int64_t runs) {
+  const int64_t within = run % axis.extent;
+  return axis.groups == 1 ? within : run / (runs / axis.groups) * axis.extent + within;
+}
+
+template <class T>
+Tensor scaled(const Tensor& weight, const WeightAxis& axis, std::span<const double> scale) {
+  Tensor out(weight.dtype(), weight.dims());
+  const T* from = weight.data<T>();
+  T* to = out.data<T>();
+  const int64_t runs = weight.size() / std::max<int64_t>(axis.inner, 1);
+  for (int64_t run = 0; run < runs; ++run) {
+    const double factor = scale[static_cast<size_t>(channel_of(axis, run, runs))];
+    for (int64_t i = 0; i < axis.inner; ++i) *to++ = static_cast<T>(*from++ * factor);
+  }
+  return out;
 }
 
 bool is_wide_float(DType dtype) { return dtype == DType::Float || dtype == DType::Double; }
@@ -90,13 +107,10 @@ void fold_affine(Graph& graph, NodeId id, const ChannelAffine& affine) {
   const int64_t channels = axis.extent * axis.groups;
   const std::string name = graph.node(id).name;
   if (!affine.scale.empty()) {
-    std::vector<double> scaled(static_cast<size_t>(weight.size()));
-    for (int64_t i = 0; i < weight.size(); ++i) {
-      const auto channel = static_cast<size_t>(channel_of(axis, i, weight.size()));
-      scaled[static_cast<size_t>(i)] = *element(weight, i) * affine.scale[channel];
-    }
     const ValueId made =
-        graph.add_constant(name + "_weight", make_tensor(weight.dtype(), weight.dims(), scaled));
+        graph.add_constant(name + "_weight", weight.dtype() == DType::Double
+                                                 ? scaled<double>(weight, axis, affine.scale)
+                                                 : scaled<float>(weight, axis, affine.scale));
     graph.node(id).inputs[1] = made;
   }
   std::vector<double> bias(static_cast<size_t>(channels), 0.0);

@@ -13,6 +13,7 @@ constexpr Pass kGeneric[] = {
     {"infer", DisableAll, infer},
     {"expand", DisableAll, expand},
     {"fuse-quantize-conv", Extended, fuse_quantize_conv},
+    {"dce-unused", Basic, dce},
     {"fold", Basic, fold},
     {"simplify", Basic, simplify},
     {"cse", Basic, cse},
