@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 
 namespace tiercel {
 namespace {
@@ -47,9 +46,53 @@ TreeMode mode_of(const Expander& e, const std::string& name) {
   return static_cast<TreeMode>(found - std::begin(kNames));
 }
 
-using NodeKey = std::pair<int64_t, int64_t>;  // tree id, node id
+// Positions of nodes by tree id and node id. Files list them in that order, mostly.
+class NodeIndex {
+ public:
+  NodeIndex(const Expander& e, const std::vector<int64_t>& trees, const std::vector<int64_t>& ids)
+      : e_(e) {
+    entries_.reserve(ids.size());
+    for (size_t i = 0; i < ids.size(); ++i) {
+      entries_.push_back({{trees[i], ids[i]}, static_cast<int64_t>(i)});
+    }
+    if (!std::is_sorted(entries_.begin(), entries_.end(), before)) {
+      std::sort(entries_.begin(), entries_.end(), before);
+    }
+    for (size_t i = 1; i < entries_.size(); ++i) {
+      if (entries_[i - 1].key != entries_[i].key) continue;
+      e.fail(concat("tree ", entries_[i].key.first, " has two nodes ", entries_[i].key.second));
+    }
+  }
 
-void read_nodes(const Expander& e, TreeTable& table, std::map<NodeKey, int64_t>& index) {
+  // The position of a node that exists. `near`: one whose tree mostly has all ids in order.
+  [[nodiscard]] int64_t find(int64_t tree, int64_t id, size_t near) const {
+    const Entry wanted{{tree, id}, 0};
+    if (near < entries_.size()) {
+      const auto step = static_cast<uint64_t>(id) - static_cast<uint64_t>(entries_[near].key.second);
+      const uint64_t guess = near + step;
+      if (guess < entries_.size() && entries_[guess].key == wanted.key) {
+        return entries_[guess].position;
+      }
+    }
+    const auto found = std::lower_bound(entries_.begin(), entries_.end(), wanted, before);
+    if (found == entries_.end() || found->key != wanted.key) {
+      e_.fail(concat("tree ", tree, " has no node ", id));
+    }
+    return found->position;
+  }
+
+ private:
+  struct Entry {
+    std::pair<int64_t, int64_t> key;  // tree id, node id
+    int64_t position;
+  };
+  static bool before(const Entry& a, const Entry& b) { return a.key < b.key; }
+
+  const Expander& e_;
+  std::vector<Entry> entries_;
+};
+
+NodeIndex read_nodes(const Expander& e, TreeTable& table) {
   const auto trees = ints(e, "nodes_treeids"), ids = ints(e, "nodes_nodeids");
   const auto features = ints(e, "nodes_featureids");
   const auto on_true = ints(e, "nodes_truenodeids"), on_false = ints(e, "nodes_falsenodeids");
@@ -65,16 +108,7 @@ void read_nodes(const Expander& e, TreeTable& table, std::map<NodeKey, int64_t>&
   expect_length(e, values, n, "nodes_values");
   expect_length(e, *modes, n, "nodes_modes");
   if (!missing.empty()) expect_length(e, missing, n, "nodes_missing_value_tracks_true");
-  for (size_t i = 0; i < n; ++i) {
-    if (!index.emplace(NodeKey{trees[i], ids[i]}, static_cast<int64_t>(i)).second) {
-      e.fail(concat("tree ", trees[i], " has two nodes ", ids[i]));
-    }
-  }
-  const auto child = [&](size_t i, int64_t id) {
-    const auto found = index.find({trees[i], id});
-    if (found == index.end()) e.fail(concat("tree ", trees[i], " has no node ", id));
-    return found->second;
-  };
+  NodeIndex index(e, trees, ids);
   table.nodes.resize(n);
   for (size_t i = 0; i < n; ++i) {
     TreeNode& node = table.nodes[i];
@@ -83,8 +117,8 @@ void read_nodes(const Expander& e, TreeTable& table, std::map<NodeKey, int64_t>&
     node.feature = features[i];
     node.value = values[i];
     node.missing_true = !missing.empty() && missing[i] != 0;
-    node.on_true = child(i, on_true[i]);
-    node.on_false = child(i, on_false[i]);
+    node.on_true = index.find(trees[i], on_true[i], i);
+    node.on_false = index.find(trees[i], on_false[i], i);
   }
   std::vector<bool> is_child(n);
   for (const TreeNode& node : table.nodes) {
@@ -95,23 +129,24 @@ void read_nodes(const Expander& e, TreeTable& table, std::map<NodeKey, int64_t>&
   for (size_t i = 0; i < n; ++i) {
     if (!is_child[i]) table.roots.push_back(static_cast<int64_t>(i));
   }
+  return index;
 }
 
 void read_weights(const Expander& e, TreeTable& table, const std::string& prefix,
-                  const std::map<NodeKey, int64_t>& index) {
+                  const NodeIndex& index) {
   const auto trees = ints(e, prefix + "_treeids"), ids = ints(e, prefix + "_nodeids");
   const auto targets = ints(e, prefix + "_ids");
   const auto weights = numbers(e, prefix + "_weights");
   expect_length(e, trees, ids.size(), prefix + "_treeids");
   expect_length(e, targets, ids.size(), prefix + "_ids");
   expect_length(e, weights, ids.size(), prefix + "_weights");
+  int64_t last = 0;
   for (size_t i = 0; i < ids.size(); ++i) {
-    const auto found = index.find({trees[i], ids[i]});
-    if (found == index.end()) e.fail(concat("tree ", trees[i], " has no node ", ids[i]));
+    last = index.find(trees[i], ids[i], static_cast<size_t>(last));
+    TreeNode& node = table.nodes[static_cast<size_t>(last)];
     if (targets[i] < 0 || targets[i] >= table.targets) {
       e.fail(concat(prefix, "_ids holds ", targets[i], "; expected less than ", table.targets));
     }
-    TreeNode& node = table.nodes[static_cast<size_t>(found->second)];
     if (node.mode == TreeMode::Leaf) node.weights.push_back({targets[i], weights[i]});
   }
 }
@@ -228,8 +263,7 @@ TreeTable read_numbered_trees(const Expander& e, std::string_view weights, int64
   TreeTable table;
   table.targets = targets;
   if (targets < 1) e.fail(concat("has ", targets, " targets; expected 1 or more"));
-  std::map<NodeKey, int64_t> index;
-  read_nodes(e, table, index);
+  const NodeIndex index = read_nodes(e, table);
   read_weights(e, table, std::string(weights), index);
   table.base = numbers(e, "base_values");
   table.aggregate = attr_string(e.node(), "aggregate_function", "SUM");
