@@ -68,7 +68,8 @@ class NodeIndex {
   [[nodiscard]] int64_t find(int64_t tree, int64_t id, size_t near) const {
     const Entry wanted{{tree, id}, 0};
     if (near < entries_.size()) {
-      const auto step = static_cast<uint64_t>(id) - static_cast<uint64_t>(entries_[near].key.second);
+      const auto step =
+          static_cast<uint64_t>(id) - static_cast<uint64_t>(entries_[near].key.second);
       const uint64_t guess = near + step;
       if (guess < entries_.size() && entries_[guess].key == wanted.key) {
         return entries_[guess].position;
