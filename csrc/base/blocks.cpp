@@ -13,7 +13,7 @@ namespace tiercel {
 namespace {
 
 constexpr size_t kHeader = 64;  // keeps what follows aligned for vectors
-constexpr size_t kLarge = size_t{4} << 20;  // bytes that are worth large pages
+constexpr size_t kLarge = size_t{2} << 20;  // a large page: blocks that fill one begin at one
 constexpr size_t kKeptFrom = size_t{1} << 20;
 #if defined(__SANITIZE_ADDRESS__)
 constexpr size_t kMostKept = 0;  // so that the sanitizer sees what is used after its end
@@ -70,7 +70,8 @@ void* take_block(size_t bytes) {
   const size_t size = (bytes + kHeader - 1) / kHeader * kHeader + kHeader;
   std::byte* block = size < kKeptFrom ? nullptr : kept().take(size);
   if (block == nullptr) {
-    block = static_cast<std::byte*>(std::aligned_alloc(kHeader, size));
+    const size_t alignment = size >= kLarge ? kLarge : kHeader;
+    block = static_cast<std::byte*>(std::aligned_alloc(alignment, size));
     if (block == nullptr) return nullptr;
     if (size >= kLarge) want_large_pages(block, size);
   }
