@@ -7,7 +7,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
+#include <map>
+#include <mutex>
 
 #include "base/error.h"
 
@@ -21,6 +24,17 @@ struct Descriptor {
     if (number >= 0) ::close(number);
   }
 };
+
+// Where files are mapped. Never destroyed: a mapping may outlive everything else.
+struct Mappings {
+  std::mutex mutex;
+  std::map<const std::byte*, size_t> sizes;
+};
+
+Mappings& mappings() {
+  static Mappings* const all = new Mappings;
+  return *all;
+}
 
 }  // namespace
 
@@ -41,11 +55,29 @@ std::shared_ptr<MappedFile> MappedFile::open(const std::string& path) {
   if (data == MAP_FAILED) {
     throw_error(ErrorKind::Fail, "cannot map ", path, " into memory: ", std::strerror(errno));
   }
+  const std::scoped_lock lock(mappings().mutex);
+  mappings().sizes[static_cast<const std::byte*>(data)] = size;
   return std::shared_ptr<MappedFile>(new MappedFile(static_cast<const std::byte*>(data), size));
 }
 
 MappedFile::~MappedFile() {
-  if (data_) ::munmap(const_cast<std::byte*>(data_), size_);
+  if (!data_) return;
+  const std::scoped_lock lock(mappings().mutex);
+  mappings().sizes.erase(data_);
+  ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+void MappedFile::release(std::span<const std::byte> bytes) {
+  const std::scoped_lock lock(mappings().mutex);
+  auto found = mappings().sizes.upper_bound(bytes.data());
+  if (found == mappings().sizes.begin()) return;
+  --found;
+  if (bytes.data() + bytes.size() > found->first + found->second) return;
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto address = reinterpret_cast<uintptr_t>(bytes.data());
+  const uintptr_t begin = (address + page - 1) / page * page;
+  const uintptr_t end = (address + bytes.size()) / page * page;
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
 }  // namespace tiercel

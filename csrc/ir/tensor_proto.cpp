@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/mapped_file.h"
 #include "ir/external_data.h"
 #include "ir/onnx_proto.h"
 
@@ -92,12 +93,13 @@ RawTensor parse_fields(WireReader m) {
 // A view of bytes that someone else owns; small or misaligned ones are copied.
 Tensor over_bytes(const RawTensor& t, DType dtype, Bytes bytes,
                   const std::shared_ptr<void>& owner) {
-  constexpr size_t kSmall = 4096;
+  constexpr size_t kSmall = 4096, kLarge = 1 << 18;
   const auto alignment = static_cast<uintptr_t>(std::min<int64_t>(8, (dtype_bits(dtype) + 7) / 8));
   const auto address = reinterpret_cast<uintptr_t>(bytes.data());
   if (!owner || bytes.size() <= kSmall || (alignment != 0 && address % alignment != 0)) {
     Tensor copy(dtype, t.dims);
     if (!bytes.empty()) std::memcpy(copy.raw(), bytes.data(), bytes.size());
+    if (bytes.size() >= kLarge) MappedFile::release(bytes);
     return copy;
   }
   void* data = const_cast<std::byte*>(bytes.data());

@@ -104,3 +104,21 @@ def test_an_unknown_operator_is_named() -> None:
     m = helper.make_model(graph, opset_imports=imports, ir_version=9)
     with pytest.raises(Exception, match="Frobnicate"):
         tiercel.InferenceSession(m.SerializeToString())
+
+
+@pytest.mark.parametrize("shift", range(4))
+def test_large_weights_wherever_they_begin(tmp_path: Path, shift: int) -> None:
+    """Pages of the file are given back when weights were copied or packed, and read again."""
+    w = np.random.default_rng(shift).standard_normal((512, 512), np.float32)
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", 512]) for n in "xy")
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    weights = [numpy_helper.from_array(w, "w")]
+    graph = helper.make_graph([node], "g" * (shift + 1), [x], [y], weights)
+    path = tmp_path / "model.onnx"
+    opsets = [helper.make_opsetid("", 21)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
+    first, second = tiercel.InferenceSession(path), tiercel.InferenceSession(path)
+    for rows in (1, 70):
+        feed = np.ones((rows, 512), np.float32)
+        for session in (first, second):
+            np.testing.assert_allclose(session.run(None, {"x": feed})[0], feed @ w, atol=1e-3)

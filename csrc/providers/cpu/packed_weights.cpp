@@ -5,6 +5,8 @@
 #include <mutex>
 #include <tuple>
 
+#include "base/mapped_file.h"
+
 namespace tiercel {
 namespace {
 
@@ -50,6 +52,8 @@ std::shared_ptr<const Buffer> pack_input(const TclKernel& kernel, TclCall& call,
     throw_error(ErrorKind::RuntimeException, kernel.op, ": packing input ", input,
                 " failed with code ", code);
   }
+  const auto* read = static_cast<const std::byte*>(source.raw());
+  MappedFile::release({read, static_cast<size_t>(source.bytes())});
   // The source stays alive with its packed form, so that its address cannot come again meanwhile.
   void* data = memory->data();
   auto shared = Buffer::wrap(data, bytes, [memory, owner = source.buffer()] {});
