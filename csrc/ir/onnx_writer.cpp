@@ -173,11 +173,62 @@ std::string metadata_message(const std::string& key, const std::string& value) {
   return out.out();
 }
 
-// The head of a tensor message whose bytes follow it, or lie in the file of weights.
+// A finished field of the graph; or, with a tensor whose bytes follow, the fields before them.
 struct Weight {
   std::string head;
   const Tensor* tail = nullptr;
+
+  [[nodiscard]] uint64_t bytes() const {
+    return head.size() + (tail != nullptr ? static_cast<uint64_t>(tail->bytes()) : 0);
+  }
 };
+
+size_t size_of(uint64_t number) {
+  WireWriter out;
+  out.prefix(1, number);
+  return out.out().size();
+}
+
+// Puts the field of a weight together so that its bytes, which a reader maps, are aligned for
+// vectors when the field starts at `start`: the tensor gets a comment of spaces where need be.
+Weight aligned(const Weight& weight, uint64_t start) {
+  constexpr uint64_t kAlignment = 64, kLeast = 4096;
+  if (weight.tail == nullptr) return weight;
+  const auto bytes = static_cast<uint64_t>(weight.tail->bytes());
+  const auto with_gap = [&](size_t gap) {
+    WireWriter head, field;
+    if (gap > 0) head.bytes(12, std::string(gap - 1, ' '));
+    const std::string before = head.out() + weight.head;
+    field.prefix(5, before.size() + bytes);
+    return Weight{field.out() + before, weight.tail};
+  };
+  if (bytes >= kLeast) {
+    for (size_t gap = 0; gap <= kAlignment; ++gap) {
+      Weight made = with_gap(gap);
+      if ((start + made.head.size()) % kAlignment == 0) return made;
+    }
+  }
+  return with_gap(0);
+}
+
+// The fields of weights that begin `before` bytes and a length behind the start of the file;
+// gives the bytes of the graph, which has `nodes` bytes beside them.
+uint64_t align(std::vector<Weight>& weights, uint64_t before, uint64_t nodes) {
+  uint64_t total = nodes, assumed = 0;
+  for (const Weight& weight : weights) total += weight.bytes();
+  std::vector<Weight> made;
+  for (int round = 0; round < 3 && size_of(total) != assumed; ++round) {
+    assumed = size_of(total);
+    made.clear();
+    total = nodes;
+    for (const Weight& weight : weights) {
+      made.push_back(aligned(weight, before + assumed + total));
+      total += made.back().bytes();
+    }
+  }
+  weights = std::move(made);
+  return total;
+}
 
 class File {
  public:
@@ -232,8 +283,7 @@ std::vector<Weight> write_weights(const Graph& graph, const GraphWriter& writer,
     const auto bytes = static_cast<uint64_t>(tensor.bytes());
     if (options.external_file.empty() || tensor.bytes() < options.external_bytes) {
       head.prefix(9, bytes);
-      field.prefix(5, head.out().size() + bytes);
-      out.push_back({field.out() + head.out(), &tensor});
+      out.push_back({head.out(), &tensor});
       continue;
     }
     if (!file) file.emplace(std::filesystem::path(path).parent_path() / options.external_file);
@@ -254,12 +304,7 @@ void write_model(const Model& model, const std::string& path, const WriteOptions
   writer.name_values(nullptr, options.outputs);
   WireWriter nodes;
   writer.write_nodes(nodes);
-  const std::vector<Weight> weights = write_weights(model.graph, writer, path, options);
-  uint64_t graph_bytes = nodes.out().size();
-  for (const Weight& weight : weights) {
-    graph_bytes += weight.head.size();
-    if (weight.tail != nullptr) graph_bytes += static_cast<uint64_t>(weight.tail->bytes());
-  }
+  std::vector<Weight> weights = write_weights(model.graph, writer, path, options);
   constexpr int64_t kFirstIr = 10;  // the first that has every element type and attribute here
   WireWriter head;
   head.integer(1, std::max(model.ir_version, kFirstIr));
@@ -275,7 +320,7 @@ void write_model(const Model& model, const std::string& path, const WriteOptions
     head.bytes(8, import.out());
   }
   for (const auto& [key, value] : model.metadata) head.bytes(14, metadata_message(key, value));
-  head.prefix(7, graph_bytes);
+  head.prefix(7, align(weights, head.out().size(), nodes.out().size()));
   File file(path);
   file.write(head.out());
   file.write(nodes.out());

@@ -47,6 +47,16 @@ def test_explain(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "CPUExecutionProvider" in capsys.readouterr().out
 
 
+def test_compile(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.onnx"
+    assert main(["compile", model, "-o", str(out), "--dim", "n=4"]) == 0
+    assert "loads in" in capsys.readouterr().out
+    assert main(["inspect", str(out)]) == 0
+    assert "[4, 3]" in capsys.readouterr().out
+    assert main(["compile", model, "-o", model]) == 1
+    assert "is the model itself" in capsys.readouterr().err
+
+
 def test_bench(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", model, "--threads", "1,2", "--seconds", "0.05"]) == 0
     text = capsys.readouterr().out

@@ -150,3 +150,29 @@ def test_a_known_condition_leaves_no_branch(tmp_path: Path) -> None:
         assert ("If" in {n.op_type for n in proto.graph.node}) == (level == 0)
         (y,) = ort.InferenceSession(data).run(None, {"x": X})
         np.testing.assert_allclose(y, np.exp(X), rtol=1e-6)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 100, 4000])
+def test_large_weights_are_aligned(rows: int, tmp_path: Path) -> None:
+    """A reader maps them as they lie; the lengths around them grow with `rows`."""
+    rng = np.random.default_rng(0)
+    names, sizes = [f"w{i}" for i in range(7)], [rows * 8 + i for i in range(7)]
+    values = [rng.integers(1, 127, (8, size)).astype(np.int8) for size in sizes]
+    values[3] = rng.standard_normal((8, sizes[3]), np.float32)
+    outputs = [helper.make_empty_tensor_value_info(f"y{i}") for i in range(7)]
+    nodes = [helper.make_node("Identity", [n], [f"y{i}"]) for i, n in enumerate(names)]
+    weights = [numpy_helper.from_array(v, n) for v, n in zip(values, names, strict=True)]
+    proto = helper.make_model(
+        helper.make_graph(nodes, "graph", [], outputs, weights),
+        opset_imports=[helper.make_opsetid("", 21)],
+        ir_version=10,
+    )
+    options, path = ort.SessionOptions(), tmp_path / "out.onnx"
+    options.optimized_model_filepath = str(path)
+    ort.InferenceSession(proto.SerializeToString(), options)
+    data = path.read_bytes()
+    onnx.checker.check_model(onnx.load(path))
+    for value, result in zip(values, ort.InferenceSession(path).run(None, {}), strict=True):
+        np.testing.assert_array_equal(value, result)
+        if value.nbytes >= 4096:
+            assert data.find(value.tobytes()) % 64 == 0

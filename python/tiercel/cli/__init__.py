@@ -1,4 +1,4 @@
-"""The command line: tiercel inspect | run | explain | bench."""
+"""The command line: tiercel inspect | run | explain | compile | bench."""
 
 from .main import main
 

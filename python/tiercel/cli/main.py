@@ -53,6 +53,17 @@ def _parser() -> argparse.ArgumentParser:
     explain = commands.add_parser("explain", help="placement, passes, plan: with reasons")
     explain.add_argument("model")
 
+    compiled = commands.add_parser("compile", help="write a model that loads sooner")
+    compiled.add_argument("model")
+    compiled.add_argument("-o", "--output", required=True, metavar="FILE.onnx")
+    compiled.add_argument(
+        "--dim",
+        action="append",
+        default=[],
+        metavar="NAME=SIZE",
+        help="size that a symbolic dimension always has",
+    )
+
     bench = commands.add_parser("bench", help="time a model, also against other engines")
     bench.add_argument("model")
     _add_feeds(bench)
@@ -76,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "inspect": commands.inspect,
             "run": commands.run,
             "explain": commands.explain,
+            "compile": commands.compile_model,
         }[options.command]
         return command(options)
     except (Error, OSError, ValueError) as error:
