@@ -92,7 +92,8 @@ def rates(bounds: Peaks) -> str:
     compute = ", ".join(f"{k} {v / 1e9:.0f}" for k, v in bounds.operations.items())
     memory = ", ".join(f"{n / 2**20:.3g} MiB {v / 1e9:.0f}" for n, v in bounds.copies)
     return (
-        f"measured on {bounds.threads} threads: {compute} GFLOP/s (a multiply-add is two); "
+        f"measured on {bounds.threads} threads: {compute} GFLOP/s (a multiply-add is two; "
+        f"the roof of float is {bounds.compute('float') / 1e9:.0f}); "
         f"copies, by bytes moved: {memory} GB/s"
     )
 

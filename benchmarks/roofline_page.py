@@ -27,8 +27,7 @@ COLUMNS = (
 def _roofs(figure: go.Figure, bounds: Peaks) -> None:
     """A line per type of number: arithmetic per byte against what is allowed."""
     intensity = np.geomspace(0.01, 10000, 200)
-    kept = {"float": bounds.operations["float"]}
-    kept |= {k: v for k, v in bounds.operations.items() if k in ("int8", "bfloat16")}
+    kept = {k: bounds.compute(k) for k in ("float", "int8", "bfloat16") if k in bounds.operations}
     (least, fastest), (size, slowest) = bounds.copies[0], bounds.copies[-1]
     memories = [(slowest, f"{size >> 20} MiB", "solid"), (fastest, f"{least >> 10} KiB", "dot")]
     for rate, name, dash in memories:

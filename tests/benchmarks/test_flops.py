@@ -109,3 +109,5 @@ def test_the_tighter_roof_counts() -> None:
     assert step.least(peaks) == pytest.approx((8 << 20) / 1e9) and step.limit == "memory"
     assert peaks.compute("int8") == 4e9 and peaks.compute("double") == 5e8
     assert peaks.memory(2 << 10) == pytest.approx(8e9)
+    tiles = Peaks(1, {"float": 1e9, "bfloat16": 12e9}, peaks.copies)
+    assert tiles.compute("float") == 2e9 and tiles.compute("float16") == 3e9
