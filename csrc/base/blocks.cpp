@@ -12,7 +12,7 @@
 namespace tiercel {
 namespace {
 
-constexpr size_t kHeader = 64;  // keeps what follows aligned for vectors
+constexpr size_t kHeader = 64;              // keeps what follows aligned for vectors
 constexpr size_t kLarge = size_t{2} << 20;  // a large page: blocks that fill one begin at one
 constexpr size_t kKeptFrom = size_t{1} << 20;
 #if defined(__SANITIZE_ADDRESS__)
