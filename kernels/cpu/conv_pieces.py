@@ -11,6 +11,34 @@ LINE = 64  # bytes of them in one piece of a pixel
 TILE = 32  # rows of a tile that may be read behind the last
 
 
+def runs(k, e):
+    """`split_run` and `clear`: the pieces of a run of pixels, or zeros."""
+    lanes, put, offset, pieces = 16, e.put, k.offset, e.count
+    v = k.vector("float", lanes)
+
+    @k.outline("int64(pointer, int64, pointer, pointer, int64, int64, int64, int64)")
+    def split_run(to, apart, x, y, first, second, step, count):
+        """`count` pixels, `step` apart, of which two blocks have `first` and `second` channels."""
+        if first == lanes and second == lanes:
+            for i in range(count):
+                put(to, apart, v.load(x, i * step), v.load(y, i * step))
+                to = offset(to, LINE)
+        else:
+            for i in range(count):
+                low = v.load_n(x, i * step, first)
+                put(to, apart, low, v.load_n(y, i * step, second))
+                to = offset(to, LINE)
+        return 0
+
+    @k.outline("int64(pointer, int64, int64)")
+    def clear(to, apart, count):
+        for p in range(pieces):
+            k.fill(to, p * apart, count * LINE)
+        return 0
+
+    return split_run, clear
+
+
 def image_pieces(k, w, e):
     """Functions of a call with window `w`; `e`: see split_parts.
 
@@ -18,9 +46,8 @@ def image_pieces(k, w, e):
     phase that the tap falls into. A row of a phase is `columns` pixels: no gap is left behind it
     where the zeros before the next row serve.
     """
-    lanes = 16
-    v, put, offset, pieces = k.vector("float", lanes), e.put, k.offset, e.count
-    put_place = k.store("int64")
+    lanes, offset, pieces, put_place = 16, k.offset, e.count, k.store("int64")
+    split_run, clear = runs(k, e)
 
     @k.outline("int64(call, int64)")
     def stride(call, a):
@@ -69,11 +96,16 @@ def image_pieces(k, w, e):
         """Of a phase under `height` rows of output."""
         return height + last_shift(call, 0)
 
+    @inline
+    def planes(call):
+        """Phases of an image."""
+        return phases(call, 0) * phases(call, 1)
+
     @k.outline("int64(call, int64)")
     def plane(call, height):
         """Bytes from one piece of a step to the next."""
         pixels = rows(call, height) * columns(call) + last_shift(call, 1) + TILE
-        return phases(call, 0) * phases(call, 1) * pixels * LINE + LINE
+        return planes(call) * pixels * LINE + LINE
 
     @inline
     def channel_steps(call):
@@ -87,7 +119,7 @@ def image_pieces(k, w, e):
     def find_places(call, height, to):
         """For each step of the depth, channels outermost, where pixel 0 of the band begins."""
         apart, across = plane(call, height), columns(call)
-        pixels = (apart - LINE) // (phases(call, 0) * phases(call, 1) * LINE)
+        pixels = (apart - LINE) // (planes(call) * LINE)
         at = 0
         for s in range(channel_steps(call)):
             for i in range(taps(call, 0)):
@@ -96,26 +128,6 @@ def image_pieces(k, w, e):
                     pixel = which * pixels + shift(call, 0, i) * across + shift(call, 1, j)
                     put_place(to, at, s * pieces * apart + pixel * LINE)
                     at += 1
-        return 0
-
-    @k.outline("int64(call, pointer, int64, pointer, pointer, int64, int64, int64, int64)")
-    def split_run(call, to, apart, x, y, first, second, step, count):
-        """`count` pixels, `step` apart, of which two blocks have `first` and `second` channels."""
-        if first == lanes and second == lanes:
-            for i in range(count):
-                put(to, apart, v.load(x, i * step), v.load(y, i * step))
-                to = offset(to, LINE)
-        else:
-            for i in range(count):
-                low = v.load_n(x, i * step, first)
-                put(to, apart, low, v.load_n(y, i * step, second))
-                to = offset(to, LINE)
-        return 0
-
-    @k.outline("int64(pointer, int64, int64)")
-    def clear(to, apart, count):
-        for p in range(pieces):
-            k.fill(to, p * apart, count * LINE)
         return 0
 
     @k.outline("int64(call, int64, int64, int64, int64, pointer)")
@@ -133,8 +145,8 @@ def image_pieces(k, w, e):
         block = image * k.input_dim(call, 0, 1) + 2 * step
         x = offset(k.input(call, 0), block * area * lanes * 4)
         y = offset(x, area * lanes * 4 if second > 0 else 0)
-        pixels = (apart - LINE) // (phases(call, 0) * phases(call, 1) * LINE)
-        for which in range(phases(call, 0) * phases(call, 1)):
+        pixels = (apart - LINE) // (planes(call) * LINE)
+        for which in range(planes(call)):
             py, px = which // phases(call, 1), which % phases(call, 1)
             begin = offset(to, which * pixels * LINE)
             low = min((max(pad(call, 1) - px, 0) + sx - 1) // sx, across)
@@ -151,7 +163,6 @@ def image_pieces(k, w, e):
                     target = offset(place, low * LINE)
                     n = high - low
                     split_run(
-                        call,
                         target,
                         apart,
                         offset(x, at),
@@ -168,6 +179,8 @@ def image_pieces(k, w, e):
     return namespace(
         *("image_pieces",),
         columns=columns,
+        rows=rows,
+        planes=planes,
         plane=plane,
         channel_steps=channel_steps,
         step_bytes=step_bytes,

@@ -14,6 +14,7 @@ GROUP = len(WINDOW)
 WIDTH = 32  # channels of a panel of weights
 STEP_BYTES = GROUP_OF_TWO * WIDTH * 4  # of a panel's weights of one step
 SHARED = 2 << 20  # bytes of pieces of an image that all units share
+MOST_SHARED = 8 << 20  # the same where bands would make many pieces twice
 BAND = 3 << 18  # bytes of pieces of a band of rows
 PIXELS = 1024  # of a band, at most
 BANDS = 8  # of an image, at least, where each has FEWEST pixels
@@ -48,10 +49,9 @@ def cuts(k, g):
 
     @k.outline("int64(call)")
     def bands_of(call):
-        """Bands of rows of an image; 1: the image is shared."""
-        rows, across = rows_of(call), g.columns(call)
-        out = 1
-        if g.channel_steps(call) * g.step_bytes(call, rows) > SHARED:
+        """Bands of rows of an image, whose pieces stay in the L2 cache."""
+        rows, across, out = rows_of(call), g.columns(call), 1
+        if whole_bytes(call) > SHARED:
             row_bytes = g.channel_steps(call) * (g.step_bytes(call, 2) - g.step_bytes(call, 1))
             most = min(BAND // max(row_bytes, 1), PIXELS // max(across, 1))
             few = (rows * across + FEWEST - 1) // FEWEST
@@ -61,8 +61,25 @@ def cuts(k, g):
         return min(out, max(rows, 1))
 
     @inline
+    def whole_bytes(call):
+        return g.channel_steps(call) * g.step_bytes(call, rows_of(call))
+
+    @k.outline("int64(call)")
+    def split_rows(call):
+        """Rows that become pieces when every band makes its own."""
+        bands, rows = bands_of(call), rows_of(call)
+        return bands * g.rows(call, (rows + bands - 1) // bands)
+
+    @k.outline("int64(call)")
+    def shares(call):
+        """1 when an image becomes pieces once for all units."""
+        small, much = whole_bytes(call) <= SHARED, whole_bytes(call) <= MOST_SHARED
+        often = 2 * split_rows(call) > 3 * g.rows(call, rows_of(call))
+        return 1 if small or (often and much) else 0
+
+    @inline
     def is_shared(call):
-        return g.channel_steps(call) * g.step_bytes(call, rows_of(call)) <= SHARED
+        return shares(call) == 1
 
     @inline
     def height_of(call):
@@ -101,12 +118,16 @@ def cuts(k, g):
 
     @inline
     def pays(call):
-        """Whether tiles take fewer cycles, with the pieces of both operands, than vectors."""
-        taps, deep = taps_of(call), g.channel_steps(call) * GROUP_OF_TWO
-        pixels = k.output_dim(call, 0, 2) * k.output_dim(call, 0, 3)
-        wide, high = panels_of(call) * WIDTH, (pixels + 15) // 16 * 16
-        tiled = deep * (high * (wide * taps * 12 + 500) + wide * taps * 300)
-        return tiled <= k.input_dim(call, 1, 1) * k.input_dim(call, 1, 0) * taps * pixels * 36
+        """Whether tiles take fewer cycles, with the pieces of both operands, than vectors; in
+        shares of 1024."""
+        taps, deep, rows = taps_of(call), g.channel_steps(call) * GROUP_OF_TWO, rows_of(call)
+        wide, across = k.output_dim(call, 0, 3), g.columns(call)
+        high = ((rows - 1) * across + wide + 15) // 16 * 16
+        split = g.rows(call, rows) if is_shared(call) else split_rows(call)
+        split *= across * g.planes(call)
+        tiled = deep * (panels_of(call) * WIDTH * taps * (high * 12 + 300) + split * 500)
+        work = k.input_dim(call, 1, 1) * k.input_dim(call, 1, 0) * taps
+        return tiled <= work * rows * wide * 36
 
     return namespace(
         *("cuts",),

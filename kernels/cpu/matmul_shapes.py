@@ -36,9 +36,23 @@ def shapes(k, right=1, permuted=None):
         return n
 
     @k.outline("int64(call)")
+    def folded(call):
+        """Axes of input 0 in front of its rows that count as rows: all of them when there is one
+        matrix on the right for all of its own, which lie behind one another."""
+        rank, one = k.input_rank(call, 0), 1
+        for a in range(k.input_rank(call, right) - 2):
+            one *= extent(call, right, a)
+        if permuted is not None:
+            one = 0 if k.attr_n(call, permuted) > 0 else one
+        same = rank >= k.input_rank(call, right)
+        return rank - 2 if one == 1 and same and rank > 2 else 0
+
+    @k.outline("int64(call)")
     def rows(call):
-        rank = k.input_rank(call, 0)
-        return extent(call, 0, rank - 2) if rank > 1 else 1
+        rank, n = k.input_rank(call, 0), 1
+        for a in range(max(rank - 2 - folded(call), 0), rank - 1):
+            n *= extent(call, 0, a)
+        return n
 
     @k.outline("int64(call)")
     def depth(call):
@@ -65,7 +79,7 @@ def shapes(k, right=1, permuted=None):
     def matrices(call, i):
         """Matrices of operand i, before broadcasting."""
         n = int64(1)
-        for a in range(k.input_rank(call, i) - 2):
+        for a in range(k.input_rank(call, i) - 2 - (folded(call) if i == 0 else 0)):
             n *= extent(call, i, a)
         return n
 
