@@ -11,6 +11,7 @@ GROUP = len(WINDOW)
 TILE_BYTES = 384 << 10  # of packed inputs: what stays in the second-level cache
 MOST_PANELS = 8
 DEPTH = 256  # of one block of a panel, which then stays in the first-level cache
+DEEP = 192  # rows of a panel that pay for the pieces of AMX tiles
 TILED_DEPTH = 768  # the same by AMX tiles, of pieces in the second-level cache
 REASONS = (
     "it has one or two spatial axes only",
@@ -228,7 +229,7 @@ def conv(k):
                 plane = part // group * channels * group + channel
                 y = k.offset(k.output(call, 0), plane * pixels * 4)
                 c, bad = k.offset(y, start * 4), 1
-                if tiled and rows > few:
+                if tiled and rows > few and depth >= DEEP:
                     multiply(call, 1, channel, rows, count, c, scratch)
                     bad = has_nan(c, pixels, rows, count)
                 if bad == 1:

@@ -82,6 +82,17 @@ def image_pieces(k, w, e):
         return shift(call, a, taps(call, a) - 1)
 
     @k.outline("int64(call)")
+    def rows_under_taps(call):
+        """Rows of output, each as often as a row of taps finds an image under it."""
+        deep, total = k.input_dim(call, 0, 2), 0
+        for i in range(taps(call, 0)):
+            at, step = pad(call, 0) - i * spread(call, 0), stride(call, 0)
+            low = max((at + step - 1) // step, 0)
+            high = min((deep - 1 + at) // step + 1, k.output_dim(call, 0, 2))
+            total += max(high - low, 0)
+        return total
+
+    @k.outline("int64(call)")
     def columns(call):
         """Pixels of a row of a phase."""
         out, last = k.output_dim(call, 0, 3), last_shift(call, 1)
@@ -179,6 +190,7 @@ def image_pieces(k, w, e):
     return namespace(
         *("image_pieces",),
         columns=columns,
+        rows_under_taps=rows_under_taps,
         rows=rows,
         planes=planes,
         plane=plane,
