@@ -14,7 +14,7 @@ namespace {
 
 constexpr size_t kHeader = 64;              // keeps what follows aligned for vectors
 constexpr size_t kLarge = size_t{2} << 20;  // a large page: blocks that fill one begin at one
-constexpr size_t kKeptFrom = size_t{1} << 20;
+constexpr size_t kKeptFrom = size_t{256} << 10;
 #if defined(__SANITIZE_ADDRESS__)
 constexpr size_t kMostKept = 0;  // so that the sanitizer sees what is used after its end
 #else
