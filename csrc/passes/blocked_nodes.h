@@ -15,6 +15,7 @@ struct BlockedRules {
   const Graph& graph;
   int64_t block;
   std::string provider;
+  int64_t winograd;  // of ConvBlocked nodes
 
   // A convolution of images with constant weights, whose groups do not cut through blocks.
   [[nodiscard]] bool is_convolution(const Node& node) const;

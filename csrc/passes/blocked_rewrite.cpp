@@ -98,6 +98,7 @@ void Rewriter::convolution(NodeId id) {
   const bool planes = rules_.reads_planes(graph_.node(id));
   Node made = like(id, "tiercel", "ConvBlocked");
   made.attributes.set("block", rules_.block);
+  made.attributes.set("winograd", rules_.winograd);
   const ValueId in = made.inputs[0];
   if (!planes || blocked_.contains(in)) made.inputs[0] = blocked(in, id);
   put(id, std::move(made));

@@ -21,7 +21,7 @@ constexpr double kDepthwise = 64;
 class BlockedLayout {
  public:
   BlockedLayout(Graph& graph, const PassContext& context)
-      : graph_(graph), rules_{graph, context.block, context.layout_provider} {}
+      : graph_(graph), rules_{graph, context.block, context.layout_provider, context.winograd} {}
 
   bool run() {
     choose();

@@ -70,6 +70,17 @@ std::vector<std::shared_ptr<Provider>> make_providers(const SessionOptions& opti
   return out;
 }
 
+// session.winograd: 0 never, 1 where it pays, 2 and 4 wherever it is possible, in tiles of so many
+// rows and columns.
+int64_t winograd_of(const SessionOptions& options) {
+  const std::string value = options.config_value("session.winograd", "1");
+  if (value.size() != 1 || std::string_view("0124").find(value) == std::string_view::npos) {
+    throw_error(ErrorKind::InvalidArgument, "session config entry \"session.winograd\" is \"",
+                value, "\"; expected \"0\", \"1\", \"2\" or \"4\"");
+  }
+  return value[0] - '0';
+}
+
 CompileOptions make_compile_options(const SessionOptions& options) {
   CompileOptions out;
   out.providers = make_providers(options);
@@ -77,6 +88,7 @@ CompileOptions make_compile_options(const SessionOptions& options) {
   out.passes.disabled = options.disabled_passes;
   out.passes.verify = options.verify;
   out.passes.block = vector_block("tiercel", "ConvBlocked");
+  out.passes.winograd = winograd_of(options);
   CompileOptions plain{out.providers, {}};
   out.passes.evaluate = [plain](const Graph& graph, const Node& node) {
     return evaluate_node(graph, node, plain);

@@ -1,0 +1,399 @@
+"""Conv of float32 images in the blocked layout by Winograd's algorithm, 3 × 3 windows."""
+
+from attached import epilogue_rows
+from conv_tile import Variant, outlined
+from numba import float32
+from windows import WINDOW, window
+from winograd_cut import GROUP, VECTORS, WINOGRAD, cuts
+from winograd_tile import input_tile, output_tile, weight_tile
+
+from _lang import inline, kernel, parts
+
+ATTRIBUTES = (*WINDOW, "group", "winograd")
+TAPS = 9
+REASONS = (
+    "the blocks are not as wide as this instruction set's vectors",
+    "windows other than 3 x 3 without strides, dilations and groups",
+    "the weights are not constant",
+    "it does not pay for these shapes, or session.winograd forbids it",
+)
+
+
+def heights(k):
+    """The largest number of tiles of a product with one and with two vectors of outputs."""
+    return (12, 6) if k.isa == "v3" else (12, 12)
+
+
+@kernel(
+    "ConvBlocked",
+    domain="tiercel",
+    types={"T": "float"},
+    attributes=ATTRIBUTES,
+    variant="winograd",
+    order=-1,
+    epilogue=True,
+    reasons=REASONS,
+)
+def conv(k):
+    """X is [N, C / c, H, W, c], Y [N, M / c, Y, X, c], W as in Conv.
+
+    Tiles of 4 × 4 or 2 × 2 outputs are products, one for each element of the transformed tiles, of
+    [tiles, inputs] and [inputs, outputs]. Weights are packed [panels of two blocks of outputs]
+    [elements][blocks of outputs][inputs][outputs of the block], zeros where there are no channels.
+    A unit is a band of tiles, and a panel where the inputs were transformed before. Tiles with
+    results that are not finite are computed once more, directly: infinities and NaN stay in the
+    windows that hold them.
+    """
+    lanes = k.lanes("T")
+    get, put = k.load("T"), k.store("T")
+    w = window(k, 1)
+    one, two = heights(k)
+    tile = outlined(k, (Variant(one, 1, lanes), Variant(two, 2, lanes), Variant(4, 1, 1)))
+    cut = cuts(k, w)
+    finish = epilogue_rows()
+    in_2, in_4 = input_tile(2, lanes), input_tile(4, lanes)
+    out_2, out_4 = output_tile(2, lanes), output_tile(4, lanes)
+    weights_2, weights_4 = weight_tile(2, lanes), weight_tile(4, lanes)
+    head = 6 * lanes * 4  # bytes of scratch: two vectors of zeros, a bias, junk, and a flag
+
+    @k.outline("int64(call, int64)")
+    def pad(call, i):
+        return w.before(call, i)
+
+    @k.outline("int64(call, int64, int64, pointer)")
+    def gather(call, block, channel, to):
+        """The weights of one input channel and of a block of outputs as [taps][outputs]."""
+        weight, inputs = k.input(call, 1), k.input_dim(call, 1, 1)
+        have = min(k.input_dim(call, 1, 0) - block * lanes, lanes)
+        for j in range(lanes):
+            at = ((block * lanes + j) * inputs + channel) * TAPS
+            for t in range(TAPS):
+                put(to, t * lanes + j, get(weight, at + t) if j < have else float32(0))
+        return 0
+
+    @k.outline("int64(call, pointer)")
+    def pack_weights(call, to):
+        elements, depth, inputs = cut.elements(call), cut.depth(call), k.input_dim(call, 1, 1)
+        blocks, held = k.output_dim(call, 0, 1), k.offset(to, cut.packed_bytes(call))
+        for block in range(blocks):
+            vectors = min(blocks - block // VECTORS * VECTORS, VECTORS)
+            first = block // VECTORS * VECTORS * elements + block % VECTORS
+            place = k.offset(to, first * depth * lanes * 4)
+            step = vectors * depth * lanes
+            for c in range(depth):
+                row = k.offset(place, c * lanes * 4)
+                if c < inputs:
+                    gather(call, block, c, held)
+                    if cut.size_of(call) == 4:
+                        weights_4(held, row, step)
+                    else:
+                        weights_2(held, row, step)
+                else:
+                    for e in range(elements):
+                        k.fill(row, e * step * 4, lanes * 4)
+        return 0
+
+    @k.outline(
+        "int64(call, int64, int64, int64, int64, int64, int64, pointer, int64, pointer, pointer)"
+    )
+    def transform(call, block, row, end, column, stop, place, to, step, zeros, x):
+        """Tiles [column, stop) of rows of tiles [row, end) of one block of inputs, the first as
+        tile number `place` of `to`."""
+        size, lines = cut.size_of(call), cut.down(call)
+        height, width = k.input_dim(call, 0, 2), k.input_dim(call, 0, 3)
+        have = min(k.input_dim(call, 1, 1) - block * lanes, lanes)
+        at = k.offset(to, place * lanes * 4)
+        for r in range(row, end):
+            plane = (r // lines * k.input_dim(call, 0, 1) + block) * height
+            top = r % lines * size - pad(call, 0)
+            for c in range(column, stop):
+                left = c * size - pad(call, 1)
+                source = k.offset(x, ((plane + top) * width + left) * lanes * 4)
+                if size == 4:
+                    in_4(source, top, left, height, width, zeros, at, step, have)
+                else:
+                    in_2(source, top, left, height, width, zeros, at, step, have)
+                at = k.offset(at, lanes * 4)
+        return 0
+
+    @k.outline(
+        "int64(call, int64, int64, pointer, int64, int64, pointer, pointer, int64, pointer)"
+    )
+    def multiply(call, tiles, vectors, x, step, block_step, weights, sums, sums_step, zeros):
+        """The products of all elements of `tiles` tiles and a panel of outputs."""
+        most = one if vectors == 1 else two
+        depth = cut.depth(call)
+        n = (tiles + most - 1) // most
+        for e in range(cut.elements(call)):
+            for half in range(2):
+                # Strips of one tile less than the others come first.
+                many = tiles // n + half
+                strips = tiles % n if half == 1 else n - tiles % n
+                at = half * (tiles // n) * (n - tiles % n) * lanes
+                tile(
+                    vectors - 1,
+                    many,
+                    strips,
+                    k.input_dim(call, 0, 1),
+                    1,
+                    1,
+                    k.offset(x, (e * step + at) * 4),
+                    lanes,
+                    block_step,
+                    0,
+                    0,
+                    k.offset(weights, e * vectors * depth * lanes * 4),
+                    lanes * lanes,
+                    depth * lanes,
+                    k.offset(sums, (e * sums_step + at) * 4),
+                    tiles * lanes,
+                    zeros,
+                    1,
+                    zeros,
+                    0,
+                    0,
+                    0,
+                    1,
+                )
+        return 0
+
+    @k.outline("int64(call, int64, int64, int64, int64, int64, pointer, pointer, pointer)")
+    def direct(call, image, row, column, count, low, weights, y, scratch):
+        """`count` outputs of one row of a tile, by the weights [inputs][taps][outputs]; `y` is the
+        plane of the block."""
+        height, width = k.input_dim(call, 0, 2), k.input_dim(call, 0, 3)
+        planes, inputs = height * width * lanes, k.input_dim(call, 1, 1)
+        whole = inputs // lanes
+        left = column - pad(call, 1)
+        taps = max(min(height - row + pad(call, 0), 3) - low, 0)
+        line = (row - pad(call, 0) + low) * width + left
+        x = k.offset(k.input(call, 0), (image * k.input_dim(call, 0, 1) * planes + line * lanes) * 4)
+        target = k.offset(y, (row * k.output_dim(call, 0, 3) + column) * lanes * 4)
+        bias = k.offset(scratch, 2 * lanes * 4)
+        for part in range(2):
+            # Whole blocks of inputs, then the other channels.
+            blocks = whole if part == 0 else inputs - whole * lanes
+            channels = lanes if part == 0 else 1
+            first = 1 if part == 0 else 0
+            if blocks == 0 and part == 1:
+                break
+            source = k.offset(x, part * whole * planes * 4)
+            rows = k.offset(weights, (part * whole * lanes * TAPS + low * 3 * channels) * lanes * 4)
+            tile(
+                part * 2,
+                count,
+                1,
+                blocks,
+                taps,
+                3,
+                source,
+                lanes,
+                planes if part == 0 else 1,
+                width * lanes,
+                lanes,
+                rows,
+                TAPS * channels * lanes,
+                0,
+                target,
+                0,
+                bias,
+                first,
+                scratch,
+                left,
+                1,
+                1,
+                width,
+            )
+        return 0
+
+    @k.outline("int64(call, int64, int64, int64, int64, pointer, pointer, pointer)")
+    def repair(call, block, image, row, column, y, memory, scratch):
+        """The outputs of the tile at row and column (of outputs), directly. `memory` holds the
+        weights of the block from the first tile on."""
+        flag = 4 * lanes
+        inputs = k.input_dim(call, 1, 1)
+        whole = inputs // lanes * lanes
+        if get(scratch, flag) == 0:
+            put(scratch, flag, 1)
+            for c in range(inputs):
+                to, step = c * TAPS, 1
+                if c < whole:
+                    to, step = c // lanes * lanes * TAPS + c % lanes, lanes
+                held = k.offset(memory, inputs * TAPS * lanes * 4)
+                gather(call, block, c, held)
+                for t in range(TAPS):
+                    k.copy(memory, (to + t * step) * lanes * 4, held, t * lanes * 4, lanes * 4)
+        size = cut.size_of(call)
+        count = min(k.output_dim(call, 0, 3) - column, size)
+        for r in range(row, min(row + size, k.output_dim(call, 0, 2))):
+            low = max(pad(call, 0) - r, 0)
+            direct(call, image, r, column, count, low, memory, y, scratch)
+        return 0
+
+    @k.outline(
+        "int64(call, int64, int64, int64, int64, int64, pointer, int64, pointer, pointer)"
+    )
+    def deliver(call, block, row, end, column, stop, sums, step, memory, scratch):
+        """The outputs of one block from the sums of its tiles, with their epilogue."""
+        size, lines = cut.size_of(call), cut.down(call)
+        height, width = k.output_dim(call, 0, 2), k.output_dim(call, 0, 3)
+        bias, junk = k.offset(scratch, 2 * lanes * 4), k.offset(scratch, 3 * lanes * 4)
+        k.fill(bias, 0, 3 * lanes * 4)
+        if k.has_input(call, 2):
+            have = min(k.input_dim(call, 1, 0) - block * lanes, lanes)
+            k.copy(bias, 0, k.input(call, 2), block * lanes * 4, have * 4)
+        for r in range(row, end):
+            image, line = r // lines, r % lines * size
+            plane = (image * k.output_dim(call, 0, 1) + block) * height * width * lanes
+            y = k.offset(k.output(call, 0), plane * 4)
+            rows = min(size, height - line)
+            for c in range(column, stop):
+                first = c * size
+                to = k.offset(y, (line * width + first) * lanes * 4)
+                columns = width - first
+                if size == 4:
+                    spoilt = out_4(sums, step, bias, to, width * lanes, rows, columns, junk)
+                else:
+                    spoilt = out_2(sums, step, bias, to, width * lanes, rows, columns, junk)
+                if spoilt != 0:
+                    repair(call, block, image, line, first, y, memory, scratch)
+                sums = k.offset(sums, lanes * 4)
+            at = plane + (line * width + column * size) * lanes
+            count = min((stop - column) * size, width - column * size) * lanes
+            data = k.offset(k.output(call, 0), at * 4)
+            if count == width * lanes:
+                k.epilogue(call, data, at, count * rows)
+            else:
+                finish(call, data, at, count, rows, width * lanes)
+        return 0
+
+    @k.outline(
+        "int64(call, int64, int64, int64, int64, int64, pointer, int64, int64, pointer, pointer)"
+    )
+    def panel(call, index, row, end, column, stop, x, step, block_step, memory, scratch):
+        """The outputs of one panel, from transformed inputs."""
+        blocks, depth = k.output_dim(call, 0, 1), cut.depth(call)
+        tiles = (end - row) * (stop - column)
+        vectors = min(blocks - index * VECTORS, VECTORS)
+        at = index * VECTORS * cut.elements(call) * depth * lanes
+        weights = k.offset(k.packed(call, 1), at * 4)
+        sums_step = (vectors * tiles + 1) * lanes
+        multiply(call, tiles, vectors, x, step, block_step, weights, memory, sums_step, scratch)
+        behind = k.offset(memory, cut.elements(call) * sums_step * 4)
+        for v in range(vectors):
+            sums = k.offset(memory, v * tiles * lanes * 4)
+            block = index * VECTORS + v
+            deliver(call, block, row, end, column, stop, sums, sums_step, behind, scratch)
+        return 0
+
+    @k.outline("int64(call, int64, pointer)")
+    def band(call, unit, scratch):
+        """All outputs of one band, or of one panel of it where the inputs are transformed."""
+        bands, segments, rows, columns = (
+            cut.bands_of(call),
+            cut.segments_of(call),
+            cut.rows_of(call),
+            cut.across(call),
+        )
+        panels, first, end = cut.panels_of(call), 0, cut.panels_of(call)
+        shared = cut.is_shared(call)
+        if shared == 1:
+            first = unit // bands
+            unit, end = unit % bands, first + 1
+        b, s = unit // segments, unit % segments
+        row, last = rows * b // bands, rows * (b + 1) // bands
+        column, stop = columns * s // segments, columns * (s + 1) // segments
+        memory = k.offset(scratch, head)
+        tiles = (last - row) * (stop - column)
+        x, step, block_step = memory, cut.input_step(call, tiles), tiles * lanes
+        if shared == 1:
+            block_step = rows * columns * lanes
+            x = k.offset(k.workspace(call), row * columns * lanes * 4)
+            step = cut.input_step(call, rows * columns)
+        else:
+            for block in range(k.input_dim(call, 0, 1)):
+                to, source = k.offset(x, block * block_step * 4), k.input(call, 0)
+                transform(call, block, row, last, column, stop, 0, to, step, scratch, source)
+            memory = k.offset(memory, cut.elements(call) * step * 4)
+        for p in range(first, end):
+            panel(call, p, row, last, column, stop, x, step, block_step, memory, scratch)
+        return 0
+
+    def run(call, phase, begin, end, scratch):
+        k.fill(scratch, 0, head)
+        for unit in range(begin, end):
+            if phase == 1:
+                band(call, unit, scratch)
+            else:
+                lines, columns = cut.down(call), cut.across(call)
+                image, block = unit // k.input_dim(call, 0, 1), unit % k.input_dim(call, 0, 1)
+                tiles = cut.rows_of(call) * columns
+                to = k.offset(k.workspace(call), block * tiles * lanes * 4)
+                step, place = cut.input_step(call, tiles), image * lines * columns
+                first, last = image * lines, (image + 1) * lines
+                source = k.input(call, 0)
+                transform(
+                    call, block, first, last, 0, columns, place, to, step, scratch, source
+                )
+        return k.OK
+
+    def units(call, phase):
+        n = 0
+        if k.output_size(call, 0) > 0:
+            if phase == 1:
+                n = cut.bands_of(call) * cut.segments_of(call)
+                n *= cut.panels_of(call) if cut.is_shared(call) == 1 else 1
+            elif cut.is_shared(call) == 1:
+                n = k.input_dim(call, 0, 0) * k.input_dim(call, 0, 1)
+        return n
+
+    def workspace(call):
+        tiles = cut.rows_of(call) * cut.across(call)
+        size = cut.elements(call) * cut.input_step(call, tiles) * 4
+        return size if cut.is_shared(call) == 1 else 64
+
+    def scratch(call):
+        tiles, elements = cut.most_tiles(call), cut.elements(call)
+        size = head + elements * (VECTORS * tiles + 1) * lanes * 4
+        size += (k.input_dim(call, 1, 1) + 1) * TAPS * lanes * 4
+        if cut.is_shared(call) == 0:
+            size += elements * cut.input_step(call, tiles) * 4
+        return size
+
+    def work(call):
+        return 2 * k.output_size(call, 0) * k.input_dim(call, 1, 1) * TAPS // 250 + 100
+
+    def supports(call):
+        why = 0
+        if k.output_dim(call, 0, 4) != lanes or k.input_rank(call, 0) != 5:
+            why = 1
+        elif k.input_dim(call, 1, 2) != 3 or k.input_dim(call, 1, 3) != 3:
+            why = 2
+        elif k.attr_int(call, GROUP) != 1:
+            why = 2
+        elif w.stride(call, 0) * w.stride(call, 1) * w.dilation(call, 0) * w.dilation(call, 1) != 1:
+            why = 2
+        elif not k.has_packed(call, 1):
+            why = 3
+        elif k.attr_int(call, WINOGRAD) == 0 or cut.size_of(call) == 0:
+            why = 4
+        return why
+
+    def pack_size(call, index):
+        return cut.packed_bytes(call) + TAPS * lanes * 4 if index == 1 else 0
+
+    def pack(call, index, to):
+        pack_weights(call, to)
+        return k.OK
+
+    return parts(
+        run=run,
+        phases=2,
+        units=units,
+        workspace=workspace,
+        scratch=scratch,
+        work=work,
+        supports=supports,
+        pack_size=pack_size,
+        pack=pack,
+    )
