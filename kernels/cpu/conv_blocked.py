@@ -88,9 +88,11 @@ def conv(k):
 
     @k.outline(
         "int64(call, int64, int64, int64, int64, pointer, int64, pointer, pointer, pointer, int64,"
-        "pointer)"
+        "pointer, int64)"
     )
-    def sweep(call, row, vectors, blocked, blocks, x, block_step, weights, y, start, first, zeros):
+    def sweep(
+        call, row, vectors, blocked, blocks, x, block_step, weights, y, start, first, zeros, ahead
+    ):
         """One row of output pixels of one set, over some of the input channels: `x` and `y` are the
         planes of the first blocks, `weights` those of the first of the channels."""
         columns = grid(call, 1)
@@ -144,6 +146,7 @@ def conv(k):
                 stride,
                 spread,
                 extent,
+                ahead * (1 - half),
             )
         return 0
 
@@ -204,9 +207,18 @@ def conv(k):
             x = k.offset(k.input(call, 0), (channel * planes + within) * 4)
             part = k.offset(weights, done * taps * lanes * 4)
             first = 1 if done == 0 else 0
+            # The next weights: those of the next channels, or the first ones of the next set.
+            coming = some * taps * lanes * (lanes if blocked == 1 else 1)
+            before = done
             done += some * lanes if blocked == 1 else some
+            if done == inputs:
+                coming = (vectors * inputs - before) * taps * lanes
             for r in range(row, end):
-                sweep(call, r, vectors, blocked, some, x, step, part, y, start, first, scratch)
+                ahead = coming if r == row else 0
+                sweep(
+                    *(call, r, vectors, blocked, some, x, step, part, y, start, first, scratch),
+                    ahead,
+                )
                 ready = (r + 1 - row) % at_once
                 if done == inputs and (ready == 0 or r + 1 == end):
                     rows = at_once if ready == 0 else ready

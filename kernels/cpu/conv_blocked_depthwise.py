@@ -105,6 +105,7 @@ def conv(k):
                 stride,
                 spread,
                 extent,
+                0,
             )
         return 0
 

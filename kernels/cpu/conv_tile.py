@@ -14,7 +14,7 @@ from numba.core import cgutils
 
 from _lang.abi import PTR
 from _lang.emit import intrinsic_of
-from _lang.lanes import I64, Lanes, splat
+from _lang.lanes import I32, I64, Lanes, declared, splat
 
 _F32 = ir.FloatType()
 _FLOATS = _F32.as_pointer()
@@ -34,10 +34,11 @@ ARGUMENTS = (
         "row_step",
     ),
     *("column_step", "w", "w_block", "w_vector", "y", "y_block", "start", "first", "zeros"),
-    *("column", "stride", "spread", "extent"),
+    *("column", "stride", "spread", "extent", "ahead"),
 )
 _POINTERS = ("x", "w", "y", "start", "zeros")
 SIGNATURE = f"int64({', '.join('pointer' if n in _POINTERS else 'int64' for n in ARGUMENTS)})"
+LINE = 64  # bytes of a cache line
 WIDEST = 32  # more pixels than any tile has
 
 
@@ -70,7 +71,8 @@ def tiles(variants: tuple[Variant, ...], lanes: int) -> Any:
 
     Vector v of a pixel is at y[v · y_block + pixel · lanes]. The sums start with `start` when
     `first` is 1, else with what `y` holds. Pixel p under tap column t is at
-    `column` + p · `stride` + t · `spread` of `extent` columns; outside, `zeros` are read.
+    `column` + p · `stride` + t · `spread` of `extent` columns; outside, `zeros` are read. The cache
+    is asked for the weights `ahead` elements behind those in use, which the next call reads.
     """
     kinds = [PTR if n in _POINTERS else types.int64 for n in ARGUMENTS]
 
@@ -125,6 +127,7 @@ class _Tile:
                 "x": b.gep(all_strips["x"], [b.mul(first, all_strips["pixel"])]),
                 "y": b.gep(all_strips["y"], [b.mul(first, I64(self.lanes))]),
                 "column": b.add(all_strips["column"], b.mul(first, all_strips["stride"])),
+                "ahead": b.select(b.icmp_signed("==", first, I64(0)), all_strips["ahead"], I64(0)),
             }
             self.given = all_strips | moved
             self._strip(sums)
@@ -195,7 +198,12 @@ class _Tile:
         )
         with b.if_else(inside, likely=True) as (then, other):
             with then:
-                self._pixels(self._places(row, tap), weights, sums, UNROLL)
+                asks = b.icmp_signed("!=", g["ahead"], I64(0))
+                with b.if_else(asks, likely=False) as (early, late):
+                    with early:
+                        self._pixels(self._places(row, tap), weights, sums, UNROLL, asks=True)
+                    with late:
+                        self._pixels(self._places(row, tap), weights, sums, UNROLL)
             with other:
                 self._pixels(self._places(row, tap, column), weights, sums, UNROLL_EDGE)
         b.store(b.gep(weights, [I64(max(self.channels, 1) * self.lanes)]), w)
@@ -229,7 +237,9 @@ class _Tile:
                 if 0 <= tap < self.taps:
                     self._add(value, factors[tap], slot)
 
-    def _pixels(self, places: list[Any], weights: Any, sums: list[Any], unroll: int) -> None:
+    def _pixels(
+        self, places: list[Any], weights: Any, sums: list[Any], unroll: int, asks: bool = False
+    ) -> None:
         b = self.b
         if self.channels == 0:
             factor = self._load(weights)
@@ -238,17 +248,24 @@ class _Tile:
             return
         step = min(unroll, self.channels)
         if step == self.channels:
-            self._channels(places, weights, step, sums)
+            self._channels(places, weights, step, sums, asks)
             return
         with cgutils.for_range(b, I64(self.channels // step)) as parts:
             first = b.mul(parts.index, I64(step))
             moved = [b.gep(place, [first]) for place in places]
-            self._channels(moved, b.gep(weights, [b.mul(first, I64(self.lanes))]), step, sums)
+            part = b.gep(weights, [b.mul(first, I64(self.lanes))])
+            self._channels(moved, part, step, sums, asks)
 
-    def _channels(self, places: list[Any], weights: Any, count: int, sums: list[Any]) -> None:
+    def _channels(
+        self, places: list[Any], weights: Any, count: int, sums: list[Any], asks: bool
+    ) -> None:
         b, step = self.b, self.given["w_vector"]
         streams = [b.gep(weights, [b.mul(step, I64(v))]) for v in range(self.vectors)]
+        coming = [b.gep(stream, [self.given["ahead"]]) for stream in streams]
         for c in range(count):
+            if asks and c * self.lanes * 4 % LINE == 0:
+                for stream in coming:
+                    self._prefetch(b.gep(stream, [I64(c * self.lanes)]))
             factors = [self._load(b.gep(stream, [I64(c * self.lanes)])) for stream in streams]
             for p, place in enumerate(places):
                 value = b.load(b.gep(place, [I64(c)]))
@@ -256,6 +273,13 @@ class _Tile:
                 spread = splat(b, value, "float", self.lanes).value
                 for v, factor in enumerate(factors):
                     self._add(spread, factor, sums[p * self.vectors + v])
+
+    def _prefetch(self, place: Any) -> None:
+        """Into the L2 cache."""
+        place = self.b.bitcast(place, ir.IntType(8).as_pointer())
+        shape = ir.FunctionType(ir.VoidType(), [place.type, I32, I32, I32])
+        asks = declared(self.b, "llvm.prefetch.p0", shape)
+        self.b.call(asks, [place, I32(0), I32(2), I32(1)])
 
     def _add(self, left: Any, right: Any, slot: Any) -> None:
         b = self.b

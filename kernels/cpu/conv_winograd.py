@@ -4,18 +4,18 @@ from attached import epilogue_rows
 from conv_tile import Variant, outlined
 from numba import float32
 from windows import WINDOW, window
-from winograd_cut import GROUP, VECTORS, WINOGRAD, cuts
+from winograd_cut import GROUP, VECTORS, cuts
 from winograd_tile import input_tile, output_tile, weight_tile
 
-from _lang import inline, kernel, parts
+from _lang import kernel, parts
 
 ATTRIBUTES = (*WINDOW, "group", "winograd")
 TAPS = 9
 REASONS = (
     "the blocks are not as wide as this instruction set's vectors",
     "windows other than 3 x 3 without strides, dilations and groups",
-    "the weights are not constant",
     "it does not pay for these shapes, or session.winograd forbids it",
+    "the weights are not constant",
 )
 
 
@@ -71,10 +71,10 @@ def conv(k):
                 put(to, t * lanes + j, get(weight, at + t) if j < have else float32(0))
         return 0
 
-    @k.outline("int64(call, pointer)")
-    def pack_weights(call, to):
-        elements, depth, inputs = cut.elements(call), cut.depth(call), k.input_dim(call, 1, 1)
-        blocks, held = k.output_dim(call, 0, 1), k.offset(to, cut.packed_bytes(call))
+    @k.outline("int64(call, int64, pointer)")
+    def pack_weights(call, size, to):
+        elements, depth, inputs = cut.elements(call, size), cut.depth(call), k.input_dim(call, 1, 1)
+        blocks, held = k.output_dim(call, 0, 1), k.offset(to, cut.packed_bytes(call, size))
         for block in range(blocks):
             vectors = min(blocks - block // VECTORS * VECTORS, VECTORS)
             first = block // VECTORS * VECTORS * elements + block % VECTORS
@@ -84,7 +84,7 @@ def conv(k):
                 row = k.offset(place, c * lanes * 4)
                 if c < inputs:
                     gather(call, block, c, held)
-                    if cut.size_of(call) == 4:
+                    if size == 4:
                         weights_4(held, row, step)
                     else:
                         weights_2(held, row, step)
@@ -94,12 +94,13 @@ def conv(k):
         return 0
 
     @k.outline(
-        "int64(call, int64, int64, int64, int64, int64, int64, pointer, int64, pointer, pointer)"
+        "int64(call, int64, int64, int64, int64, int64, int64, int64, pointer, int64, pointer,"
+        "pointer)"
     )
-    def transform(call, block, row, end, column, stop, place, to, step, zeros, x):
+    def transform(call, size, block, row, end, column, stop, place, to, step, zeros, x):
         """Tiles [column, stop) of rows of tiles [row, end) of one block of inputs, the first as
         tile number `place` of `to`."""
-        size, lines = cut.size_of(call), cut.down(call)
+        lines = cut.down(call, size)
         height, width = k.input_dim(call, 0, 2), k.input_dim(call, 0, 3)
         have = min(k.input_dim(call, 1, 1) - block * lanes, lanes)
         at = k.offset(to, place * lanes * 4)
@@ -117,14 +118,14 @@ def conv(k):
         return 0
 
     @k.outline(
-        "int64(call, int64, int64, pointer, int64, int64, pointer, pointer, int64, pointer)"
+        "int64(call, int64, int64, int64, pointer, int64, int64, pointer, pointer, int64, pointer)"
     )
-    def multiply(call, tiles, vectors, x, step, block_step, weights, sums, sums_step, zeros):
+    def multiply(call, size, tiles, vectors, x, step, block_step, weights, sums, sums_step, zeros):
         """The products of all elements of `tiles` tiles and a panel of outputs."""
         most = one if vectors == 1 else two
         depth = cut.depth(call)
         n = (tiles + most - 1) // most
-        for e in range(cut.elements(call)):
+        for e in range(cut.elements(call, size)):
             for half in range(2):
                 # Strips of one tile less than the others come first.
                 many = tiles // n + half
@@ -154,6 +155,7 @@ def conv(k):
                     0,
                     0,
                     1,
+                    vectors * depth * lanes,
                 )
         return 0
 
@@ -167,7 +169,9 @@ def conv(k):
         left = column - pad(call, 1)
         taps = max(min(height - row + pad(call, 0), 3) - low, 0)
         line = (row - pad(call, 0) + low) * width + left
-        x = k.offset(k.input(call, 0), (image * k.input_dim(call, 0, 1) * planes + line * lanes) * 4)
+        x = k.offset(
+            k.input(call, 0), (image * k.input_dim(call, 0, 1) * planes + line * lanes) * 4
+        )
         target = k.offset(y, (row * k.output_dim(call, 0, 3) + column) * lanes * 4)
         bias = k.offset(scratch, 2 * lanes * 4)
         for part in range(2):
@@ -203,11 +207,12 @@ def conv(k):
                 1,
                 1,
                 width,
+                0,
             )
         return 0
 
-    @k.outline("int64(call, int64, int64, int64, int64, pointer, pointer, pointer)")
-    def repair(call, block, image, row, column, y, memory, scratch):
+    @k.outline("int64(call, int64, int64, int64, int64, int64, pointer, pointer, pointer)")
+    def repair(call, size, block, image, row, column, y, memory, scratch):
         """The outputs of the tile at row and column (of outputs), directly. `memory` holds the
         weights of the block from the first tile on."""
         flag = 4 * lanes
@@ -223,7 +228,6 @@ def conv(k):
                 gather(call, block, c, held)
                 for t in range(TAPS):
                     k.copy(memory, (to + t * step) * lanes * 4, held, t * lanes * 4, lanes * 4)
-        size = cut.size_of(call)
         count = min(k.output_dim(call, 0, 3) - column, size)
         for r in range(row, min(row + size, k.output_dim(call, 0, 2))):
             low = max(pad(call, 0) - r, 0)
@@ -231,11 +235,11 @@ def conv(k):
         return 0
 
     @k.outline(
-        "int64(call, int64, int64, int64, int64, int64, pointer, int64, pointer, pointer)"
+        "int64(call, int64, int64, int64, int64, int64, int64, pointer, int64, pointer, pointer)"
     )
-    def deliver(call, block, row, end, column, stop, sums, step, memory, scratch):
+    def deliver(call, size, block, row, end, column, stop, sums, step, memory, scratch):
         """The outputs of one block from the sums of its tiles, with their epilogue."""
-        size, lines = cut.size_of(call), cut.down(call)
+        lines = cut.down(call, size)
         height, width = k.output_dim(call, 0, 2), k.output_dim(call, 0, 3)
         bias, junk = k.offset(scratch, 2 * lanes * 4), k.offset(scratch, 3 * lanes * 4)
         k.fill(bias, 0, 3 * lanes * 4)
@@ -256,7 +260,7 @@ def conv(k):
                 else:
                     spoilt = out_2(sums, step, bias, to, width * lanes, rows, columns, junk)
                 if spoilt != 0:
-                    repair(call, block, image, line, first, y, memory, scratch)
+                    repair(call, size, block, image, line, first, y, memory, scratch)
                 sums = k.offset(sums, lanes * 4)
             at = plane + (line * width + column * size) * lanes
             count = min((stop - column) * size, width - column * size) * lanes
@@ -268,35 +272,38 @@ def conv(k):
         return 0
 
     @k.outline(
-        "int64(call, int64, int64, int64, int64, int64, pointer, int64, int64, pointer, pointer)"
+        "int64(call, int64, int64, int64, int64, int64, int64, pointer, int64, int64, pointer,"
+        "pointer)"
     )
-    def panel(call, index, row, end, column, stop, x, step, block_step, memory, scratch):
+    def panel(call, size, index, row, end, column, stop, x, step, block_step, memory, scratch):
         """The outputs of one panel, from transformed inputs."""
         blocks, depth = k.output_dim(call, 0, 1), cut.depth(call)
         tiles = (end - row) * (stop - column)
         vectors = min(blocks - index * VECTORS, VECTORS)
-        at = index * VECTORS * cut.elements(call) * depth * lanes
+        at = index * VECTORS * cut.elements(call, size) * depth * lanes
         weights = k.offset(k.packed(call, 1), at * 4)
         sums_step = (vectors * tiles + 1) * lanes
-        multiply(call, tiles, vectors, x, step, block_step, weights, memory, sums_step, scratch)
-        behind = k.offset(memory, cut.elements(call) * sums_step * 4)
+        multiply(
+            call, size, tiles, vectors, x, step, block_step, weights, memory, sums_step, scratch
+        )
+        behind = k.offset(memory, cut.elements(call, size) * sums_step * 4)
         for v in range(vectors):
             sums = k.offset(memory, v * tiles * lanes * 4)
             block = index * VECTORS + v
-            deliver(call, block, row, end, column, stop, sums, sums_step, behind, scratch)
+            deliver(call, size, block, row, end, column, stop, sums, sums_step, behind, scratch)
         return 0
 
-    @k.outline("int64(call, int64, pointer)")
-    def band(call, unit, scratch):
+    @k.outline("int64(call, int64, int64, pointer)")
+    def band(call, size, unit, scratch):
         """All outputs of one band, or of one panel of it where the inputs are transformed."""
         bands, segments, rows, columns = (
-            cut.bands_of(call),
-            cut.segments_of(call),
-            cut.rows_of(call),
-            cut.across(call),
+            cut.bands_of(call, size),
+            cut.segments_of(call, size),
+            cut.rows_of(call, size),
+            cut.across(call, size),
         )
-        panels, first, end = cut.panels_of(call), 0, cut.panels_of(call)
-        shared = cut.is_shared(call)
+        first, end = 0, cut.panels_of(call)
+        shared = cut.is_shared(call, size)
         if shared == 1:
             first = unit // bands
             unit, end = unit % bands, first + 1
@@ -313,52 +320,56 @@ def conv(k):
         else:
             for block in range(k.input_dim(call, 0, 1)):
                 to, source = k.offset(x, block * block_step * 4), k.input(call, 0)
-                transform(call, block, row, last, column, stop, 0, to, step, scratch, source)
-            memory = k.offset(memory, cut.elements(call) * step * 4)
+                transform(call, size, block, row, last, column, stop, 0, to, step, scratch, source)
+            memory = k.offset(memory, cut.elements(call, size) * step * 4)
         for p in range(first, end):
-            panel(call, p, row, last, column, stop, x, step, block_step, memory, scratch)
+            panel(call, size, p, row, last, column, stop, x, step, block_step, memory, scratch)
         return 0
 
     def run(call, phase, begin, end, scratch):
         k.fill(scratch, 0, head)
+        size = cut.size_of(call)
         for unit in range(begin, end):
             if phase == 1:
-                band(call, unit, scratch)
+                band(call, size, unit, scratch)
             else:
-                lines, columns = cut.down(call), cut.across(call)
+                lines, columns = cut.down(call, size), cut.across(call, size)
                 image, block = unit // k.input_dim(call, 0, 1), unit % k.input_dim(call, 0, 1)
-                tiles = cut.rows_of(call) * columns
+                tiles = cut.rows_of(call, size) * columns
                 to = k.offset(k.workspace(call), block * tiles * lanes * 4)
                 step, place = cut.input_step(call, tiles), image * lines * columns
                 first, last = image * lines, (image + 1) * lines
                 source = k.input(call, 0)
                 transform(
-                    call, block, first, last, 0, columns, place, to, step, scratch, source
+                    *(call, size, block, first, last, 0, columns, place, to, step, scratch),
+                    source,
                 )
         return k.OK
 
     def units(call, phase):
-        n = 0
+        n, size = 0, cut.size_of(call)
         if k.output_size(call, 0) > 0:
             if phase == 1:
-                n = cut.bands_of(call) * cut.segments_of(call)
-                n *= cut.panels_of(call) if cut.is_shared(call) == 1 else 1
-            elif cut.is_shared(call) == 1:
+                n = cut.bands_of(call, size) * cut.segments_of(call, size)
+                n *= cut.panels_of(call) if cut.is_shared(call, size) == 1 else 1
+            elif cut.is_shared(call, size) == 1:
                 n = k.input_dim(call, 0, 0) * k.input_dim(call, 0, 1)
         return n
 
     def workspace(call):
-        tiles = cut.rows_of(call) * cut.across(call)
-        size = cut.elements(call) * cut.input_step(call, tiles) * 4
-        return size if cut.is_shared(call) == 1 else 64
+        size = cut.size_of(call)
+        tiles = cut.rows_of(call, size) * cut.across(call, size)
+        held = cut.elements(call, size) * cut.input_step(call, tiles) * 4
+        return held if cut.is_shared(call, size) == 1 else 64
 
     def scratch(call):
-        tiles, elements = cut.most_tiles(call), cut.elements(call)
-        size = head + elements * (VECTORS * tiles + 1) * lanes * 4
-        size += (k.input_dim(call, 1, 1) + 1) * TAPS * lanes * 4
-        if cut.is_shared(call) == 0:
-            size += elements * cut.input_step(call, tiles) * 4
-        return size
+        size = cut.size_of(call)
+        tiles, elements = cut.most_tiles(call, size), cut.elements(call, size)
+        held = head + elements * (VECTORS * tiles + 1) * lanes * 4
+        held += (k.input_dim(call, 1, 1) + 1) * TAPS * lanes * 4
+        if cut.is_shared(call, size) == 0:
+            held += elements * cut.input_step(call, tiles) * 4
+        return held
 
     def work(call):
         return 2 * k.output_size(call, 0) * k.input_dim(call, 1, 1) * TAPS // 250 + 100
@@ -373,17 +384,19 @@ def conv(k):
             why = 2
         elif w.stride(call, 0) * w.stride(call, 1) * w.dilation(call, 0) * w.dilation(call, 1) != 1:
             why = 2
-        elif not k.has_packed(call, 1):
+        elif cut.size_of(call) == 0:
             why = 3
-        elif k.attr_int(call, WINOGRAD) == 0 or cut.size_of(call) == 0:
+        elif not k.has_packed(call, 1):
             why = 4
         return why
 
     def pack_size(call, index):
-        return cut.packed_bytes(call) + TAPS * lanes * 4 if index == 1 else 0
+        size = cut.size_of(call)
+        held = cut.packed_bytes(call, size) + TAPS * lanes * 4
+        return held if index == 1 and size > 0 else 0
 
     def pack(call, index, to):
-        pack_weights(call, to)
+        pack_weights(call, cut.size_of(call), to)
         return k.OK
 
     return parts(

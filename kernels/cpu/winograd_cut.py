@@ -1,4 +1,4 @@
-"""How a Winograd convolution in the blocked layout is cut into bands of tiles, and whether it pays."""
+"""How Winograd convolutions in the blocked layout are cut into bands, and whether they pay."""
 
 from windows import WINDOW
 
@@ -14,35 +14,59 @@ MOST_TILES = 96  # of a band, where the inputs are transformed first
 FEWEST_TILES = 8
 UNITS = 8  # of work, at least, where bands are not too small
 VECTORS = 2  # of outputs of one product
+RATE = {"v4": 27, "v3": 14}  # products of floats a cycle
+BYTES = 6  # of weights that arrive in a cycle
+TRANSFORM_2, TRANSFORM_4 = 72, 200  # cycles for a tile of one block of inputs or outputs
 
 
 def cuts(k, w):
     """Functions of a call: facts of its shapes. All depend on shapes and attributes alone."""
-    lanes = k.lanes("T")
+    lanes, rate = k.lanes("T"), RATE.get(k.isa, 7)
+
+    @k.outline("int64(call, int64)")
+    def cycles(call, size):
+        """Of tiles of size × size outputs; 0: of the direct form. Measured."""
+        inputs, blocks = k.input_dim(call, 0, 1) * lanes, k.output_dim(call, 0, 1)
+        rows, columns = k.output_dim(call, 0, 2), k.output_dim(call, 0, 3)
+        images, products = k.output_dim(call, 0, 0), inputs * blocks * lanes
+        if size == 0:
+            sums = images * rows * columns * k.input_dim(call, 1, 1) * blocks * lanes * 9
+            return sums // rate + products * 9 * 4 // BYTES
+        elements = (size + 2) * (size + 2)
+        tiles = images * ((rows + size - 1) // size) * ((columns + size - 1) // size)
+        sums, read = elements * tiles * products // rate, elements * products * 4 // BYTES
+        each = TRANSFORM_4 if size == 4 else TRANSFORM_2
+        turned = tiles * (k.input_dim(call, 0, 1) + blocks) * each
+        return max(sums, read) + min(sums, read) // 2 + turned
 
     @k.outline("int64(call)")
     def size_of(call):
-        """Rows and columns of the outputs of one tile."""
-        return 2 if k.attr_int(call, WINOGRAD) == 2 else 4
+        """Rows and columns of the outputs of one tile; 0: the direct form is faster."""
+        size = k.attr_int(call, WINOGRAD)
+        if size == 1:
+            size = 4 if cycles(call, 4) < cycles(call, 2) else 2
+            if cycles(call, 0) <= cycles(call, size):
+                size = 0
+        return size
 
     @inline
-    def elements(call):
-        return (size_of(call) + 2) * (size_of(call) + 2)
+    def elements(call, size):
+        return (size + 2) * (size + 2)
 
     @inline
-    def down(call):
+    def down(call, size):
         """Rows of tiles of one image."""
-        return (k.output_dim(call, 0, 2) + size_of(call) - 1) // size_of(call)
+        return (k.output_dim(call, 0, 2) + size - 1) // size
 
     @inline
-    def across(call):
+    def across(call, size):
         """Tiles of one row."""
-        return (k.output_dim(call, 0, 3) + size_of(call) - 1) // size_of(call)
+        return (k.output_dim(call, 0, 3) + size - 1) // size
 
     @inline
-    def rows_of(call):
+    def rows_of(call, size):
         """Rows of tiles of all images."""
-        return k.output_dim(call, 0, 0) * down(call)
+        return k.output_dim(call, 0, 0) * down(call, size)
 
     @inline
     def depth(call):
@@ -50,48 +74,52 @@ def cuts(k, w):
         return k.input_dim(call, 0, 1) * lanes
 
     @inline
-    def packed_bytes(call):
-        return elements(call) * depth(call) * k.output_dim(call, 0, 1) * lanes * 4
+    def packed_bytes(call, size):
+        return elements(call, size) * depth(call) * k.output_dim(call, 0, 1) * lanes * 4
 
     @inline
     def panels_of(call):
         return (k.output_dim(call, 0, 1) + VECTORS - 1) // VECTORS
 
-    @k.outline("int64(call)")
-    def is_shared(call):
+    @k.outline("int64(call, int64)")
+    def is_shared(call, size):
         """Whether the inputs are transformed first, for all panels of outputs."""
-        bytes_all = rows_of(call) * across(call) * elements(call) * depth(call) * 4
-        most = SHARED if packed_bytes(call) > HEAVY else SHARED_LIGHT
+        bytes_all = (
+            rows_of(call, size) * across(call, size) * elements(call, size) * depth(call) * 4
+        )
+        most = SHARED if packed_bytes(call, size) > HEAVY else SHARED_LIGHT
         return 1 if bytes_all <= most else 0
 
-    @k.outline("int64(call)")
-    def segments_of(call):
+    @k.outline("int64(call, int64)")
+    def segments_of(call, size):
         """Parts of every row of tiles."""
-        bytes_row = across(call) * elements(call) * depth(call) * 4
+        bytes_row = across(call, size) * elements(call, size) * depth(call) * 4
         n = (bytes_row + 2 * ROOM - 1) // (2 * ROOM)
-        return 1 if is_shared(call) == 1 else min(n, across(call))
+        return 1 if is_shared(call, size) == 1 else min(n, across(call, size))
 
-    @k.outline("int64(call)")
-    def bands_of(call):
+    @k.outline("int64(call, int64)")
+    def bands_of(call, size):
         """Bands of rows of tiles."""
-        rows, columns = rows_of(call), max(across(call), 1)
-        if is_shared(call) == 1:
+        rows, columns = rows_of(call, size), max(across(call, size), 1)
+        if is_shared(call, size) == 1:
             few = (UNITS // 2 + panels_of(call) - 1) // panels_of(call)
             few = min(few, max(rows * columns // FEWEST_TILES, 1))
             return max(min(max(few, (rows * columns + MOST_TILES - 1) // MOST_TILES), rows), 1)
-        if segments_of(call) > 1:
+        if segments_of(call, size) > 1:
             return rows
-        room = 2 * ROOM if packed_bytes(call) > HEAVY else ROOM
-        most = max(room // max(columns * elements(call) * depth(call) * 4, 1), 1)
+        room = 2 * ROOM if packed_bytes(call, size) > HEAVY else ROOM
+        most = max(room // max(columns * elements(call, size) * depth(call) * 4, 1), 1)
         least = (TILES + columns - 1) // columns
         held = min(most, max(rows // UNITS, least))
         return (rows + held - 1) // held
 
     @inline
-    def most_tiles(call):
+    def most_tiles(call, size):
         """Tiles of the largest band."""
-        rows = (rows_of(call) + bands_of(call) - 1) // bands_of(call)
-        return rows * ((across(call) + segments_of(call) - 1) // segments_of(call))
+        rows = (rows_of(call, size) + bands_of(call, size) - 1) // bands_of(call, size)
+        return rows * (
+            (across(call, size) + segments_of(call, size) - 1) // segments_of(call, size)
+        )
 
     @inline
     def input_step(call, tiles):

@@ -15,8 +15,8 @@ from numba import types
 
 from _lang.abi import PTR
 from _lang.emit import intrinsic_of
-from _lang.lanes import I64, Lanes
 from _lang.functions import fma
+from _lang.lanes import I64, Lanes
 
 _F32 = ir.FloatType()
 _FLOATS = _F32.as_pointer()
@@ -126,9 +126,9 @@ def _intrinsic(
 def input_tile(m: int, lanes: int) -> Any:
     """Transforms the window of a tile of m × m outputs, of one block of channels.
 
-    `x` is its first pixel, at (`top`, `left`) of a plane of `height` rows of `width` pixels, outside
-    of which `zeros` are read. Element e of the result goes to `to`[e · `step`]; of a block of fewer
-    than all channels, `have`, the other lanes become zeros.
+    `x` is its first pixel, at (`top`, `left`) of a plane of `height` rows of `width` pixels,
+    outside of which `zeros` are read. Element e of the result goes to `to`[e · `step`]; of a block
+    of fewer than all channels, `have`, the other lanes become zeros.
     """
     n = m + 2
 
@@ -151,9 +151,7 @@ def input_tile(m: int, lanes: int) -> Any:
 def _emit_input(memory: _Memory, g: dict[str, Any], m: int, row_step: Any, edge: bool) -> None:
     b, n, lanes = memory.b, m + 2, memory.lanes
     square = []
-    columns = [
-        b.icmp_unsigned("<", b.add(g["left"], I64(j)), g["width"]) for j in range(n) if edge
-    ]
+    columns = [b.icmp_unsigned("<", b.add(g["left"], I64(j)), g["width"]) for j in range(n) if edge]
     for i in range(n):
         row = b.gep(g["x"], [b.mul(row_step, I64(i))])
         places = [b.gep(row, [I64(j * lanes)]) for j in range(n)]
