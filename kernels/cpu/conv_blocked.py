@@ -1,6 +1,6 @@
 """Conv of float32 images in the blocked layout: register tiles of pixels × output channels."""
 
-from conv_bands import GROUP, bands
+from conv_bands import GROUP, HEAVY, bands
 from conv_tile import Variant, outlined
 from numba import float32
 from windows import WINDOW, window
@@ -9,6 +9,7 @@ from _lang import inline, kernel, parts
 
 ATTRIBUTES = (*WINDOW, "group")
 DEPTH = 256  # rows of weights of one block along the input channels: what stays in the L1 cache
+WIDE = 16  # lanes of vectors that use up weights faster than they arrive unasked
 FINISHED = 2048  # output elements that the epilogue takes at once
 REASONS = (
     "the blocks are not as wide as this instruction set's vectors",
@@ -25,7 +26,9 @@ def heights(k):
 def variants(most, lanes):
     """Whole blocks of inputs by one, two and three blocks of outputs, then single channels."""
     return tuple(
-        Variant(pixels, i + 1, channels) for channels in (lanes, 1) for i, pixels in enumerate(most)
+        Variant(pixels, i + 1, channels, asks=channels == WIDE)
+        for channels in (lanes, 1)
+        for i, pixels in enumerate(most)
     )
 
 
@@ -192,6 +195,7 @@ def conv(k):
         y = k.offset(k.output(call, 0), out_block * pixels * lanes * 4)
         held = max(DEPTH // (lanes * taps), 1)
         at_once = max(FINISHED // max(columns * lanes, 1), 1)
+        heavy = packed_bytes(call) > HEAVY
         done = 0
         while done < inputs:
             blocked, some = 0, min(inputs - done, held * lanes)
@@ -214,7 +218,7 @@ def conv(k):
             if done == inputs:
                 coming = (vectors * inputs - before) * taps * lanes
             for r in range(row, end):
-                ahead = coming if r == row else 0
+                ahead = coming if r == row and heavy else 0
                 sweep(
                     *(call, r, vectors, blocked, some, x, step, part, y, start, first, scratch),
                     ahead,

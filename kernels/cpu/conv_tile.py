@@ -48,7 +48,7 @@ class Variant:
 
     `channels` 0 stands for depthwise: lane i of a pixel meets lane i of the weights. `taps` columns
     and a `stride` that are known beforehand, without dilation, let one load of an input serve all
-    pixels that it lies under; 0 taps: any.
+    pixels that it lies under; 0 taps: any. `asks`: for the weights `ahead`.
     """
 
     most: int
@@ -56,6 +56,7 @@ class Variant:
     channels: int
     taps: int = 0
     stride: int = 1
+    asks: bool = False
 
 
 @cache
@@ -112,7 +113,7 @@ class _Tile:
     ) -> None:
         self.b, self.given, self.pixels, self.lanes = b, given, pixels, lanes
         self.vectors, self.channels = variant.vectors, variant.channels
-        self.taps, self.stride = variant.taps, variant.stride
+        self.taps, self.stride, self.asks = variant.taps, variant.stride, variant.asks
         self.vector = ir.VectorType(_F32, lanes)
 
     def emit(self) -> None:
@@ -198,12 +199,15 @@ class _Tile:
         )
         with b.if_else(inside, likely=True) as (then, other):
             with then:
-                asks = b.icmp_signed("!=", g["ahead"], I64(0))
-                with b.if_else(asks, likely=False) as (early, late):
-                    with early:
-                        self._pixels(self._places(row, tap), weights, sums, UNROLL, asks=True)
-                    with late:
-                        self._pixels(self._places(row, tap), weights, sums, UNROLL)
+                if self.asks:
+                    asks = b.icmp_signed("!=", g["ahead"], I64(0))
+                    with b.if_else(asks, likely=False) as (early, late):
+                        with early:
+                            self._pixels(self._places(row, tap), weights, sums, UNROLL, asks=True)
+                        with late:
+                            self._pixels(self._places(row, tap), weights, sums, UNROLL)
+                else:
+                    self._pixels(self._places(row, tap), weights, sums, UNROLL)
             with other:
                 self._pixels(self._places(row, tap, column), weights, sums, UNROLL_EDGE)
         b.store(b.gep(weights, [I64(max(self.channels, 1) * self.lanes)]), w)

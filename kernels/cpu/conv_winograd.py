@@ -48,7 +48,9 @@ def conv(k):
     get, put = k.load("T"), k.store("T")
     w = window(k, 1)
     one, two = heights(k)
-    tile = outlined(k, (Variant(one, 1, lanes), Variant(two, 2, lanes), Variant(4, 1, 1)))
+    tile = outlined(
+        k, (Variant(one, 1, lanes, asks=True), Variant(two, 2, lanes, asks=True), Variant(4, 1, 1))
+    )
     cut = cuts(k, w)
     finish = epilogue_rows()
     in_2, in_4 = input_tile(2, lanes), input_tile(4, lanes)

@@ -88,7 +88,7 @@ def cuts(k, w):
             rows_of(call, size) * across(call, size) * elements(call, size) * depth(call) * 4
         )
         most = SHARED if packed_bytes(call, size) > HEAVY else SHARED_LIGHT
-        return 1 if bytes_all <= most else 0
+        return 1 if bytes_all <= most and panels_of(call) > 1 else 0
 
     @k.outline("int64(call, int64)")
     def segments_of(call, size):
@@ -109,7 +109,8 @@ def cuts(k, w):
             return rows
         room = 2 * ROOM if packed_bytes(call, size) > HEAVY else ROOM
         most = max(room // max(columns * elements(call, size) * depth(call) * 4, 1), 1)
-        least = (TILES + columns - 1) // columns
+        least = min(TILES, max(rows * columns // (UNITS // 2), FEWEST_TILES))
+        least = (least + columns - 1) // columns
         held = min(most, max(rows // UNITS, least))
         return (rows + held - 1) // held
 
