@@ -47,8 +47,8 @@ void unblock(InferContext& ctx) {
   ctx.set(0, ctx.dtype(0), Shape{x[0], channels, x[2], x[3]});
 }
 
-// X is blocked, or [N, C, H, W]. winograd: 0 forbids Winograd's algorithm, 1 takes it where it pays,
-// 2 and 4 wherever it is possible, with tiles of so many rows and columns.
+// X is blocked, or [N, C, H, W]. winograd: 0 forbids Winograd's algorithm, 1 takes it where it
+// pays, 2 and 4 wherever it is possible, with tiles of so many rows and columns.
 void conv_blocked(InferContext& ctx) {
   const int64_t c = block_of(ctx);
   Shape out(5);
@@ -115,10 +115,9 @@ OpList blocked_ops() {
        .inputs = {{"X", "T"}, {"W", "T"}, {"B", "T", Param::Optional}},
        .outputs = {{"Y", "T"}},
        .types = {{"T", "float"}},
-       .attributes = window_attributes(
-           {{"group", AttrDef::Int, false, int64_t{1}},
-            {"block", AttrDef::Int, true},
-            {"winograd", AttrDef::Int, false, int64_t{1}}}),
+       .attributes = window_attributes({{"group", AttrDef::Int, false, int64_t{1}},
+                                        {"block", AttrDef::Int, true},
+                                        {"winograd", AttrDef::Int, false, int64_t{1}}}),
        .shape = conv_blocked},
       {.domain = "tiercel",
        .name = "MaxPoolBlocked",

@@ -1,27 +1,21 @@
 """Conv of float32 images in the blocked layout by Winograd's algorithm, 3 × 3 windows."""
 
 from attached import epilogue_rows
-from conv_tile import Variant, outlined
-from numba import float32
 from windows import WINDOW, window
-from winograd_cut import GROUP, VECTORS, cuts
-from winograd_tile import input_tile, output_tile, weight_tile
+from winograd_cut import BIAS, GROUP, HEAD, JUNK, TAPS, VECTORS, cuts
+from winograd_repair import repairs
+from winograd_steps import steps
+from winograd_tile import output_tile
 
 from _lang import kernel, parts
 
 ATTRIBUTES = (*WINDOW, "group", "winograd")
-TAPS = 9
 REASONS = (
     "the blocks are not as wide as this instruction set's vectors",
     "windows other than 3 x 3 without strides, dilations and groups",
     "it does not pay for these shapes, or session.winograd forbids it",
     "the weights are not constant",
 )
-
-
-def heights(k):
-    """The largest number of tiles of a product with one and with two vectors of outputs."""
-    return (12, 6) if k.isa == "v3" else (12, 12)
 
 
 @kernel(
@@ -45,196 +39,13 @@ def conv(k):
     windows that hold them.
     """
     lanes = k.lanes("T")
-    get, put = k.load("T"), k.store("T")
     w = window(k, 1)
-    one, two = heights(k)
-    tile = outlined(
-        k, (Variant(one, 1, lanes, asks=True), Variant(two, 2, lanes, asks=True), Variant(4, 1, 1))
-    )
     cut = cuts(k, w)
-    finish = epilogue_rows()
-    in_2, in_4 = input_tile(2, lanes), input_tile(4, lanes)
+    step = steps(k, w, cut)
+    transform, multiply, pack_weights = step.transform, step.multiply, step.pack_weights
+    repair, finish = repairs(k, step), epilogue_rows()
     out_2, out_4 = output_tile(2, lanes), output_tile(4, lanes)
-    weights_2, weights_4 = weight_tile(2, lanes), weight_tile(4, lanes)
-    head = 6 * lanes * 4  # bytes of scratch: two vectors of zeros, a bias, junk, and a flag
-
-    @k.outline("int64(call, int64)")
-    def pad(call, i):
-        return w.before(call, i)
-
-    @k.outline("int64(call, int64, int64, pointer)")
-    def gather(call, block, channel, to):
-        """The weights of one input channel and of a block of outputs as [taps][outputs]."""
-        weight, inputs = k.input(call, 1), k.input_dim(call, 1, 1)
-        have = min(k.input_dim(call, 1, 0) - block * lanes, lanes)
-        for j in range(lanes):
-            at = ((block * lanes + j) * inputs + channel) * TAPS
-            for t in range(TAPS):
-                put(to, t * lanes + j, get(weight, at + t) if j < have else float32(0))
-        return 0
-
-    @k.outline("int64(call, int64, pointer)")
-    def pack_weights(call, size, to):
-        elements, depth, inputs = cut.elements(call, size), cut.depth(call), k.input_dim(call, 1, 1)
-        blocks, held = k.output_dim(call, 0, 1), k.offset(to, cut.packed_bytes(call, size))
-        for block in range(blocks):
-            vectors = min(blocks - block // VECTORS * VECTORS, VECTORS)
-            first = block // VECTORS * VECTORS * elements + block % VECTORS
-            place = k.offset(to, first * depth * lanes * 4)
-            step = vectors * depth * lanes
-            for c in range(depth):
-                row = k.offset(place, c * lanes * 4)
-                if c < inputs:
-                    gather(call, block, c, held)
-                    if size == 4:
-                        weights_4(held, row, step)
-                    else:
-                        weights_2(held, row, step)
-                else:
-                    for e in range(elements):
-                        k.fill(row, e * step * 4, lanes * 4)
-        return 0
-
-    @k.outline(
-        "int64(call, int64, int64, int64, int64, int64, int64, int64, pointer, int64, pointer,"
-        "pointer)"
-    )
-    def transform(call, size, block, row, end, column, stop, place, to, step, zeros, x):
-        """Tiles [column, stop) of rows of tiles [row, end) of one block of inputs, the first as
-        tile number `place` of `to`."""
-        lines = cut.down(call, size)
-        height, width = k.input_dim(call, 0, 2), k.input_dim(call, 0, 3)
-        have = min(k.input_dim(call, 1, 1) - block * lanes, lanes)
-        at = k.offset(to, place * lanes * 4)
-        for r in range(row, end):
-            plane = (r // lines * k.input_dim(call, 0, 1) + block) * height
-            top = r % lines * size - pad(call, 0)
-            for c in range(column, stop):
-                left = c * size - pad(call, 1)
-                source = k.offset(x, ((plane + top) * width + left) * lanes * 4)
-                if size == 4:
-                    in_4(source, top, left, height, width, zeros, at, step, have)
-                else:
-                    in_2(source, top, left, height, width, zeros, at, step, have)
-                at = k.offset(at, lanes * 4)
-        return 0
-
-    @k.outline(
-        "int64(call, int64, int64, int64, pointer, int64, int64, pointer, pointer, int64, pointer)"
-    )
-    def multiply(call, size, tiles, vectors, x, step, block_step, weights, sums, sums_step, zeros):
-        """The products of all elements of `tiles` tiles and a panel of outputs."""
-        most = one if vectors == 1 else two
-        depth = cut.depth(call)
-        n = (tiles + most - 1) // most
-        for e in range(cut.elements(call, size)):
-            for half in range(2):
-                # Strips of one tile less than the others come first.
-                many = tiles // n + half
-                strips = tiles % n if half == 1 else n - tiles % n
-                at = half * (tiles // n) * (n - tiles % n) * lanes
-                tile(
-                    vectors - 1,
-                    many,
-                    strips,
-                    k.input_dim(call, 0, 1),
-                    1,
-                    1,
-                    k.offset(x, (e * step + at) * 4),
-                    lanes,
-                    block_step,
-                    0,
-                    0,
-                    k.offset(weights, e * vectors * depth * lanes * 4),
-                    lanes * lanes,
-                    depth * lanes,
-                    k.offset(sums, (e * sums_step + at) * 4),
-                    tiles * lanes,
-                    zeros,
-                    1,
-                    zeros,
-                    0,
-                    0,
-                    0,
-                    1,
-                    vectors * depth * lanes,
-                )
-        return 0
-
-    @k.outline("int64(call, int64, int64, int64, int64, int64, pointer, pointer, pointer)")
-    def direct(call, image, row, column, count, low, weights, y, scratch):
-        """`count` outputs of one row of a tile, by the weights [inputs][taps][outputs]; `y` is the
-        plane of the block."""
-        height, width = k.input_dim(call, 0, 2), k.input_dim(call, 0, 3)
-        planes, inputs = height * width * lanes, k.input_dim(call, 1, 1)
-        whole = inputs // lanes
-        left = column - pad(call, 1)
-        taps = max(min(height - row + pad(call, 0), 3) - low, 0)
-        line = (row - pad(call, 0) + low) * width + left
-        x = k.offset(
-            k.input(call, 0), (image * k.input_dim(call, 0, 1) * planes + line * lanes) * 4
-        )
-        target = k.offset(y, (row * k.output_dim(call, 0, 3) + column) * lanes * 4)
-        bias = k.offset(scratch, 2 * lanes * 4)
-        for part in range(2):
-            # Whole blocks of inputs, then the other channels.
-            blocks = whole if part == 0 else inputs - whole * lanes
-            channels = lanes if part == 0 else 1
-            first = 1 if part == 0 else 0
-            if blocks == 0 and part == 1:
-                break
-            source = k.offset(x, part * whole * planes * 4)
-            rows = k.offset(weights, (part * whole * lanes * TAPS + low * 3 * channels) * lanes * 4)
-            tile(
-                part * 2,
-                count,
-                1,
-                blocks,
-                taps,
-                3,
-                source,
-                lanes,
-                planes if part == 0 else 1,
-                width * lanes,
-                lanes,
-                rows,
-                TAPS * channels * lanes,
-                0,
-                target,
-                0,
-                bias,
-                first,
-                scratch,
-                left,
-                1,
-                1,
-                width,
-                0,
-            )
-        return 0
-
-    @k.outline("int64(call, int64, int64, int64, int64, int64, pointer, pointer, pointer)")
-    def repair(call, size, block, image, row, column, y, memory, scratch):
-        """The outputs of the tile at row and column (of outputs), directly. `memory` holds the
-        weights of the block from the first tile on."""
-        flag = 4 * lanes
-        inputs = k.input_dim(call, 1, 1)
-        whole = inputs // lanes * lanes
-        if get(scratch, flag) == 0:
-            put(scratch, flag, 1)
-            for c in range(inputs):
-                to, step = c * TAPS, 1
-                if c < whole:
-                    to, step = c // lanes * lanes * TAPS + c % lanes, lanes
-                held = k.offset(memory, inputs * TAPS * lanes * 4)
-                gather(call, block, c, held)
-                for t in range(TAPS):
-                    k.copy(memory, (to + t * step) * lanes * 4, held, t * lanes * 4, lanes * 4)
-        count = min(k.output_dim(call, 0, 3) - column, size)
-        for r in range(row, min(row + size, k.output_dim(call, 0, 2))):
-            low = max(pad(call, 0) - r, 0)
-            direct(call, image, r, column, count, low, memory, y, scratch)
-        return 0
+    head = HEAD * lanes * 4
 
     @k.outline(
         "int64(call, int64, int64, int64, int64, int64, int64, pointer, int64, pointer, pointer)"
@@ -243,8 +54,8 @@ def conv(k):
         """The outputs of one block from the sums of its tiles, with their epilogue."""
         lines = cut.down(call, size)
         height, width = k.output_dim(call, 0, 2), k.output_dim(call, 0, 3)
-        bias, junk = k.offset(scratch, 2 * lanes * 4), k.offset(scratch, 3 * lanes * 4)
-        k.fill(bias, 0, 3 * lanes * 4)
+        bias, junk = k.offset(scratch, BIAS * lanes * 4), k.offset(scratch, JUNK * lanes * 4)
+        k.fill(bias, 0, (HEAD - BIAS) * lanes * 4)
         if k.has_input(call, 2):
             have = min(k.input_dim(call, 1, 0) - block * lanes, lanes)
             k.copy(bias, 0, k.input(call, 2), block * lanes * 4, have * 4)

@@ -14,6 +14,9 @@ MOST_TILES = 96  # of a band, where the inputs are transformed first
 FEWEST_TILES = 8
 UNITS = 8  # of work, at least, where bands are not too small
 VECTORS = 2  # of outputs of one product
+TAPS = 9
+# Vectors of scratch: zeros, a bias, what lies outside the output, whether a tile was repaired.
+BIAS, JUNK, FLAG, HEAD = VECTORS, VECTORS + 1, VECTORS + 2, VECTORS + 3
 RATE = {"v4": 27, "v3": 14}  # products of floats a cycle
 BYTES = 6  # of weights that arrive in a cycle
 TRANSFORM_2, TRANSFORM_4 = 72, 200  # cycles for a tile of one block of inputs or outputs
