@@ -24,7 +24,7 @@ REASONS = (
     types={"T": "float"},
     attributes=ATTRIBUTES,
     variant="winograd",
-    order=-1,
+    order=-2,
     epilogue=True,
     reasons=REASONS,
 )

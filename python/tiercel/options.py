@@ -149,7 +149,13 @@ class SessionOptions(_Checked):
         self._cancelled = False
 
     def add_session_config_entry(self, key: str, value: str) -> None:
-        """Sets a configuration entry; unknown keys are kept and change nothing."""
+        """Sets a configuration entry; unknown keys are kept and change nothing.
+
+        "session.winograd": "0" forbids Winograd's algorithm for convolutions, "1" (the default)
+        takes it where it pays, "2" and "4" wherever it is possible, with tiles of 2 x 2 or 4 x 4
+        outputs. Its errors are relative to the largest inputs of a tile: norms of results in
+        float32 differ by up to 1e-6 with tiles of 2 x 2, 5e-6 of 4 x 4.
+        """
         self._config.add(key, value)
 
     def get_session_config_entry(self, key: str) -> str:

@@ -56,6 +56,7 @@ def chain(seed: int) -> tuple[onnx.ModelProto, np.ndarray]:
 def run(model: onnx.ModelProto, x: np.ndarray, threads: int) -> np.ndarray:
     options = tiercel.SessionOptions()
     options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.winograd", "0")
     return tiercel.InferenceSession(model.SerializeToString(), options).run(None, {"x": x})[0]
 
 
