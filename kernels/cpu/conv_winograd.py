@@ -24,6 +24,7 @@ REASONS = (
     types={"T": "float"},
     attributes=ATTRIBUTES,
     variant="winograd",
+    isa="amx v4 v3 neon",
     order=-2,
     epilogue=True,
     reasons=REASONS,

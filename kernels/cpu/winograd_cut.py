@@ -17,38 +17,43 @@ VECTORS = 2  # of outputs of one product
 TAPS = 9
 # Vectors of scratch: zeros, a bias, what lies outside the output, whether a tile was repaired.
 BIAS, JUNK, FLAG, HEAD = VECTORS, VECTORS + 1, VECTORS + 2, VECTORS + 3
-RATE = {"v4": 27, "v3": 14}  # products of floats a cycle
-BYTES = 6  # of weights that arrive in a cycle
-TRANSFORM_2, TRANSFORM_4 = 72, 200  # cycles for a tile of one block of inputs or outputs
+# Measured in models: products of floats a cycle, also those of the form that would run otherwise.
+RATE = {"amx": 27, "v4": 27, "v3": 14}
+OTHER_RATE = {**RATE, "amx": 48}
+BYTES = 4  # of weights that arrive in a cycle
+TRANSFORM = {2: 9, 4: 28}  # cycles for a tile of a channel of inputs or outputs
+START = 20000  # cycles for two phases of work
 
 
 def cuts(k, w):
     """Functions of a call: facts of its shapes. All depend on shapes and attributes alone."""
-    lanes, rate = k.lanes("T"), RATE.get(k.isa, 7)
+    lanes = k.lanes("T")
+    rate, other_rate = RATE.get(k.isa, 7), OTHER_RATE.get(k.isa, 7)
+    turn_2, turn_4 = TRANSFORM[2], TRANSFORM[4]
 
     @k.outline("int64(call, int64)")
     def cycles(call, size):
-        """Of tiles of size × size outputs; 0: of the direct form. Measured."""
-        inputs, blocks = k.input_dim(call, 0, 1) * lanes, k.output_dim(call, 0, 1)
+        """Of tiles of size × size outputs; 0: of the form that would run otherwise."""
+        inputs, outputs = k.input_dim(call, 0, 1) * lanes, k.output_dim(call, 0, 1) * lanes
         rows, columns = k.output_dim(call, 0, 2), k.output_dim(call, 0, 3)
-        images, products = k.output_dim(call, 0, 0), inputs * blocks * lanes
+        images = k.output_dim(call, 0, 0)
         if size == 0:
-            sums = images * rows * columns * k.input_dim(call, 1, 1) * blocks * lanes * 9
-            return sums // rate + products * 9 * 4 // BYTES
+            sums = images * rows * columns * k.input_dim(call, 1, 1) * outputs * TAPS
+            return sums // other_rate + inputs * outputs * TAPS * 4 // BYTES
         elements = (size + 2) * (size + 2)
         tiles = images * ((rows + size - 1) // size) * ((columns + size - 1) // size)
-        sums, read = elements * tiles * products // rate, elements * products * 4 // BYTES
-        each = TRANSFORM_4 if size == 4 else TRANSFORM_2
-        turned = tiles * (k.input_dim(call, 0, 1) + blocks) * each
-        return max(sums, read) + min(sums, read) // 2 + turned
+        sums = elements * tiles * inputs * outputs // rate
+        read = elements * inputs * outputs * 4 // BYTES
+        turned = tiles * (inputs + outputs) * (turn_4 if size == 4 else turn_2)
+        return max(sums, read) + min(sums, read) // 2 + turned + START
 
     @k.outline("int64(call)")
     def size_of(call):
-        """Rows and columns of the outputs of one tile; 0: the direct form is faster."""
+        """Rows and columns of the outputs of one tile; 0: the other form is not much slower."""
         size = k.attr_int(call, WINOGRAD)
         if size == 1:
             size = 4 if cycles(call, 4) < cycles(call, 2) else 2
-            if cycles(call, 0) <= cycles(call, size):
+            if cycles(call, 0) * 7 <= cycles(call, size) * 8:
                 size = 0
         return size
 
