@@ -74,7 +74,7 @@ def kernel(s: tiercel.InferenceSession) -> str:
 
 def run(model: bytes, winograd: str, x: np.ndarray, threads: int = 2) -> np.ndarray:
     s = session(model, winograd, threads)
-    assert kernel(s) == ("direct" if winograd == "0" else "winograd")
+    assert (kernel(s) == "winograd") == (winograd != "0")
     return s.run(None, {"x": x})[0]
 
 
@@ -227,5 +227,4 @@ def test_it_is_chosen_where_it_pays() -> None:
         return kernel(session(make((1, channels, extent, extent), weight), None))
 
     assert chosen(64, 56) == "winograd"
-    assert chosen(32, 40) == "winograd"
-    assert chosen(256, 3) == "direct"
+    assert chosen(256, 3) != "winograd"
