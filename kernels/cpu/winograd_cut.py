@@ -117,7 +117,7 @@ def cuts(k, w):
             return rows
         room = 2 * ROOM if packed_bytes(call, size) > HEAVY else ROOM
         most = max(room // max(columns * elements(call, size) * depth(call) * 4, 1), 1)
-        least = min(TILES, max(rows * columns // (UNITS // 2), FEWEST_TILES))
+        least = min(TILES, max(rows * columns // 2, FEWEST_TILES))
         least = (least + columns - 1) // columns
         held = min(most, max(rows // UNITS, least))
         return (rows + held - 1) // held
