@@ -19,7 +19,7 @@ TAPS = 9
 BIAS, JUNK, FLAG, HEAD = VECTORS, VECTORS + 1, VECTORS + 2, VECTORS + 3
 # Measured in models: products of floats a cycle, also those of the form that would run otherwise.
 RATE = {"amx": 27, "v4": 27, "v3": 14}
-OTHER_RATE = {**RATE, "amx": 48}
+OTHER_RATE = {**RATE, "amx": 56}
 BYTES = 4  # of weights that arrive in a cycle
 TRANSFORM = {2: 9, 4: 28}  # cycles for a tile of a channel of inputs or outputs
 START = 20000  # cycles for two phases of work
@@ -49,11 +49,11 @@ def cuts(k, w):
 
     @k.outline("int64(call)")
     def size_of(call):
-        """Rows and columns of the outputs of one tile; 0: the other form is not much slower."""
+        """Rows and columns of the outputs of one tile; 0: the other form is faster."""
         size = k.attr_int(call, WINOGRAD)
         if size == 1:
             size = 4 if cycles(call, 4) < cycles(call, 2) else 2
-            if cycles(call, 0) * 7 <= cycles(call, size) * 8:
+            if cycles(call, 0) <= cycles(call, size):
                 size = 0
         return size
 
