@@ -196,42 +196,36 @@ def tile(k):
 
 @kernel("DepthToSpace", types={"T": BYTES}, attributes=("blocksize", "mode:DCR|CRD"))
 def depth_to_space(k):
-    start, push, copy = views(k, "T")
+    """A unit is an output row, which takes turns with the rows of `blocksize` channels."""
+    get, put = k.load("T"), k.store("T")
 
     def run(call, phase, begin, end, scratch):
-        block = k.attr_int(call, 0)
-        channels = k.output_dim(call, 0, 1)
-        height = k.input_dim(call, 0, 2)
-        width = k.input_dim(call, 0, 3)
+        block, channels = k.attr_int(call, 0), k.output_dim(call, 0, 1)
+        height, width = k.input_dim(call, 0, 2), k.input_dim(call, 0, 3)
         image = height * width
-        row_step = block * channels * image
-        column_step = channels * image
-        channel_step = image
+        row_step, column_step, channel_step = block * channels * image, channels * image, image
         if k.attr_int(call, 1) == 1:
-            row_step = block * image
-            column_step = image
-            channel_step = block * block * image
-        start(scratch)
-        push(scratch, k.input_dim(call, 0, 0), k.input_dim(call, 0, 1) * image)
-        push(scratch, channels, channel_step)
-        push(scratch, height, width)
-        push(scratch, block, row_step)
-        push(scratch, width, 1)
-        push(scratch, block, column_step)
-        copy(
-            scratch,
-            k.output(call, 0),
-            k.input(call, 0),
-            0,
-            begin * CHUNK,
-            min(end * CHUNK, k.output_size(call, 0)),
-        )
+            row_step, column_step, channel_step = block * image, image, block * block * image
+        x, y = k.input(call, 0), k.output(call, 0)
+        for unit in range(begin, end):
+            line, plane = unit // block % height, unit // block // height
+            at = plane // channels * k.input_dim(call, 0, 1) * image + line * width
+            at += plane % channels * channel_step + unit % block * row_step
+            to = unit * block * width
+            if block == 2:
+                for i in range(width):
+                    put(y, to + i * 2, get(x, at + i))
+                    put(y, to + i * 2 + 1, get(x, at + column_step + i))
+            else:
+                for turn in range(block):
+                    for i in range(width):
+                        put(y, to + i * block + turn, get(x, at + turn * column_step + i))
         return k.OK
 
-    def scratch(call):
-        return view_bytes(6)
+    def units(call, phase):
+        return k.output_size(call, 0) // max(k.output_dim(call, 0, 3), 1)
 
-    return parts(run=run, units=chunks(k), scratch=scratch)
+    return parts(run=run, units=units)
 
 
 @kernel("SpaceToDepth", types={"T": BYTES}, attributes=("blocksize", "mode:DCR|CRD"))
