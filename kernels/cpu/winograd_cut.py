@@ -19,9 +19,9 @@ TAPS = 9
 BIAS, JUNK, FLAG, HEAD = VECTORS, VECTORS + 1, VECTORS + 2, VECTORS + 3
 # Measured in models: products of floats a cycle, also those of the form that would run otherwise.
 RATE = {"amx": 27, "v4": 27, "v3": 14}
-OTHER_RATE = {**RATE, "amx": 56}
+OTHER_RATE = {**RATE, "amx": 44}
+OTHER_DEPTH = {"amx": 32}  # input channels that it multiplies at once
 BYTES = 4  # of weights that arrive in a cycle
-TRANSFORM = {2: 9, 4: 28}  # cycles for a tile of a channel of inputs or outputs
 START = 20000  # cycles for two phases of work
 
 
@@ -29,7 +29,7 @@ def cuts(k, w):
     """Functions of a call: facts of its shapes. All depend on shapes and attributes alone."""
     lanes = k.lanes("T")
     rate, other_rate = RATE.get(k.isa, 7), OTHER_RATE.get(k.isa, 7)
-    turn_2, turn_4 = TRANSFORM[2], TRANSFORM[4]
+    other_depth = OTHER_DEPTH.get(k.isa, 1)
 
     @k.outline("int64(call, int64)")
     def cycles(call, size):
@@ -38,13 +38,16 @@ def cuts(k, w):
         rows, columns = k.output_dim(call, 0, 2), k.output_dim(call, 0, 3)
         images = k.output_dim(call, 0, 0)
         if size == 0:
-            sums = images * rows * columns * k.input_dim(call, 1, 1) * outputs * TAPS
+            deep = (k.input_dim(call, 1, 1) + other_depth - 1) // other_depth * other_depth
+            sums = images * rows * columns * deep * outputs * TAPS
             return sums // other_rate + inputs * outputs * TAPS * 4 // BYTES
         elements = (size + 2) * (size + 2)
         tiles = images * ((rows + size - 1) // size) * ((columns + size - 1) // size)
         sums = elements * tiles * inputs * outputs // rate
         read = elements * inputs * outputs * 4 // BYTES
-        turned = tiles * (inputs + outputs) * (turn_4 if size == 4 else turn_2)
+        # The more channels, the further the elements of a tile are from one another.
+        each = 20 + min(inputs, 128) // 10 if size == 4 else 6 + min(inputs, 128) // 32
+        turned = tiles * (inputs + outputs) * each
         return max(sums, read) + min(sums, read) // 2 + turned + START
 
     @k.outline("int64(call)")
@@ -103,7 +106,7 @@ def cuts(k, w):
         """Parts of every row of tiles."""
         bytes_row = across(call, size) * elements(call, size) * depth(call) * 4
         n = (bytes_row + 2 * ROOM - 1) // (2 * ROOM)
-        return 1 if is_shared(call, size) == 1 else min(n, across(call, size))
+        return 1 if is_shared(call, size) == 1 else max(min(n, across(call, size)), 1)
 
     @k.outline("int64(call, int64)")
     def bands_of(call, size):
@@ -120,7 +123,7 @@ def cuts(k, w):
         least = min(TILES, max(rows * columns // 2, FEWEST_TILES))
         least = (least + columns - 1) // columns
         held = min(most, max(rows // UNITS, least))
-        return (rows + held - 1) // held
+        return max((rows + held - 1) // held, 1)
 
     @inline
     def most_tiles(call, size):

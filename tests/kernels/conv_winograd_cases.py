@@ -219,6 +219,15 @@ def test_shapes_that_change() -> None:
         np.testing.assert_allclose(s.run(None, {"x": part})[0], want, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("channels", [16, 64])
+def test_no_images(channels: int, size: str) -> None:
+    weight = np.ones((channels, 16, 3, 3), np.float32)
+    s = session(make(("n", 16, 9, 9), weight), size)
+    for n in (0, 1, 0):
+        assert s.run(None, {"x": np.ones((n, 16, 9, 9), np.float32)})[0].shape[0] == n
+
+
 def test_it_is_chosen_where_it_pays() -> None:
     rng = np.random.default_rng(0)
 
