@@ -82,6 +82,12 @@ void global_pool_blocked(InferContext& ctx) {
   ctx.set(0, ctx.dtype(0), Shape{(*in)[0], (*in)[1], 1, 1, (*in)[4]});
 }
 
+void lrn_blocked(InferContext& ctx) {
+  const std::optional<Shape> in = input_of_rank(ctx, 5);
+  if (ctx.attr_int("size") < 1) ctx.fail("size must be 1 or more");
+  ctx.set(0, ctx.dtype(0), in.value_or(Shape(5)));
+}
+
 std::vector<AttrDef> window_attributes(std::vector<AttrDef> more) {
   std::vector<AttrDef> out{{"kernel_shape", AttrDef::Ints},
                            {"strides", AttrDef::Ints},
@@ -140,6 +146,16 @@ OpList blocked_ops() {
        .outputs = {{"Y", "T"}},
        .types = {{"T", "float"}},
        .shape = global_pool_blocked},
+      {.domain = "tiercel",
+       .name = "LRNBlocked",
+       .inputs = {{"X", "T"}},
+       .outputs = {{"Y", "T"}},
+       .types = {{"T", "float"}},
+       .attributes = {{"alpha", AttrDef::Float, false, 9.99999975e-05},
+                      {"beta", AttrDef::Float, false, 0.75},
+                      {"bias", AttrDef::Float, false, 1.0},
+                      {"size", AttrDef::Int, true}},
+       .shape = lrn_blocked},
   };
 }
 

@@ -99,6 +99,13 @@ bool BlockedRules::splits_blocks(const Node& node) const {
   });
 }
 
+// Its windows reach over channels, so that none of the lanes may hold anything else.
+bool BlockedRules::normalises(const Node& node) const {
+  if (!is_op(node, "LRN")) return false;
+  const std::optional<int64_t> n = channels(node.inputs[0]);
+  return n && is_whole(*n, block);
+}
+
 bool BlockedRules::resizes_planes(const Node& node) const {
   if (!is_op(node, "Resize") || attr_string(node, "mode") != "nearest") return false;
   if (attr_string(node, "coordinate_transformation_mode") == "tf_crop_and_resize") return false;
@@ -125,7 +132,7 @@ std::optional<std::vector<ValueId>> BlockedRules::carried(const Node& node) cons
     }
     return node.inputs;
   }
-  if (pools_images(node) || splits_blocks(node) || resizes_planes(node)) {
+  if (pools_images(node) || splits_blocks(node) || resizes_planes(node) || normalises(node)) {
     return std::vector<ValueId>{node.inputs[0]};
   }
   return std::nullopt;

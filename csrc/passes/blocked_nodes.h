@@ -20,7 +20,8 @@ struct BlockedRules {
   // A convolution of images with constant weights, whose groups do not cut through blocks.
   [[nodiscard]] bool is_convolution(const Node& node) const;
   // Inputs [N, C, H, W] that a node reads in blocks when it runs over blocks itself at no cost:
-  // elementwise nodes, poolings, joining and splitting at block boundaries, resizing; else nullopt.
+  // elementwise nodes, poolings, LRN, joining and splitting at block boundaries, resizing; else
+  // nullopt.
   [[nodiscard]] std::optional<std::vector<ValueId>> carried(const Node& node) const;
   // The inputs that a node in its blocked form reads in blocks.
   [[nodiscard]] std::vector<ValueId> blocked_operands(const Node& node) const;
@@ -34,6 +35,7 @@ struct BlockedRules {
   [[nodiscard]] bool elementwise(const Node& node, std::vector<ValueId>& read) const;
   [[nodiscard]] bool splits_blocks(const Node& node) const;
   [[nodiscard]] bool resizes_planes(const Node& node) const;
+  [[nodiscard]] bool normalises(const Node& node) const;
 };
 
 // How an operand of an elementwise node of `channels` channels is read over blocks.

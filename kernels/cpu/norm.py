@@ -277,45 +277,6 @@ kernel(
 )(group_builder(True))
 
 
-@kernel("LRN", types={"T": WIDE_FLOATS}, attributes=("alpha", "beta", "bias", "size"))
-def lrn(k):
-    """Each element over a power of the squares in a window of channels. A unit is a run of elements
-    of all planes of an image.
-    """
-    v, lanes, cast = k.vector("T"), k.lanes("T"), k.cast("T")
-    held = 32 * lanes
-    plane = plane_size(k)
-
-    def run(call, phase, begin, end, scratch):
-        n, channels, size = plane(call), k.input_dim(call, 0, 1), k.attr_int(call, 3)
-        alpha = v.set(cast(k.attr_float(call, 0)) / cast(size))
-        beta, bias = v.set(-cast(k.attr_float(call, 1))), v.set(cast(k.attr_float(call, 2)))
-        x, y, runs = k.input(call, 0), k.output(call, 0), (n + held - 1) // held
-        for unit in range(begin, end):
-            start, image = unit % runs * held, unit // runs * channels
-            stop = min(start + held, n)
-            for c in range(channels):
-                first, last = max(c - (size - 1) // 2, 0), min(c + size // 2, channels - 1)
-                for i in range(start, stop, lanes):
-                    left, squares = min(stop - i, lanes), v.zero()
-                    for other in range(first, last + 1):
-                        z = v.load_n(x, (image + other) * n + i, left)
-                        squares = v.fma(z, z, squares)
-                    power = v.exp(beta * v.log(v.fma(alpha, squares, bias)))
-                    at = (image + c) * n + i
-                    v.store_n(y, at, v.load_n(x, at, left) * power, left)
-        return k.OK
-
-    def units(call, phase):
-        runs = (plane(call) + held - 1) // held
-        return k.input_dim(call, 0, 0) * runs if k.output_size(call, 0) > 0 else 0
-
-    def work(call):
-        return k.output_size(call, 0) * (k.attr_int(call, 3) + 10) // 12
-
-    return parts(run=run, units=units, work=work)
-
-
 @kernel("LpNormalization", types={"T": WIDE_FLOATS}, attributes=("axis", "p"))
 def lp_normalization(k):
     """A unit is one line along the axis; a line of norm 0 stays."""

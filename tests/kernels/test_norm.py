@@ -29,15 +29,32 @@ def test_mean_variance(axes, dtype, shape):
     )
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("size", [1, 2, 5, 9])
-@pytest.mark.parametrize("shape", [(2, 7, 3, 5), (1, 3, 23, 29), (1, 4, 1100)])
-def test_lrn(shape: tuple[int, ...], size: int, dtype: type) -> None:
-    x = np.random.default_rng(size).standard_normal(shape).astype(dtype)
-    squares = np.zeros(shape)
-    for c in range(shape[1]):
-        near = slice(max(c - (size - 1) // 2, 0), c + size // 2 + 1)
-        squares[:, c] = (x[:, near].astype(np.float64) ** 2).sum(1)
-    want = x / (1.5 + 0.3 / size * squares) ** 0.75
-    (got,) = run("LRN", [x], size=size, alpha=0.3, beta=0.75, bias=1.5)
-    np.testing.assert_allclose(got, want, rtol=2e-6, atol=1e-7)
+def local_response(x: np.ndarray, alpha: float, beta: float, bias: float, size: int) -> np.ndarray:
+    squares = x.astype(np.float64) ** 2
+    total = np.zeros_like(squares)
+    for c in range(x.shape[1]):
+        first, last = max(c - (size - 1) // 2, 0), c + size // 2 + 1
+        total[:, c] = squares[:, first:last].sum(1)
+    return (x / (bias + alpha / size * total) ** beta).astype(x.dtype)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 40])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("shape", [(2, 7, 5, 7), (1, 32, 4, 8), (3, 5), (2, 18, 33), (1, 1, 1, 1)])
+def test_local_response(shape, dtype, size):
+    x = (RNG.standard_normal(shape) * 3).astype(dtype)
+    for alpha, beta, bias in ((1e-4, 0.75, 1.0), (0.3, 0.5, 2.0), (1.0, 1.0, 0.5)):
+        got = run("LRN", [x], alpha=alpha, beta=beta, bias=bias, size=size)
+        want = local_response(x, alpha, beta, bias, size)
+        agree(got, [want], 2e-3 if dtype == "float16" else 2e-5)
+
+
+def test_local_response_keeps_what_is_no_number_in_its_window():
+    x = RNG.standard_normal((1, 9, 3, 5)).astype(np.float32)
+    x[0, 4, 1, 2] = np.nan
+    x[0, 0, 0, 0] = np.inf
+    got = run("LRN", [x], size=3)[0]
+    with np.errstate(invalid="ignore"):
+        want = local_response(x, 9.99999975e-05, 0.75, 1.0, 3)
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
+    agree([got], [want], 2e-5)

@@ -137,6 +137,17 @@ def test_residuals_and_branches_need_no_conversions() -> None:
     assert "Block" not in left
 
 
+@pytest.mark.parametrize("size", [1, 2, 5, 20])
+@pytest.mark.parametrize("channels", [16, 48, 21])
+def test_local_response(channels: int, size: int) -> None:
+    net = Net(2, 3, 11, 13)
+    a = net.op("Relu", net.conv("x", 3, channels))
+    b = net.op("LRN", a, size=size, alpha=0.3, beta=0.75, bias=2.0)
+    left = check(net.model(net.conv(b, channels, 32)), 2, 3, 11, 13)
+    assert ("LRNBlocked" in left) == (channels % 16 == 0)
+    assert ("Block" in left) == (channels % 16 != 0)
+
+
 @pytest.mark.parametrize("include", [0, 1])
 @pytest.mark.parametrize("ceil", [0, 1])
 @pytest.mark.parametrize("op", ["MaxPool", "AveragePool"])
