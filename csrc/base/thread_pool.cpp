@@ -1,73 +1,155 @@
-// The process-wide thread pool: workers spin for microseconds after a job, then sleep.
+// The process-wide thread pool. A job stands in one of a few slots, where workers join it without a
+// lock; they spin while runs are in progress and for microseconds after, then sleep.
 #include "base/thread_pool.h"
 
+#include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
-#include <condition_variable>
+#include <bit>
+#include <chrono>
+#include <climits>
 #include <fstream>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
-#include <vector>
 
 #include "base/platform.h"
 
 namespace tiercel {
 namespace {
 
-constexpr int kSpins = 2000;  // a few tens of microseconds
+// Nanoseconds that a worker without work spins: after the last run, and within one.
+constexpr int64_t kSpinAfter = 40'000, kSpinWithin = 300'000;
+// A sleeping worker comes this late: waking it pays when as much work is left, or has been missed.
+constexpr int64_t kWakeNs = 40'000;
+constexpr int kSlots = 64;         // jobs at once
+constexpr int kWaits = 2000;       // looks at the last workers of a job before the caller yields
+constexpr int kLooksPerTime = 16;  // looks for a job per look at the clock
 
-struct Job {
-  ParallelBody body;
-  void* context;
-  int64_t units;
-  int64_t grain;
-  int width;
-  uint64_t float_mode;  // of the caller: results do not depend on who computes them
+int64_t now_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+// One thread's run: how deep runs are nested, and the work for which a worker slept.
+struct OwnRun {
+  int depth = 0;
+  int64_t missed = 0;
+};
+thread_local OwnRun own_run;
+
+// The part of a job's units that one thread takes first; others help when theirs are done.
+struct alignas(64) Share {
   std::atomic<int64_t> next{0};
-  std::atomic<int> joined{1};  // the caller is worker 0
-  std::atomic<int> active{0};  // workers inside, without the caller
-
-  void work(int worker) {
-    for (;;) {
-      const int64_t begin = next.fetch_add(grain, std::memory_order_relaxed);
-      if (begin >= units) return;
-      body(context, begin, std::min(begin + grain, units), worker);
-    }
-  }
-  [[nodiscard]] bool open() const {
-    return next.load(std::memory_order_relaxed) < units &&
-           joined.load(std::memory_order_relaxed) < width;
-  }
+  int64_t end = 0;
 };
 
-class Pool {
- public:
-  explicit Pool(int workers) : workers_(workers) {}
+struct Job {
+  ParallelBody body = nullptr;
+  void* context = nullptr;
+  int64_t units = 0;
+  int64_t grain = 1;
+  int width = 1;
+  uint64_t float_mode = 0;  // of the caller: results do not depend on who computes them
+};
 
-  void run(Job& job) {
-    start();
-    {
-      std::lock_guard lock(mutex_);
-      jobs_.push_back(&job);
-      epoch_.fetch_add(1, std::memory_order_release);
+// `state`: the workers inside, those that have joined (the caller is the first), how many may join,
+// and whether they still may. What else is here is written while the slot is closed and empty.
+struct alignas(64) Slot {
+  static constexpr uint64_t kInside = 1, kJoined = uint64_t{1} << 16, kWidth = uint64_t{1} << 32,
+                            kOpen = uint64_t{1} << 48, kField = 0xffff;
+  std::atomic<uint64_t> state{0};
+  Job job;
+  std::unique_ptr<Share[]> shares;
+
+  void open(const Job& given) {
+    job = given;
+    for (int i = 0; i < job.width; ++i) {
+      shares[static_cast<size_t>(i)].next.store(job.units * i / job.width,
+                                                std::memory_order_relaxed);
+      shares[static_cast<size_t>(i)].end = job.units * (i + 1) / job.width;
     }
-    if (sleeping_.load(std::memory_order_acquire) > 0) wake_.notify_all();
-    job.work(0);
-    {
-      std::lock_guard lock(mutex_);
-      jobs_.erase(std::find(jobs_.begin(), jobs_.end(), &job));
+    const auto width = static_cast<uint64_t>(job.width);
+    state.store(kOpen | kWidth * width | kJoined, std::memory_order_release);
+  }
+
+  // The number of this worker in the job; 0 when it is too late.
+  int join() {
+    uint64_t seen = state.load(std::memory_order_acquire);
+    for (;;) {
+      const uint64_t joined = seen / kJoined & kField;
+      if ((seen & kOpen) == 0 || joined >= (seen / kWidth & kField)) return 0;
+      if (state.compare_exchange_weak(seen, seen + kJoined + kInside, std::memory_order_acq_rel)) {
+        return static_cast<int>(joined);
+      }
     }
-    for (int spin = 0; job.active.load(std::memory_order_acquire) != 0; ++spin) {
-      if (spin < kSpins) {
+  }
+  void leave() { state.fetch_sub(kInside, std::memory_order_release); }
+
+  // Nobody joins any more, and the last worker has left.
+  void close() {
+    state.fetch_and(~kOpen, std::memory_order_acq_rel);
+    for (int i = 0; (state.load(std::memory_order_acquire) & kField) != 0; ++i) {
+      if (i < kWaits) {
         cpu_relax();
       } else {
         std::this_thread::yield();
       }
     }
+  }
+
+  // Computes one grain of the share; false when none is left.
+  bool step(Share& share, int worker) {
+    if (share.next.load(std::memory_order_relaxed) >= share.end) return false;
+    const int64_t begin = share.next.fetch_add(job.grain, std::memory_order_relaxed);
+    if (begin >= share.end) return false;
+    job.body(job.context, begin, std::min(begin + job.grain, share.end), worker);
+    return true;
+  }
+
+  void work(int worker) {
+    for (int i = 0; i < job.width; ++i) {
+      Share& share = shares[static_cast<size_t>((worker + i) % job.width)];
+      while (step(share, worker)) {
+      }
+    }
+  }
+};
+
+class Pool {
+ public:
+  explicit Pool(int workers) : workers_(workers) {
+    for (Slot& slot : slots_) slot.shares = std::make_unique<Share[]>(size_t(workers) + 1);
+  }
+
+  void begin_run() { runs_.fetch_add(1, std::memory_order_relaxed); }
+  void end_run() { runs_.fetch_sub(1, std::memory_order_relaxed); }
+
+  void run(Job job) {
+    job.width = std::min(job.width, workers_ + 1);
+    // Where every processor has a caller of its own, handing work around gains nothing.
+    const int place = runs_.load(std::memory_order_relaxed) > workers_ ? -1 : claim();
+    if (place < 0) return job.body(job.context, 0, job.units, 0);
+    start();
+    Slot& slot = slots_[static_cast<size_t>(place)];
+    const uint64_t bit = uint64_t{1} << place;
+    slot.open(job);
+    open_.fetch_or(bit, std::memory_order_seq_cst);
+    const int sleeping = sleeping_.load(std::memory_order_seq_cst);
+    const int lacking = job.width - 1 - (workers_ - sleeping);
+    if (lacking > 0) wake_if_worth(slot, lacking);
+    slot.work(0);
+    open_.fetch_and(~bit, std::memory_order_relaxed);
+    slot.close();
+    claimed_.fetch_and(~bit, std::memory_order_release);
   }
 
  private:
@@ -77,51 +159,76 @@ class Pool {
     });
   }
 
-  // Joins an open job under the lock, so that the caller cannot leave before `active` counts us.
-  bool help() {
-    Job* job = nullptr;
-    int worker = 0;
-    {
-      std::lock_guard lock(mutex_);
-      for (Job* candidate : jobs_) {
-        if (!candidate->open()) continue;
-        job = candidate;
-        worker = job->joined.fetch_add(1, std::memory_order_relaxed);
-        job->active.fetch_add(1, std::memory_order_relaxed);
-        break;
-      }
+  // A slot for the caller alone; -1 when there is none.
+  int claim() {
+    uint64_t seen = claimed_.load(std::memory_order_relaxed);
+    for (;;) {
+      const int place = std::countr_one(seen);
+      if (place >= kSlots) return -1;
+      const uint64_t bit = uint64_t{1} << place;
+      if (claimed_.compare_exchange_weak(seen, seen | bit, std::memory_order_acquire)) return place;
     }
-    if (job == nullptr) return false;
-    if (float_mode() != job->float_mode) set_float_mode(job->float_mode);
-    job->work(worker);
-    job->active.fetch_sub(1, std::memory_order_release);
-    return true;
+  }
+
+  // The first grain tells how long the rest takes.
+  void wake_if_worth(Slot& slot, int count) {
+    const int64_t start = now_ns();
+    if (!slot.step(slot.shares[0], 0)) return;
+    const int64_t rest = (now_ns() - start) * ((slot.job.units - 1) / slot.job.grain);
+    own_run.missed += rest;
+    if (own_run.missed < kWakeNs) return;
+    own_run.missed = 0;
+    bell_.fetch_add(1, std::memory_order_seq_cst);
+    syscall(SYS_futex, &bell_, FUTEX_WAKE_PRIVATE, count, nullptr, nullptr, 0);
+  }
+
+  // Whether there was a job to help with.
+  bool help() {
+    for (uint64_t left = open_.load(std::memory_order_seq_cst); left != 0; left &= left - 1) {
+      Slot& slot = slots_[static_cast<size_t>(std::countr_zero(left))];
+      const int worker = slot.join();
+      if (worker == 0) continue;
+      if (float_mode() != slot.job.float_mode) set_float_mode(slot.job.float_mode);
+      slot.work(worker);
+      slot.leave();
+      return true;
+    }
+    return false;
+  }
+
+  // Looks for a job, for as long as one may come soon.
+  bool help_soon() {
+    const int64_t start = now_ns();
+    for (;;) {
+      for (int i = 0; i < kLooksPerTime; ++i) {
+        if (help()) return true;
+        cpu_relax();
+      }
+      const int runs = runs_.load(std::memory_order_relaxed);
+      const bool within = runs > 0 && runs <= workers_;
+      if (now_ns() - start > (within ? kSpinWithin : kSpinAfter)) return false;
+    }
   }
 
   [[noreturn]] void serve() {
     for (;;) {
-      const uint64_t seen = epoch_.load(std::memory_order_acquire);
-      if (help()) continue;
-      int spin = 0;
-      while (spin < kSpins && epoch_.load(std::memory_order_acquire) == seen) {
-        cpu_relax();
-        ++spin;
+      while (help_soon()) {
       }
-      if (spin < kSpins) continue;
-      std::unique_lock lock(mutex_);
-      sleeping_.fetch_add(1, std::memory_order_release);
-      wake_.wait(lock, [&] { return epoch_.load(std::memory_order_relaxed) != seen; });
-      sleeping_.fetch_sub(1, std::memory_order_release);
+      const uint32_t heard = bell_.load(std::memory_order_seq_cst);
+      sleeping_.fetch_add(1, std::memory_order_seq_cst);
+      if (!help()) syscall(SYS_futex, &bell_, FUTEX_WAIT_PRIVATE, heard, nullptr, nullptr, 0);
+      sleeping_.fetch_sub(1, std::memory_order_seq_cst);
     }
   }
 
   const int workers_;
   std::once_flag started_;
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::vector<Job*> jobs_;
-  std::atomic<uint64_t> epoch_{0};
-  std::atomic<int> sleeping_{0};
+  std::array<Slot, kSlots> slots_;
+  alignas(64) std::atomic<uint64_t> open_{0};  // slots in which there may be work
+  alignas(64) std::atomic<uint64_t> claimed_{0};
+  alignas(64) std::atomic<int> runs_{0};
+  alignas(64) std::atomic<int> sleeping_{0};
+  alignas(64) std::atomic<uint32_t> bell_{0};
 };
 
 std::atomic<Pool*> current{nullptr};
@@ -188,14 +295,23 @@ int usable_threads() {
   return std::min(count, limit);
 }
 
+RunScope::RunScope(int threads) : counts_(threads > 1) {
+  if (!counts_ || own_run.depth++ > 0) return;
+  own_run.missed = 0;
+  pool().begin_run();
+}
+
+RunScope::~RunScope() {
+  if (counts_ && --own_run.depth == 0) pool().end_run();
+}
+
 void parallel_for(int width, int64_t units, int64_t grain, ParallelBody body, void* context) {
   if (units <= 0) return;
   if (width <= 1 || units <= grain) {
     body(context, 0, units, 0);
     return;
   }
-  Job job{body, context, units, grain, width, float_mode()};
-  pool().run(job);
+  pool().run({body, context, units, grain, width, float_mode()});
 }
 
 }  // namespace tiercel

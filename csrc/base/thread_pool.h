@@ -8,6 +8,19 @@ namespace tiercel {
 // Threads that this process may use: its processor affinity and its cgroup's cpu.max. At least 1.
 [[nodiscard]] int usable_threads();
 
+// A run on `threads` threads, from here to the end of the scope: workers stay awake between its
+// jobs.
+class RunScope {
+ public:
+  explicit RunScope(int threads);
+  ~RunScope();
+  RunScope(const RunScope&) = delete;
+  RunScope& operator=(const RunScope&) = delete;
+
+ private:
+  const bool counts_;
+};
+
 // Computes `body(context, begin, end, worker)` over [0, units) in pieces of `grain` units on at
 // most `width` threads, the caller's among them; `worker` is in [0, width). Returns when all is
 // done. The body must not throw.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/thread_pool.h"
 #include "ops/op_def.h"
 
 namespace tiercel {
@@ -384,6 +385,7 @@ int64_t RunContext::traced_bytes(ValueId id) {
 void RunContext::run(std::span<const Value> feeds, std::span<const int> wanted,
                      const RunEnvironment& environment, OutputSink& sink) {
   environment_ = &environment;
+  const RunScope scope(environment.threads);
   bind(feeds, wanted, sink);
   const RunOptions* options = environment.options;
   const bool checks = options != nullptr && (options->terminate || options->deadline);
