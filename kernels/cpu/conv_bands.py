@@ -8,7 +8,9 @@ GROUP = len(WINDOW)
 BAND = 224 << 10  # bytes of inputs that one unit of work reads: what stays in the L2 cache
 HEAVY = 1 << 20  # bytes of weights that come from further away for every band
 LINE = 120  # pixels of one row of an image that is one line
-UNITS = 16  # of work, at least, where there are enough output channels
+UNITS = 16  # of work, at least, where there are enough output channels or rows
+WORK = 150_000  # multiplications of a unit that pay for handing it to another thread
+EACH = 16  # multiplications that an output costs beyond its own
 LATENCY = 8  # half cycles of a multiplication and addition
 
 
@@ -121,7 +123,11 @@ def bands(k, w, most_pixels):
         if packed_bytes(call) > HEAVY:
             room = 2 * BAND
         held = max(room // max(bytes_row, 1), 1)
-        return (grid(call, 0) + held - 1) // held
+        rows = grid(call, 0)
+        work = k.output_size(call, 0) * (k.input_dim(call, 1, 1) * taps_of(call) + EACH)
+        tasks = max(k.output_dim(call, 0, 0) * k.attr_int(call, GROUP) * sets_of(call), 1)
+        shared = (min(work // WORK, UNITS) + tasks - 1) // tasks
+        return min(max((rows + held - 1) // held, shared), rows)
 
     @k.outline("int64(call)")
     def parts_of(call):

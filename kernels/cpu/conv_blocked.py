@@ -1,6 +1,6 @@
 """Conv of float32 images in the blocked layout: register tiles of pixels × output channels."""
 
-from conv_bands import GROUP, HEAVY, bands
+from conv_bands import EACH, GROUP, HEAVY, bands
 from conv_tile import Variant, outlined
 from numba import float32
 from windows import WINDOW, window
@@ -263,7 +263,8 @@ def conv(k):
         return 6 * lanes * 4
 
     def work(call):
-        return 2 * k.output_size(call, 0) * k.input_dim(call, 1, 1) * taps_of(call) // 80 + 100
+        ns = k.output_size(call, 0) * (k.input_dim(call, 1, 1) * taps_of(call) + EACH) // 40
+        return max(ns, packed_bytes(call) // 12) + 100
 
     def supports(call):
         why = 0
