@@ -130,9 +130,9 @@ def shapes(k, right=1, permuted=None):
     )
 
 
-def blocks(rows, columns, most_rows, work=1_000_000, narrowest=128):
+def blocks(rows, columns, most_rows, work=1_000_000, narrowest=128, units=1):
     """Inline functions that cut C into units by shape: `height` and `width` of a block, multiples
-    of `rows` and `columns`.
+    of `rows` and `columns`. `units`: at least, where each is a seventh of `work`.
     """
 
     @inline
@@ -146,6 +146,9 @@ def blocks(rows, columns, most_rows, work=1_000_000, narrowest=128):
         wanted = int64(work) // max(max(min(m, most_rows), 6) * depth, 1)
         wanted = min(max(wanted, narrowest), int64(16384))
         count = (n + wanted - 1) // wanted
+        down = max((m + most_rows - 1) // most_rows, 1)
+        shared = min((units + down - 1) // down, 7 * m * n * depth // (work * down))
+        count = max(count, min(shared, n // columns))
         return ((n + count - 1) // max(count, 1) + columns - 1) // columns * columns
 
     return namespace("blocks", height=height, width=width)

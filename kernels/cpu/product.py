@@ -24,7 +24,7 @@ ROWS = (("float float16 bfloat16", "amx v4 v3 neon"), ("double", None))
 
 def cuts(width, few, tiled):
     """How C is cut: `blocks`, in larger ones where more than `few` rows go by tiles."""
-    plain = blocks(1, width, MOST_ROWS)
+    plain = blocks(1, width, MOST_ROWS, units=8)
     if not tiled:
         return plain
     large = blocks(width, width, TILED_ROWS, TILED_WORK, 6 * width)
