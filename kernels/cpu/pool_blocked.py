@@ -36,7 +36,8 @@ def sliding(k):
         return rows if k.output_size(call, 0) > 0 else 0
 
     def work(call):
-        return k.output_size(call, 0) * w.extent(call, 0) * w.extent(call, 1) // 20 + 100
+        taps = w.extent(call, 0) * w.extent(call, 1)
+        return k.output_size(call, 0) * (taps + 12) // (2 * lanes) + 100
 
     def supports(call):
         return 0 if k.output_dim(call, 0, 4) == lanes else 1
