@@ -20,25 +20,11 @@ REASONS = (
 )
 
 
-@kernel(
-    "Conv",
-    types={"T": "float"},
-    attributes=ATTRIBUTES,
-    variant="lines",
-    order=-2,
-    epilogue=True,
-    reasons=REASONS,
-)
-def conv(k):
-    """A unit is a block of windows and a block of output channels. Scratch memory holds one line,
-    turned to [position][channel] with its padding, where a window is one run; the windows of
-    several lines; the sums [window][channel].
+def cuts(k, w, step):
+    """How a call is cut into blocks of windows and of output channels, whose panels have `step`
+    columns, and bytes of scratch memory. All depends on shapes alone.
     """
-    x = product(k)
-    g, lanes, v = x.panels, k.lanes("T"), k.vector("T")
-    step, offset, pack_b, finish = g.width, k.offset, g.pack_b, epilogue_rows()
-    get, put, w = k.load("T"), k.store("T"), window(k, 1)
-    turn = transpose_block("float", "float", lanes)
+    lanes = k.lanes("T")
 
     @inline
     def depth_of(call):
@@ -78,6 +64,52 @@ def conv(k):
         """Positions under the windows of `piece` outputs."""
         taps, spread = k.input_dim(call, 1, 2), w.dilation(call, 0)
         return (max(piece, 1) - 1) * w.stride(call, 0) + (taps - 1) * spread + 1
+
+    @inline
+    def rows_are_copied(call, lines):
+        return lines > 1 or w.dilation(call, 0) > 1
+
+    @inline
+    def line_bytes(call):
+        n = (reach(call, piece_of(call)) + lanes) * k.input_dim(call, 0, 1) * 4
+        return (n + 127) // 64 * 64
+
+    @inline
+    def rows_bytes(call):
+        n = lines_of(call) * piece_of(call) * depth_of(call) * 4
+        return (n + 127) // 64 * 64 if rows_are_copied(call, lines_of(call)) else 64
+
+    @inline
+    def sums_bytes(call):
+        rows = lines_of(call) * piece_of(call) + lanes
+        return rows * split_of(call) * step * 4 + 64
+
+    names = (depth_of, lines_of, piece_of, blocks_of, panel_count, split_of, reach)
+    sizes = (rows_are_copied, line_bytes, rows_bytes, sums_bytes)
+    return (*names, *sizes)
+
+
+@kernel(
+    "Conv",
+    types={"T": "float"},
+    attributes=ATTRIBUTES,
+    variant="lines",
+    order=-2,
+    epilogue=True,
+    reasons=REASONS,
+)
+def conv(k):
+    """A unit is a block of windows and a block of output channels. Scratch memory holds one line,
+    turned to [position][channel] with its padding, where a window is one run; the windows of
+    several lines; the sums [window][channel].
+    """
+    x = product(k)
+    g, lanes, v = x.panels, k.lanes("T"), k.vector("T")
+    step, offset, pack_b, finish = g.width, k.offset, g.pack_b, epilogue_rows()
+    get, put, w = k.load("T"), k.store("T"), window(k, 1)
+    turn = transpose_block("float", "float", lanes)
+    depth_of, lines_of, piece_of, blocks_of, panel_count, split_of, reach, *sizes = cuts(k, w, step)
+    rows_are_copied, line_bytes, rows_bytes, sums_bytes = sizes
 
     @inline
     def zeros(to, at, count):
@@ -152,10 +184,6 @@ def conv(k):
                             copy_run(rows, to + t * channels, line, source, channels)
         return 0
 
-    @inline
-    def rows_are_copied(call, lines):
-        return lines > 1 or w.dilation(call, 0) > 1
-
     @k.outline("int64(call, pointer, int64, int64, int64, int64, int64, int64, int64)")
     def deliver(call, sums, image, lines, start, piece, channel, columns, row):
         """Sums [window][channel] into lines of outputs, with the bias."""
@@ -196,21 +224,6 @@ def conv(k):
                 k.epilogue(call, y, at, columns * outputs)
             else:
                 finish(call, y, at, piece, columns, outputs)
-
-    @inline
-    def line_bytes(call):
-        n = (reach(call, piece_of(call)) + lanes) * k.input_dim(call, 0, 1) * 4
-        return (n + 127) // 64 * 64
-
-    @inline
-    def rows_bytes(call):
-        n = lines_of(call) * piece_of(call) * depth_of(call) * 4
-        return (n + 127) // 64 * 64 if rows_are_copied(call, lines_of(call)) else 64
-
-    @inline
-    def sums_bytes(call):
-        rows = lines_of(call) * piece_of(call) + lanes
-        return rows * split_of(call) * step * 4 + 64
 
     def run(call, phase, begin, end, scratch):
         channels, extent = k.input_dim(call, 0, 1), k.input_dim(call, 0, 2)
