@@ -9,7 +9,7 @@ BAND = 224 << 10  # bytes of inputs that one unit of work reads: what stays in t
 HEAVY = 1 << 20  # bytes of weights that come from further away for every band
 LINE = 120  # pixels of one row of an image that is one line
 UNITS = 16  # of work, at least, where there are enough output channels or rows
-WORK = 150_000  # multiplications of a unit that pay for handing it to another thread
+WORK = 400_000  # multiplications of a unit that pay for handing it to another thread
 EACH = 16  # multiplications that an output costs beyond its own
 LATENCY = 8  # half cycles of a multiplication and addition
 
