@@ -10,6 +10,7 @@
 #include <variant>
 
 #include "base/blocks.h"
+#include "bindings/containers.h"
 #include "bindings/ort_value.h"
 namespace py = pybind11;
 
@@ -313,26 +314,6 @@ PyObject* array_from(Tensor&& tensor, bool copy) {
     throw py::error_already_set();
   }
   return array.release().ptr();
-}
-
-PyObject* map_object(const Map& map) {
-  py::list keys(py::reinterpret_steal<py::object>(from_value(Value(map.keys), true))
-                    .attr("ravel")()
-                    .attr("tolist")());
-  py::list values(py::reinterpret_steal<py::object>(from_value(Value(map.values), true))
-                      .attr("ravel")()
-                      .attr("tolist")());
-  py::dict out;
-  for (size_t i = 0; i < keys.size(); ++i) out[keys[i]] = values[i];
-  return out.release().ptr();
-}
-
-PyObject* list_object(const Sequence& sequence) {
-  py::list out;
-  for (const Value& item : sequence) {
-    out.append(py::reinterpret_steal<py::object>(from_value(Value(item), true)));
-  }
-  return out.release().ptr();
 }
 
 py::tuple dims_tuple(const Dims& dims) {

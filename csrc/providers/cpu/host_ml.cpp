@@ -109,14 +109,16 @@ void zip_map(HostCall& call) {
   if (x.rank() < 1 || x.rank() > 2 || x.dims().back() != classes) {
     host_fail(call, concat("X has shape ", dims_text(x.dims()), "; expected [N, ", classes, "]"));
   }
-  // The maps share one tensor of keys.
+  // The maps share one tensor of keys and one buffer of values.
   const Tensor keys = names ? Tensor::of<std::string>(DType::String, {classes}, std::span(*names))
                             : Tensor::of<int64_t>(DType::Int64, {classes}, std::span(*numbers));
+  const Tensor values = copy_of(x);
   Sequence maps;
+  maps.reserve(static_cast<size_t>(classes > 0 ? x.size() / classes : 0));
   for (int64_t at = 0; at < x.size(); at += classes) {
-    const std::span<const float> row(x.data<float>() + at, static_cast<size_t>(classes));
+    float* row = const_cast<float*>(values.data<float>()) + at;
     maps.push_back(
-        std::make_shared<Map>(Map{keys, Tensor::of<float>(DType::Float, {classes}, row)}));
+        std::make_shared<Map>(Map{keys, Tensor(DType::Float, {classes}, values.buffer(), row)}));
   }
   give(call, 0, std::make_shared<Sequence>(std::move(maps)));
 }
