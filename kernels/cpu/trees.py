@@ -4,14 +4,80 @@ from _lang import inline, kernel, parts
 
 # Rows that one unit walks through every tree before the next unit begins.
 BLOCK = 64
+AT_ONCE = 8  # rows that walk together through checked nodes
+ATTRIBUTES = ("aggregate_function:SUM|AVERAGE|MIN|MAX", "n_targets", "max_feature", "mode")
+LINKS = 2  # the input
 
 
-@kernel(
-    "TreeEnsembleScores",
-    domain="tiercel",
-    types={"T": "float double"},
-    attributes=("aggregate_function:SUM|AVERAGE|MIN|MAX", "n_targets", "max_feature", "mode"),
-)
+def checked_walk(k):
+    """Trees whose branches all go to the true side where x <= value, checked when they are packed:
+    `leaves_of(call, row, rows, tree, trees, leaves)` of AT_ONCE pairs of a row of x (its first
+    element) and a tree, `rows` elements and `trees` trees apart; `pack_size`; `pack`. A packed node
+    is its feature and the two children; a leaf's children are itself.
+    """
+    ld, link, put = k.load("T"), k.load("int32"), k.store("int32")
+    st64i, word, size = k.store("int64"), k.cast("int32"), k.dtype("T").bits // 8
+
+    @inline
+    def step(x, values, nodes, at):
+        taken = ld(x, link(nodes, at * 4)) <= ld(values, at)
+        return link(nodes, at * 4 + 2 - taken) * 1
+
+    @inline
+    def leaves_of(call, row, rows, tree, trees, leaves):
+        roots = k.offset(k.input(call, 3), tree * 4)
+        nodes, values = k.packed(call, LINKS), k.input(call, 1)
+        x0, far = k.offset(k.input(call, 0), row * size), rows * size
+        x1, x2, x3 = k.offset(x0, far), k.offset(x0, 2 * far), k.offset(x0, 3 * far)
+        x4, x5 = k.offset(x0, 4 * far), k.offset(x0, 5 * far)
+        x6, x7 = k.offset(x0, 6 * far), k.offset(x0, 7 * far)
+        a0, a1 = link(roots, 0) * 1, link(roots, trees) * 1
+        a2, a3 = link(roots, 2 * trees) * 1, link(roots, 3 * trees) * 1
+        a4, a5 = link(roots, 4 * trees) * 1, link(roots, 5 * trees) * 1
+        a6, a7 = link(roots, 6 * trees) * 1, link(roots, 7 * trees) * 1
+        going = True
+        while going:
+            c0, c1 = step(x0, values, nodes, a0), step(x1, values, nodes, a1)
+            c2, c3 = step(x2, values, nodes, a2), step(x3, values, nodes, a3)
+            c4, c5 = step(x4, values, nodes, a4), step(x5, values, nodes, a5)
+            c6, c7 = step(x6, values, nodes, a6), step(x7, values, nodes, a7)
+            moved = (c0 ^ a0) | (c1 ^ a1) | (c2 ^ a2) | (c3 ^ a3)
+            going = (moved | (c4 ^ a4) | (c5 ^ a5) | (c6 ^ a6) | (c7 ^ a7)) != 0
+            a0, a1, a2, a3, a4, a5, a6, a7 = c0, c1, c2, c3, c4, c5, c6, c7
+        st64i(leaves, 0, a0)
+        st64i(leaves, 1, a1)
+        st64i(leaves, 2, a2)
+        st64i(leaves, 3, a3)
+        st64i(leaves, 4, a4)
+        st64i(leaves, 5, a5)
+        st64i(leaves, 6, a6)
+        st64i(leaves, 7, a7)
+
+    def pack_size(call, i):
+        is_fast = i == LINKS and k.attr_int(call, 3) == 1
+        return k.input_dim(call, LINKS, 0) * 16 if is_fast else 0
+
+    def pack(call, i, packed):
+        links, nodes = k.input(call, LINKS), k.input_dim(call, LINKS, 0)
+        for at in range(nodes):
+            feature, left = link(links, at * 4) * 1, link(links, at * 4 + 1) * 1
+            right = link(links, at * 4 + 2) * 1
+            if link(links, at * 4 + 3) == 0:
+                feature, left, right = 0, at * 1, at * 1
+            elif feature < 0 or feature > k.attr_int(call, 2):
+                return k.INVALID_VALUE
+            elif min(left, right) <= at or max(left, right) >= nodes:
+                return k.INVALID_VALUE
+            put(packed, at * 4, word(feature))
+            put(packed, at * 4 + 1, word(left))
+            put(packed, at * 4 + 2, word(right))
+            put(packed, at * 4 + 3, word(0))
+        return k.OK
+
+    return leaves_of, pack_size, pack
+
+
+@kernel("TreeEnsembleScores", domain="tiercel", types={"T": "float double"}, attributes=ATTRIBUTES)
 def tree_ensemble_scores(k):
     """Inputs: X, values, links, roots, targets, weights, base.
 
@@ -23,6 +89,7 @@ def tree_ensemble_scores(k):
     ld64, st64 = k.load("double"), k.store("double")
     ld64i, st64i = k.load("int64"), k.store("int64")
     wide, narrow = k.cast("double"), k.cast("T")
+    eight_leaves, pack_size, pack = checked_walk(k)
 
     @inline
     def goes_true(mode, x, value):
@@ -111,7 +178,11 @@ def tree_ensemble_scores(k):
             code, last = k.INVALID_VALUE, first
         for w in range(first, last):
             target = link(k.input(call, 4), w) * 1
-            if target >= 0 and target < targets:
+            if target < 0 or target >= targets:
+                continue
+            if kind < 2:
+                st64(scores, target, ld64(scores, target) + wide(ld(weights, w)))
+            else:
                 add(call, scores, seen, target, wide(ld(weights, w)), kind)
         return code
 
@@ -135,16 +206,29 @@ def tree_ensemble_scores(k):
         return k.input_dim(call, 0, 0) * k.input_size(call, 3) * 8
 
     @inline
-    def find_leaves(call, first, last, root, leaves):
+    def find_leaves(call, first, last, tree, leaves):
         r = first * 1
-        columns = k.input_dim(call, 0, 1)
+        columns, root = k.input_dim(call, 0, 1), link(k.input(call, 3), tree) * 1
+        packed = k.has_packed(call, LINKS)
         while r < last:
-            if r + 4 <= last:
+            if packed and last - first >= AT_ONCE:
+                r = min(r, last - AT_ONCE)  # some rows once more
+                eight_leaves(call, r * columns, columns, tree, 0, k.offset(leaves, (r - first) * 8))
+                r += AT_ONCE
+            elif r + 4 <= last:
                 four_leaves(call, r * columns, root, k.offset(leaves, (r - first) * 8))
                 r += 4
             else:
                 st64i(leaves, r - first, leaf_of(call, r * columns, root))
                 r += 1
+
+    @inline
+    def has_roots(call, tree, count):
+        out = True
+        for t in range(tree, tree + count):
+            root = link(k.input(call, 3), t) * 1
+            out = out and root >= 0 and root < k.input_size(call, 1)
+        return out
 
     def run(call, phase, begin, end, scratch):
         targets, trees = k.attr_int(call, 1), k.input_size(call, 3)
@@ -157,19 +241,26 @@ def tree_ensemble_scores(k):
             first, last = block * BLOCK, min((block + 1) * BLOCK, rows)
             k.fill(scratch, 0, targets * 8 * (last - first))
             k.fill(seen, 0, targets * 8 * (last - first))
-            for t in range(trees):
-                root = link(k.input(call, 3), t) * 1
-                if root < 0 or root >= k.input_size(call, 1):
+            few = k.has_packed(call, LINKS) and last - first < AT_ONCE
+            t = 0
+            while t < trees:
+                n = AT_ONCE if few and t + AT_ONCE <= trees else 1
+                if not has_roots(call, t, n):
                     return k.INVALID_VALUE
-                find_leaves(call, first, last, root, leaves)
-                for r in range(last - first):
-                    place = r * targets * 8
-                    leaf = ld64i(leaves, r)
-                    to, mark = k.offset(scratch, place), k.offset(seen, place)
-                    if add_leaf(call, leaf, to, mark) != k.OK:
+                if n > 1:
+                    for r in range(first, last):
+                        to = k.offset(leaves, (r - first) * AT_ONCE * 8)
+                        eight_leaves(call, r * k.input_dim(call, 0, 1), 0, t, 1, to)
+                else:
+                    find_leaves(call, first, last, t, leaves)
+                for i in range(n * (last - first)):
+                    r = i // n
+                    to, mark = k.offset(scratch, r * targets * 8), k.offset(seen, r * targets * 8)
+                    if add_leaf(call, ld64i(leaves, i), to, mark) != k.OK:
                         return k.INVALID_VALUE
+                t += n
             for r in range(first, last):
                 finish(call, r, k.offset(scratch, (r - first) * targets * 8))
         return k.OK
 
-    return parts(run=run, units=units, scratch=scratch, work=work)
+    return parts(run=run, units=units, scratch=scratch, work=work, pack_size=pack_size, pack=pack)
