@@ -257,7 +257,8 @@ def conv(k):
             b = offset(k.packed(call, 1), panel * step * depth * 4)
             rows = lines * piece
             x.sums(
-                *(a, 0, a_row, 1, b, step, depth * step, sums, row, rows, columns, depth, memory),
+                *(0, memory, a, 0, a_row, 1, b, step, depth * step, sums, row),
+                *(rows, columns, depth, memory),
             )
             deliver(call, sums, image, lines, start, piece, panel * step, columns, row)
             finish_block(call, image, lines, start, piece, panel * step, columns)
