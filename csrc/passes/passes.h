@@ -18,6 +18,7 @@ bool fuse_patterns(Graph& graph,
                    PassContext& context);  // rules: Gelu, LayerNormalization, Attention …
 // Quantising and dequantising at once becomes rounding, elementwise.
 bool fuse_quantize_conv(Graph& graph, PassContext& context);
+bool fuse_quantize_matmul(Graph& graph, PassContext& context);
 bool fuse_quantize(Graph& graph, PassContext& context);
 // Single nodes by cheaper ones: Pow by multiplying, transposed convolution without overlap.
 bool lower(Graph& graph, PassContext& context);

@@ -13,6 +13,7 @@ constexpr Pass kGeneric[] = {
     {"infer", DisableAll, infer},
     {"expand", DisableAll, expand},
     {"fuse-quantize-conv", Extended, fuse_quantize_conv},
+    {"fuse-quantize-matmul", Extended, fuse_quantize_matmul},
     {"dce-unused", Basic, dce},
     {"fold", Basic, fold},
     {"simplify", Basic, simplify},
