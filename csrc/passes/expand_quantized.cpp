@@ -72,13 +72,22 @@ ValueId as_many(Composer& e, ValueId x, ValueId other) {
   return differ ? e.op("Expand", {x, e.op("Shape", {other})}) : x;
 }
 
+// Weights [M, 1, …] of few taps: what the kernel of QLinearConv for single channels takes.
+bool is_depthwise(const Tensor& weights) {
+  constexpr int64_t kMostTaps = 128;
+  const Dims& dims = weights.dims();
+  if (dims.size() < 3 || dims.size() > 4 || dims[1] != 1) return false;
+  return weights.size() <= kMostTaps * dims[0];
+}
+
 // Few channels of a group make no matrix product: constant weights then run between floats, as
-// convolutions of QDQ groups do.
+// convolutions of QDQ groups do. Channels that stand alone have a kernel of their own.
 bool q_linear_conv_of_standard(Graph& graph, NodeId id) {
   Composer e(graph, id);
   const Tensor* weights = graph.constant(e.input(3));
   if (!weights || !graph.constant(e.input(4)) || weights->dims().empty()) return false;
   if (weights->dims()[0] / std::max<int64_t>(e.integer("group", 1), 1) >= 4) return false;
+  if (is_depthwise(*weights)) return false;
   const ValueId x = e.op("DequantizeLinear", {e.input(0), e.input(1), e.input(2)});
   const Attributes channels = with("axis", int64_t{0});
   const ValueId scale = as_many(e, e.input(4), e.input(5));

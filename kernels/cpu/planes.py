@@ -8,15 +8,15 @@ from _lang import inline, namespace
 BLOCK = 4  # vectors of results held at once
 
 
-def planes(k, weight):
+def planes(k, weight, t="T"):
     """Functions over phases (row % stride, column % stride) of an image or line of float32: each
     element of the window is a constant distance away for all outputs, which then are one line with
     gaps, as long as the rows of a phase.
 
     `geometry(call)`, `phases(call)`, `pad_channel(call, x, to, phase_rows, phase_columns)`.
     """
-    v, lanes = k.vector("T"), k.lanes("T")
-    get, put = k.load("T"), k.store("T")
+    v, lanes = k.vector(t), k.lanes(t)
+    get, put = k.load(t), k.store(t)
     pick = every_other(k)
     w = window(k, weight)
 
