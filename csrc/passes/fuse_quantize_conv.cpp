@@ -13,6 +13,8 @@ namespace tiercel::passes {
 namespace {
 
 constexpr int64_t kFewest = 4;  // output channels of a group: fewer make no matrix product
+// Channels that stand alone have a kernel of their own, for windows of so many elements.
+constexpr int64_t kMostTaps = 128;
 
 // What becomes one node: the convolution, its neighbours and its bias in units of both scales.
 struct QuantizedConv {
@@ -44,7 +46,10 @@ bool weights_fit(const Graph& graph, const Node& weight, int64_t groups) {
   const Tensor* bytes = graph.constant(weight.inputs[0]);
   const Tensor* scale = graph.constant(weight.inputs[1]);
   if (!bytes || !scale || !is_8_bit(bytes->dtype()) || scale->dtype() != DType::Float) return false;
-  if (bytes->rank() < 3 || groups < 1 || bytes->dims()[0] / groups < kFewest) return false;
+  if (bytes->rank() < 3 || groups < 1) return false;
+  const bool alone = bytes->dims()[1] == 1 && bytes->rank() <= 4;
+  const bool few = bytes->dims()[0] / groups < kFewest;
+  if (few && !(alone && bytes->size() <= kMostTaps * bytes->dims()[0])) return false;
   const bool one = scale->rank() == 0;
   const bool each = scale->rank() == 1 && scale->size() == bytes->dims()[0];
   const int64_t axis = attr_int(weight, "axis", 1);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from byte_words import sums_as_floats
 from matmul_int8 import ISAS
 from numba import float32, int32, int64
 from panels_int8 import UNSIGNED
@@ -209,10 +210,17 @@ def conv_integer(k):
 def q_linear_conv(k):
     pixels, number, load = pixels_of(k), k.load("float"), k.load("int32")
     get, put, byte = k.load("uint8"), k.store("uint8"), k.cast("uint8")
+    v, lanes = k.vector("float"), k.lanes("float")
+    sums_of = sums_as_floats(lanes)
 
     @k.outline("int64(pointer, int64, pointer, int64, int32, float, float, float, int32)")
     def round_row(to, at, sums, n, bias, scale, low, high, zero):
-        for i in range(n):
+        factor, least, most = v.set(scale), v.set(low), v.set(high)
+        point, whole = v.set(float32(zero)), n // lanes * lanes
+        for i in range(0, whole, lanes):
+            q = v.rint(sums_of(sums, i, bias) * factor)
+            v.store_bytes(to, at + i, v.min(v.max(q, least), most) + point)
+        for i in range(whole, n):
             q = k.math.rint(float32(load(sums, i) + bias) * scale)
             q = min(max(q, low), high)
             put(to, at + i, byte(int32(q) + zero))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from byte_words import CHANNELS, weave
 from numba import int32, int64
 from panels_int8 import UNSIGNED, panels_int8
 from windows import WINDOW, window
@@ -167,6 +168,8 @@ def packing(k, e, weight, x_zero):
     put, load, byte, half = k.store("int32"), k.load("int32"), k.cast("uint8"), k.cast("int16")
     four, bits = group == 4, 32 // group
     mask = int32(0xFF if four else 0xFFFF)
+    lanes = k.lanes("int32")
+    put_words = weave(lanes)
 
     @inline
     def source_line(call, line):
@@ -203,6 +206,17 @@ def packing(k, e, weight, x_zero):
         return 0
 
     @inline
+    def weave_row(call, to, sums, start, at, apart, n):
+        """Pixels of four channels, `apart` bytes apart, as far as loads of vectors are inside x."""
+        x, most = k.input(call, 0), k.input_size(call, 0) - (CHANNELS - 1) * apart - lanes
+        flip = int64(0 if k.input_dtype(call, 0) == UNSIGNED else 128)
+        i = int64(0)
+        while i < n and at + i <= most:
+            put_words(to, sums, start + i, x, at + i, apart, flip, n - i)
+            i += lanes
+        return min(i, max(n, 0))
+
+    @inline
     def pad(to, low, high, value):
         for i in range(low, high):
             put(to, i, load(to, i) + value)
@@ -227,17 +241,21 @@ def packing(k, e, weight, x_zero):
             k.fill(line, 0, n * 4)
             around = int32(0)
             count = min(depth - word * group, group)
+            done = int64(0)
+            if four and count == CHANNELS:
+                at = ((image * depth + word * group) * rows + source) * width + first - left
+                done = weave_row(call, line, sums, first, at, rows * width, end - first)
             for c in range(count):
                 shift = int32(c * bits)
                 around = around | ((int32(zero) & mask) << shift)
                 at = (image * depth + word * group + c) * rows + source
-                x = k.offset(k.input(call, 0), at * width + first - left)
+                x = k.offset(k.input(call, 0), at * width + first - left + done)
+                n_left = end - first - done
                 if not four and is_unsigned:
-                    add_wide_row(line, sums, first, x, end - first, shift)
-                else:
-                    add_row(
-                        line, sums, first, x, end - first, shift, int32(0 if is_unsigned else 128)
-                    )
+                    add_wide_row(line, sums, first, x, n_left, shift)
+                elif n_left > 0:
+                    flip = int32(0 if is_unsigned else 128)
+                    add_row(line, sums, first + done, x, n_left, shift, flip)
             pad(line, 0, first, around)
             pad(line, end, n, around)
             pad(sums, 0, first, int32(zero * count))
