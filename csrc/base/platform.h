@@ -8,9 +8,9 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <immintrin.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#include <xmmintrin.h>
 #endif
 
 namespace tiercel {
@@ -37,6 +37,28 @@ inline bool cpu_has_tiles() {
   if ((d & kAll) != kAll) return false;
   constexpr long kRequestPermission = 0x1023, kTileData = 18;  // of Linux' arch_prctl
   return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
+// Whether `look_up_bytes` is there and fast: tables in registers.
+inline bool looks_up_bytes() {
+  static const bool has =
+      __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bw");
+  return has;
+}
+
+// to[i] = table[from[i]] for i in [0, n), with 256 values.
+__attribute__((target("avx512f,avx512bw,avx512vbmi"))) inline void look_up_bytes(
+    const uint8_t* table, const uint8_t* from, uint8_t* to, int64_t n) {
+  const __m512i a = _mm512_loadu_si512(table), b = _mm512_loadu_si512(table + 64);
+  const __m512i c = _mm512_loadu_si512(table + 128), d = _mm512_loadu_si512(table + 192);
+  for (int64_t i = 0; i < n; i += 64) {
+    const __mmask64 tail = n - i < 64 ? (uint64_t{1} << (n - i)) - 1 : ~uint64_t{0};
+    const __m512i at = _mm512_maskz_loadu_epi8(tail, from + i);
+    const __m512i low = _mm512_permutex2var_epi8(a, at, b);
+    const __m512i high = _mm512_permutex2var_epi8(c, at, d);
+    const __m512i out = _mm512_mask_blend_epi8(_mm512_movepi8_mask(at), low, high);
+    _mm512_mask_storeu_epi8(to + i, tail, out);
+  }
 }
 
 inline bool cpu_has_isa(std::string_view isa) {
@@ -66,6 +88,11 @@ inline uint64_t float_mode() {
   return mode;
 }
 inline void set_float_mode(uint64_t mode) { asm volatile("msr fpcr, %0" : : "r"(mode)); }
+
+inline bool looks_up_bytes() { return false; }
+inline void look_up_bytes(const uint8_t* table, const uint8_t* from, uint8_t* to, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) to[i] = table[from[i]];
+}
 
 inline bool cpu_has_isa(std::string_view isa) { return isa == "neon"; }
 #else

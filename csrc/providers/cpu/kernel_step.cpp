@@ -7,6 +7,7 @@
 
 #include "base/thread_pool.h"
 #include "ops/op_def.h"
+#include "providers/cpu/byte_table.h"
 #include "providers/cpu/packed_weights.h"
 #include "providers/cpu/pointwise.h"
 #include "runtime/executor.h"
@@ -397,7 +398,29 @@ namespace {
 
 struct PointwiseState {
   std::shared_ptr<const PointwiseProgram> program;
+  std::optional<ByteTable> table;  // in place of the program
 };
+
+struct TableWork {
+  const ByteTable* table;
+  const void* from;
+  void* to;
+
+  static void body(void* context, int64_t begin, int64_t end, int) {
+    const auto& work = *static_cast<const TableWork*>(context);
+    work.table->look_up(work.from, work.to, begin, end);
+  }
+};
+
+// Whole cache lines of the result are one thread's.
+void run_table(const ByteTable& table, const TclTensor& from, const TclTensor& to,
+               RunContext& context) {
+  constexpr int64_t kGrain = 16 << 10;
+  TableWork work{&table, from.data, to.data};
+  const int64_t worth = std::max<int64_t>(1, table.work(to.size) / kThreadNs);
+  const int width = static_cast<int>(std::min<int64_t>(context.environment().threads, worth));
+  parallel_for(width, to.size, kGrain, TableWork::body, &work);
+}
 
 struct PointwiseWork {
   const PointwiseProgram* program;
@@ -412,9 +435,13 @@ struct PointwiseWork {
 };
 
 void run_pointwise(const Step& step, RunContext& context) {
-  const auto& program = *static_cast<const PointwiseState*>(step.state.get())->program;
+  const auto& state = *static_cast<const PointwiseState*>(step.state.get());
+  const auto& program = *state.program;
   const Operands in(context, step.inputs, step.inputs.size());
   const Operands out(context, step.outputs, step.outputs.size());
+  if (state.table) {
+    return run_table(*state.table, *in.data()[state.table->operand], *out.data()[0], context);
+  }
   PointwiseWalk walk;
   program.walk(in.data(), out.data(), walk);
   PointwiseWork work{&program, &walk, in.data(), out.data()};
@@ -460,9 +487,11 @@ int inplace_operand(const PointwiseProgram& program, const Graph& graph, const N
 Step compile_pointwise_step(const Graph& graph, const Node& node) {
   auto state = std::make_shared<PointwiseState>();
   state->program = compile_pointwise(graph, node);
+  state->table = tabulate(*state->program, graph, node);
   Step step{.run = run_pointwise, .inputs = node.inputs, .outputs = node.outputs};
   step.inplace = inplace_operand(*state->program, graph, node);
-  step.kernel = concat("pointwise program of ", state->program->instructions.size());
+  step.kernel = concat("pointwise program of ", state->program->instructions.size(),
+                       state->table ? " as a table" : "");
   step.state = std::move(state);
   return step;
 }
