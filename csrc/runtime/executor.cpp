@@ -258,7 +258,21 @@ const Node& RunContext::infer(const Step& step) {
   return node;
 }
 
-void RunContext::prepare_dynamic(const Step& step) {
+// The bytes of a value that nobody reads any more become those of an output of the same size.
+bool RunContext::take_over(ValueId from, ValueId out, DType dtype, const Dims& dims) {
+  if (from == kNone) return false;
+  const Tensor* held = values_[static_cast<size_t>(from)].tensor();
+  if (held == nullptr || !held->buffer() || held->buffer().use_count() != 1) return false;
+  if (held->dtype() != dtype || dtype == DType::String || held->dims() != dims) return false;
+  Tensor taken = std::get<Tensor>(std::move(values_[static_cast<size_t>(from)]));
+  values_[static_cast<size_t>(from)] = {};
+  set_tensor(out, taken);
+  values_[static_cast<size_t>(out)] = std::move(taken);
+  return true;
+}
+
+void RunContext::prepare_dynamic(size_t index) {
+  const Step& step = plan_->steps[index];
   const Node& live = infer(step);
   for (ValueId out : live.outputs) {
     if (out == kNone) continue;
@@ -269,7 +283,8 @@ void RunContext::prepare_dynamic(const Step& step) {
       throw_error(ErrorKind::NotImplemented, where(live), ": the type and shape of output \"",
                   live_->value(out).name, "\" cannot be found at run: ", type.text());
     }
-    allocate(out, type.dtype, *dims);
+    const ValueId from = out == live.outputs[0] ? plan_->takes_over[index] : kNone;
+    if (!take_over(from, out, type.dtype, *dims)) allocate(out, type.dtype, *dims);
   }
 }
 
@@ -293,7 +308,7 @@ void RunContext::finish_dynamic(const Step& step) {
 void RunContext::run_step(size_t index) {
   const Step& step = plan_->steps[index];
   if (plan_->dynamic[index]) {
-    prepare_dynamic(step);
+    prepare_dynamic(index);
     step.run(step, *this);
     finish_dynamic(step);
     return;

@@ -54,7 +54,8 @@ class RunContext {
   static void* reserve(std::shared_ptr<Buffer>& buffer, int64_t bytes);
   void bind(std::span<const Value> feeds, std::span<const int> wanted, OutputSink& sink);
   void run_step(size_t index);
-  void prepare_dynamic(const Step& step);
+  void prepare_dynamic(size_t index);
+  bool take_over(ValueId from, ValueId out, DType dtype, const Dims& dims);
   void finish_dynamic(const Step& step);
   void allocate(ValueId id, DType dtype, Dims dims);
   void set_tensor(ValueId id, const Tensor& tensor);

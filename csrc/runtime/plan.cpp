@@ -137,8 +137,20 @@ class Planner {
     return dtype_bytes(type(id).dtype, element_count(*known_dims(type(id))));
   }
 
-  // Output 0 takes the bytes of an input that nobody reads afterwards.
+  // Output 0 takes the bytes of an input that nobody reads afterwards: here, or at run where dims
+  // are known only then.
   void share_in_place() {
+    plan_.takes_over.assign(plan_.steps.size(), kNone);
+    for (size_t s = 0; s < plan_.steps.size(); ++s) {
+      const Step& step = plan_.steps[s];
+      if (step.inplace < 0 || !plan_.dynamic[s] || step.outputs.empty()) continue;
+      const ValueId in = step.inputs[static_cast<size_t>(step.inplace)];
+      if (in == kNone || step.outputs[0] == kNone) continue;
+      const auto same = [&](ValueId other) { return other != kNone && root(other) == root(in); };
+      const bool once = std::count_if(step.inputs.begin(), step.inputs.end(), same) == 1;
+      const bool last = last_[static_cast<size_t>(root(in))] <= static_cast<int>(s);
+      if (once && last && place(root(in)).kind == Place::Kind::Held) plan_.takes_over[s] = root(in);
+    }
     for (size_t s = 0; s < plan_.steps.size(); ++s) {
       const Step& step = plan_.steps[s];
       if (step.inplace < 0 || plan_.dynamic[s] || step.outputs.empty()) continue;

@@ -37,6 +37,7 @@ struct Plan {
   Graph graph;
   std::vector<Step> steps;
   std::vector<bool> dynamic;               // per step: output shapes are found at run
+  std::vector<ValueId> takes_over;         // per dynamic step: whose bytes output 0 may take
   std::vector<std::vector<ValueId>> held;  // per step: outputs of known shape to allocate before it
   std::vector<Place> places;               // per value
   std::vector<ValueId> inputs;             // graph inputs, then overridable ones, then captures

@@ -1,8 +1,10 @@
 """Gather, GatherElements, GatherND, Compress, OneHot, TensorScatter; every index is checked."""
 
-from numba import int64
+from numba import int64, types
 
 from _lang import BYTES, inline, kernel, parts
+from _lang.abi import PTR
+from _lang.emit import intrinsic_of
 
 INDICES = "int64 int32"
 
@@ -218,6 +220,15 @@ def one_hot(k):
     return parts(run=run, units=units)
 
 
+def elsewhere():
+    """`is_elsewhere(a, b)`: whether two pointers differ."""
+
+    def lower(ctx, b, sig, args):
+        return b.icmp_unsigned("!=", args[0], args[1])
+
+    return intrinsic_of(types.boolean(PTR, PTR), lower)
+
+
 @kernel(
     "TensorScatter", types={"T": BYTES}, attributes=("axis", "mode:linear|circular"), inplace=True
 )
@@ -225,7 +236,7 @@ def tensor_scatter(k):
     """A unit is one coordinate of the axes before `axis`: the cache's slab with the update
     written over it.
     """
-    index_at = k.load("int64")
+    index_at, is_elsewhere = k.load("int64"), elsewhere()
     width = k.dtype("T").bits // 8
 
     @inline
@@ -252,7 +263,8 @@ def tensor_scatter(k):
             if first < 0 or (not circular and first + length > extent):
                 k.set_error_index(call, unit // per_batch)
                 return k.INDEX_OUT_OF_RANGE
-            k.copy(y, unit * extent * row, cache, unit * extent * row, extent * row)
+            if is_elsewhere(y, cache):
+                k.copy(y, unit * extent * row, cache, unit * extent * row, extent * row)
             for s in range(length):
                 at = (first + s) % extent
                 k.copy(y, (unit * extent + at) * row, update, (unit * length + s) * row, row)

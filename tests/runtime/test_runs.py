@@ -144,3 +144,35 @@ def test_a_kernel_error_names_the_node_and_the_element() -> None:
         picking.run(None, {"x": x, "i": np.array([0, 7], np.int64)})
     (y,) = picking.run(None, {"x": x, "i": np.array([2, -3], np.int64)})
     np.testing.assert_array_equal(y, [2, 0])
+
+
+@pytest.mark.parametrize("also_wanted", [False, True])
+def test_dynamic_steps_take_over_what_nobody_reads(also_wanted: bool) -> None:
+    nodes = [
+        helper.make_node("Pad", ["x", "pads"], ["wide"]),
+        helper.make_node("TensorScatter", ["wide", "rows", "at"], ["y"], axis=1),
+        helper.make_node("Trilu", ["y"], ["z"]),
+    ]
+    outputs = ["z", "wide"] if also_wanted else ["z"]
+    inputs = [port("x", [2, "n", 3]), port("pads", [6], INT64)]
+    inputs += [port("rows", [2, "m", 3]), port("at", [2], INT64)]
+    m = model(nodes, inputs, [port(name, [2, None, 3]) for name in outputs])
+    m.opset_import[0].version, m.ir_version = 24, 11
+    runs = session(m)
+    rng = np.random.default_rng(5)
+    for n, more in ((4, 2), (4, 2), (1, 5), (7, 0)):
+        x = rng.standard_normal((2, n, 3)).astype(np.float32)
+        rows = rng.standard_normal((2, 2, 3)).astype(np.float32) if n + more > 1 else x
+        at = np.array([0, n + more - 2])
+        feeds = {"x": x, "pads": np.array([0, 0, 0, 0, more, 0]), "rows": rows, "at": at}
+        before = {name: value.copy() for name, value in feeds.items()}
+        got = runs.run(None, feeds)
+        wide = np.pad(x, ((0, 0), (0, more), (0, 0)))
+        want = wide.copy()
+        for b in range(2):
+            want[b, at[b] : at[b] + 2] = rows[b]
+        np.testing.assert_array_equal(got[0], np.triu(want))
+        if also_wanted:
+            np.testing.assert_array_equal(got[1], wide)
+        for name, value in feeds.items():
+            np.testing.assert_array_equal(value, before[name])
