@@ -11,6 +11,10 @@ namespace tiercel {
 
 namespace {
 
+constexpr size_t kAscii = 128;
+constexpr size_t kMostStates = 64;
+constexpr uint8_t kNowhere = 255;
+
 bool is_word(uint32_t c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
 }
@@ -96,6 +100,60 @@ Regex::Regex(std::string_view pattern) {
   steps_ = std::move(program.steps);
   ranges_ = std::move(program.ranges);
   find_first();
+  make_table();
+}
+
+void Regex::make_table() {
+  const auto plain = [](const Step& step) {
+    using enum Step::Kind;
+    return step.kind == Set || step.kind == Split || step.kind == Jump || step.kind == Match;
+  };
+  if (!std::ranges::all_of(steps_, plain)) return;
+  Threads threads(*this);
+  std::vector<std::vector<int32_t>> states;  // sorted; -1 in front: a match ends there
+  const auto number = [&] {
+    std::vector<int32_t> state = std::move(threads.waiting);
+    std::ranges::sort(state);
+    if (threads.matched) state.insert(state.begin(), -1);
+    if (state.empty()) return kNowhere;
+    const auto found = std::ranges::find(states, state);
+    if (found != states.end()) return static_cast<uint8_t>(found - states.begin());
+    states.push_back(std::move(state));
+    return static_cast<uint8_t>(states.size() - 1);
+  };
+  threads.clear();
+  threads.add(0, {}, 0);
+  if (number() == kNowhere) return;
+  std::vector<uint8_t> next;
+  for (size_t i = 0; i < states.size(); ++i) {
+    for (uint32_t c = 0; c < kAscii; ++c) {
+      threads.clear();
+      for (int32_t id : std::vector<int32_t>(states[i])) {
+        if (id >= 0 && in_set(steps_[static_cast<size_t>(id)], c)) threads.add(id + 1, {}, 0);
+      }
+      next.push_back(number());
+      if (states.size() > kMostStates) return;
+    }
+  }
+  next_ = std::move(next);
+  for (const auto& state : states) ends_.push_back(state.front() < 0);
+}
+
+Regex::Quick Regex::quick(std::string_view text, size_t begin) const {
+  if (next_.empty()) return {};
+  Quick out{.decided = true, .end = std::nullopt};
+  if (ends_[0]) out.end = begin;
+  size_t state = 0;
+  for (size_t at = begin; at < text.size();) {
+    const auto c = static_cast<unsigned char>(text[at]);
+    if (c >= kAscii) return {};
+    const uint8_t to = next_[state * kAscii + c];
+    if (to == kNowhere) break;
+    state = to;
+    ++at;
+    if (ends_[state]) out.end = at;
+  }
+  return out;
 }
 
 void Regex::find_first() {
@@ -155,20 +213,26 @@ std::optional<size_t> Regex::longest(std::string_view text, size_t begin, Thread
 }
 
 bool Regex::matches(std::string_view text) const {
+  if (const Quick found = quick(text, 0); found.decided) return found.end == text.size();
   Threads now(*this), next(*this);
   const auto end = longest(text, 0, now, next);
   return end && *end == text.size();
 }
 
 std::optional<Regex::Match> Regex::search(std::string_view text, size_t from) const {
-  Threads now(*this), next(*this);
+  std::optional<Threads> now, next;  // made when the table does not do
   for (size_t begin = from; begin <= text.size();) {
     const size_t byte = begin < text.size() ? static_cast<unsigned char>(text[begin]) : 0;
     if (begin < text.size() && byte < first_.size() && !first_[byte]) {
       ++begin;
       continue;
     }
-    if (const auto end = longest(text, begin, now, next)) return Match{begin, *end};
+    Quick found = quick(text, begin);
+    if (!found.decided) {
+      if (!now) now.emplace(*this), next.emplace(*this);
+      found.end = longest(text, begin, *now, *next);
+    }
+    if (found.end) return Match{begin, *found.end};
     if (begin == text.size()) break;
     static_cast<void>(next_code_point(text, begin));
   }

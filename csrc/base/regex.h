@@ -46,7 +46,14 @@ class Regex {
 
  private:
   class Threads;
+  // What the table says of a match at one place.
+  struct Quick {
+    bool decided = false;  // else the text has what the table does not know
+    std::optional<size_t> end;
+  };
   void find_first();
+  void make_table();
+  [[nodiscard]] Quick quick(std::string_view text, size_t begin) const;
   [[nodiscard]] std::optional<size_t> longest(std::string_view text, size_t begin, Threads& now,
                                               Threads& next) const;
   [[nodiscard]] bool in_set(const Step& step, uint32_t c) const;
@@ -54,6 +61,10 @@ class Regex {
   std::vector<Step> steps_;
   std::vector<CodeRange> ranges_;
   std::bitset<128> first_;  // the ASCII characters with which a match may begin
+  // Sets of threads as states, where they are few and nothing asks about edges: per state and ASCII
+  // character the next one, and whether a match ends there.
+  std::vector<uint8_t> next_;
+  std::vector<bool> ends_;
 };
 
 }  // namespace tiercel

@@ -125,3 +125,17 @@ def test_further_syntax_of_re2():
 def test_faults_in_patterns(pattern, message):
     with pytest.raises(tiercel.InvalidArgument, match=message):
         full_match(pattern, ["a"])
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["[a-c_]+", "(ab|a)(c|bcd)?", "a*", "[^b]{2,4}", "(a|b)*abb", "x?y+|é", "." * 40 + "?"],
+)
+def test_patterns_without_edges_in_random_texts(pattern):
+    """Such patterns run by a table where a text is ASCII."""
+    rng = np.random.default_rng(2)
+    letters = np.array(list("abcxy_d é\n"))
+    texts = ["".join(rng.choice(letters, rng.integers(0, 9))) for _ in range(300)]
+    texts += ["a" * 39, "b" * 40, "é" * 40]
+    expected = [re.fullmatch(pattern, text) is not None for text in texts]
+    assert full_match(pattern, texts) == expected
