@@ -26,11 +26,9 @@ namespace tiercel {
 namespace {
 
 // Nanoseconds that a worker without work spins: after the last run, and within one.
-constexpr int64_t kSpinAfter = 40'000, kSpinWithin = 300'000;
-// A worker that was away for so long while it spun shares its processor: for a time it spins less.
-constexpr int64_t kAwayNs = 50'000, kCrowdedNs = 20'000'000, kSpinCrowded = 5'000;
-// A sleeping worker comes this late: waking it pays when as much work is left, or has been missed.
-constexpr int64_t kWakeNs = 40'000;
+constexpr int64_t kSpinAfter = 20'000, kSpinWithin = 40'000;
+// Waking a worker pays when so much work is left, or has been missed; it comes late.
+constexpr int64_t kWakeNs = 20'000;
 constexpr int kSlots = 64;         // jobs at once
 constexpr int kWaits = 2000;       // looks at the last workers of a job before the caller yields
 constexpr int kLooksPerTime = 16;  // looks for a job per look at the clock
@@ -198,27 +196,18 @@ class Pool {
     return false;
   }
 
-  // How long a worker looks for a job, as things are.
-  int64_t patience(int64_t now) {
-    if (now < crowded_until_.load(std::memory_order_relaxed)) return kSpinCrowded;
-    const int runs = runs_.load(std::memory_order_relaxed);
-    return runs > 0 && runs <= workers_ ? kSpinWithin : kSpinAfter;
-  }
-
-  // Looks for a job, for as long as one may come soon.
+  // Looks for a job, for as long as one may come soon. Spinning longer costs more, where others
+  // want the processor, than waking does.
   bool help_soon() {
     const int64_t start = now_ns();
-    for (int64_t before = start;;) {
+    for (;;) {
       for (int i = 0; i < kLooksPerTime; ++i) {
         if (help()) return true;
         cpu_relax();
       }
-      const int64_t now = now_ns();
-      if (now - before > kAwayNs) {
-        crowded_until_.store(now + kCrowdedNs, std::memory_order_relaxed);
-      }
-      before = now;
-      if (now - start > patience(now)) return false;
+      const int runs = runs_.load(std::memory_order_relaxed);
+      const bool within = runs > 0 && runs <= workers_;
+      if (now_ns() - start > (within ? kSpinWithin : kSpinAfter)) return false;
     }
   }
 
@@ -240,7 +229,6 @@ class Pool {
   alignas(64) std::atomic<uint64_t> claimed_{0};
   alignas(64) std::atomic<int> runs_{0};
   alignas(64) std::atomic<int> sleeping_{0};
-  alignas(64) std::atomic<int64_t> crowded_until_{0};
   alignas(64) std::atomic<uint32_t> bell_{0};
 };
 
