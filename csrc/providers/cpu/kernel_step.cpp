@@ -16,7 +16,7 @@
 namespace tiercel {
 namespace {
 
-constexpr int64_t kThreadNs = 5000;  // work that is worth one more thread
+constexpr int64_t kThreadNs = 8000;  // work that is worth one more thread
 constexpr size_t kMany = 16;         // operands that fit without an allocation
 
 // Pointers to the tensors of a call.
