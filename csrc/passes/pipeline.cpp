@@ -40,6 +40,7 @@ constexpr Pass kProvider[] = {
     {"layout", Layout, layout},
     {"fuse-pointwise", Extended, fuse_pointwise},
     {"dce-provider", Basic, dce},
+    {"precision", DisableAll, precision},
     {"infer-provider", Basic, infer},
 };
 

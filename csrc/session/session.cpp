@@ -81,6 +81,16 @@ int64_t winograd_of(const SessionOptions& options) {
   return value[0] - '0';
 }
 
+// session.precision: float32, or bfloat16 where kernels have it.
+bool bfloat16_of(const SessionOptions& options) {
+  const std::string value = options.config_value("session.precision", "float32");
+  if (value != "float32" && value != "bfloat16") {
+    throw_error(ErrorKind::InvalidArgument, "session config entry \"session.precision\" is \"",
+                value, "\"; expected \"float32\" or \"bfloat16\"");
+  }
+  return value == "bfloat16";
+}
+
 CompileOptions make_compile_options(const SessionOptions& options) {
   CompileOptions out;
   out.providers = make_providers(options);
@@ -89,6 +99,7 @@ CompileOptions make_compile_options(const SessionOptions& options) {
   out.passes.verify = options.verify;
   out.passes.block = vector_block("tiercel", "ConvBlocked");
   out.passes.winograd = winograd_of(options);
+  out.passes.bfloat16 = bfloat16_of(options);
   CompileOptions plain{out.providers, {}};
   out.passes.evaluate = [plain](const Graph& graph, const Node& node) {
     return evaluate_node(graph, node, plain);

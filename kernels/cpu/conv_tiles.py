@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from conv_pieces import GROUP_OF_TWO, image_pieces
-from split_tiles import LANES, ROW, TILE, split_parts
+from split_tiles import LANES, PIECES, ROW, TILE, split_parts
 from weight_panels import weight_rows
 from windows import WINDOW, window
 
 from _lang import amx, inline, kernel, namespace, parts
 
-ATTRIBUTES = (*WINDOW, "group")
+ATTRIBUTES = (*WINDOW, "group", "bfloat16")
 GROUP = len(WINDOW)
+ROUNDED = GROUP + 1
 WIDTH = 32  # channels of a panel of weights
 STEP_BYTES = GROUP_OF_TWO * WIDTH * 4  # of a panel's weights of one step
 SHARED = 2 << 20  # bytes of pieces of an image that all units share
@@ -25,6 +26,7 @@ REASONS = (
     "the blocks are not as wide as this instruction set's vectors",
     "it has groups or reads planes",
     "too few channels or pixels for tiles",
+    "session.precision asks for all bits of the factors",
 )
 
 
@@ -145,25 +147,14 @@ def cuts(k, g):
     )
 
 
-@kernel(
-    "ConvBlocked",
-    domain="tiercel",
-    types={"T": "float"},
-    attributes=ATTRIBUTES,
-    variant="tiles",
-    isa="amx",
-    order=-1,
-    epilogue=True,
-    reasons=REASONS,
-)
-def conv(k):
+def conv(k, pieces):
     """X is [N, C / 16, H, W, 16], Y is [N, M / 16, Y, X, 16], W as in Conv.
 
     Weights are packed in panels of 32 channels of output, a row for each tap of each channel of
     input. Pixels of input become pieces once: for the whole image in phase 0 where that is small,
     else for the band of rows of a unit of phase 1.
     """
-    e, v, offset = split_parts(k, "float"), k.vector("float", LANES), k.offset
+    e, v, offset = split_parts(k, "float", pieces), k.vector("float", LANES), k.offset
     g = image_pieces(k, window(k, 1), e)
     get, rows = k.load("float"), weight_rows(k, WIDTH, GROUP_OF_TWO)
     begin_tiles, end_tiles = amx.begin(), amx.end()
@@ -413,7 +404,9 @@ def conv(k):
             why = 1
         elif k.attr_int(call, GROUP) > 1 or k.input_rank(call, 0) != 5:
             why = 2
-        elif not c.pays(call):
+        elif pieces == 1 and k.attr_int(call, ROUNDED) != 1:
+            why = 4
+        elif pieces > 1 and not c.pays(call):
             why = 3
         return why
 
@@ -435,3 +428,26 @@ def conv(k):
         pack_size=pack_size,
         pack=pack,
     )
+
+
+def of_pieces(pieces):
+    """`conv` with numbers in `pieces`; one is rounded."""
+
+    def build(k):
+        return conv(k, pieces)
+
+    return build
+
+
+for variant, pieces, order in (("tiles", PIECES["float"], -1), ("bfloat16", 1, -4)):
+    kernel(
+        "ConvBlocked",
+        domain="tiercel",
+        types={"T": "float"},
+        attributes=ATTRIBUTES,
+        variant=variant,
+        isa="amx",
+        order=order,
+        epilogue=True,
+        reasons=REASONS,
+    )(of_pieces(pieces))

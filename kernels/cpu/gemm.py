@@ -5,16 +5,16 @@ constant.
 from __future__ import annotations
 
 from attached import epilogue_rows
-from product import ROWS, product
+from product import NOT_ROUNDED, ROUNDED, ROWS, allowed, product
 
 from _lang import inline, kernel, parts
 
 ATTRIBUTES = ("alpha", "beta", "transA", "transB")
 
 
-def gemm(k):
+def gemm(k, rounded=-1):
     """A and B transposed or not; scaling and C come to the sums of a block while it is in cache."""
-    x = product(k)
+    x = product(k, pieces=1 if rounded >= 0 else 0)
     g, cut, wide = x.panels, x.cut, x.panels.wide
     size, step, wide_size = g.bytes, g.width, g.wide_bytes
     get, get_wide, put_wide, cast = k.load("T"), k.load(wide), k.store(wide), k.cast("T")
@@ -195,8 +195,22 @@ def gemm(k):
         work=work,
         pack_size=pack_size,
         pack=pack,
+        supports=allowed(k, rounded) if rounded >= 0 else None,
     )
 
 
 for floating, isa in ROWS:
     kernel("Gemm", types={"T": floating}, attributes=ATTRIBUTES, isa=isa, epilogue=True)(gemm)
+
+
+@kernel(
+    "Gemm",
+    types={"T": "float"},
+    attributes=(*ATTRIBUTES, "bfloat16"),
+    epilogue=True,
+    reasons=NOT_ROUNDED,
+    **ROUNDED,
+)
+def rounded_gemm(k):
+    """As gemm, of rounded factors."""
+    return gemm(k, len(ATTRIBUTES))

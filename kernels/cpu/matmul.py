@@ -6,21 +6,22 @@ from __future__ import annotations
 
 from attached import epilogue_rows
 from matmul_shapes import shapes
-from product import ROWS, product
+from product import NOT_ROUNDED, ROUNDED, ROWS, allowed, product
 
 from _lang import inline, kernel, parts
 
 WHOLE = "int32 int64 uint32 uint64"
 
 
-def matmul_builder(permuted):
+def matmul_builder(permuted, rounded=-1):
     """Phase 0 packs B where it is not constant and rows share it, phase 1 makes the pieces of A for
-    AMX tiles; a unit of phase 2 is a block of one matrix.
+    AMX tiles; a unit of phase 2 is a block of one matrix. `rounded`: the attribute that allows a
+    single piece.
     """
 
     def build(k):
         s = shapes(k, 1, permuted)
-        x = product(k)
+        x = product(k, pieces=1 if rounded >= 0 else 0)
         g, cut = x.panels, x.cut
         size, step = g.bytes, g.width
         pack_b, offset, finish = g.pack_b, k.offset, epilogue_rows()
@@ -176,6 +177,7 @@ def matmul_builder(permuted):
             work=work,
             pack_size=pack_size,
             pack=pack,
+            supports=allowed(k, rounded) if rounded >= 0 else None,
         )
 
     return build
@@ -191,6 +193,25 @@ for floating, isa in ROWS:
         isa=isa,
         epilogue=True,
     )(matmul_builder(0))
+
+
+kernel(
+    "MatMul",
+    types={"T": "float"},
+    attributes=("bfloat16",),
+    epilogue=True,
+    reasons=NOT_ROUNDED,
+    **ROUNDED,
+)(matmul_builder(None, 0))
+kernel(
+    "PermutedMatMul",
+    domain="tiercel",
+    types={"T": "float"},
+    attributes=("perm_a", "perm_b", "bfloat16"),
+    epilogue=True,
+    reasons=NOT_ROUNDED,
+    **ROUNDED,
+)(matmul_builder(0, 2))
 
 
 @kernel("MatMul", types={"T": WHOLE})

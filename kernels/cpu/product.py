@@ -20,6 +20,18 @@ SHARED_PIECES = 64 << 20  # bytes of pieces of A that all blocks share, at most
 
 # What kernels of matrix products are compiled for: AMX has tiles for some types only.
 ROWS = (("float float16 bfloat16", "amx v4 v3 neon"), ("double", None))
+# Rows that multiply rounded numbers, where the session allows it.
+ROUNDED = {"variant": "bfloat16", "isa": "amx", "order": -1}
+NOT_ROUNDED = ("session.precision asks for all bits of the factors",)
+
+
+def allowed(k, index):
+    """`supports` of such a row; `index`: of its attribute "bfloat16"."""
+
+    def supports(call):
+        return 0 if k.attr_int(call, index) == 1 else 1
+
+    return supports
 
 
 def cuts(width, few, tiled):
@@ -221,11 +233,12 @@ def deliverer(k, t, wide):
     return deliver
 
 
-def product(k, t="T"):
+def product(k, t="T", pieces=0):
     """Inline functions over one block of C.
 
     `sums` leaves the products, in the wide type, where `sums_at` says: in C itself, or in scratch
-    memory for half types; `deliver` rounds those into C, once.
+    memory for half types; `deliver` rounds those into C, once. `pieces`: of a number where AMX
+    tiles multiply; 0: as many as its type has.
     """
     g, size = panels(k, t), k.dtype(t).bits // 8
     wide, half = g.wide, size < g.wide_bytes
@@ -233,13 +246,12 @@ def product(k, t="T"):
     offset, take_rows = k.offset, row_taker(k, t, wide)
     few, tiled = tallest(k.isa), k.isa == "amx" and wide == "float"
     cut = cuts(g.width, 2 * few, tiled)
-    split = split_product(k, t) if tiled else no_product()
+    split = split_product(k, t, pieces) if tiled else no_product()
     by_tiles, split_rows, steps_of = split.multiply, split.split_rows, split.steps
     has_nan = nan_finder(k, wide)
     plane_bytes, step_bytes, count = split.plane_bytes, split.step_bytes, split.count
     block_of, pack_b = g.block, g.pack_b
     wide_block = block_product(k, wide, "wide_block") if half else block_of
-
     m = block_memory(g, split, few)
     most_depth, copies, a_bytes, before = m.most_depth, m.copies, m.a_bytes, m.before
 

@@ -32,8 +32,9 @@ LANES = 16
 @cache
 def put_pieces(pieces: int) -> Any:
     """`put(to, piece, x, y)`: number i of x and of y become neighbours, of 16 bits each, in a row
-    for each piece; rows are `piece` bytes apart. Pieces are cut off, not rounded: they have the
-    sign of the number and add up to it, and none is infinite unless the number is.
+    for each piece; rows are `piece` bytes apart. Several pieces are cut off, not rounded: they have
+    the sign of the number and add up to it, and none is infinite unless the number is. A single one
+    is rounded to the nearest.
     """
     vec = Vec("float", LANES)
 
@@ -41,7 +42,7 @@ def put_pieces(pieces: int) -> Any:
         to, piece, *left = args
         left = [Lanes(b, x, "float", LANES) for x in left]
         for i in range(pieces):
-            words = [x.bits("uint32") for x in left]
+            words = [x.bits("uint32") if pieces > 1 else _nearest(x) for x in left]
             high = [w & -65536 for w in words]
             row = (words[0] >> 16) | high[1]
             place = b.bitcast(to, llvm_type("uint32", LANES).as_pointer())
@@ -52,6 +53,13 @@ def put_pieces(pieces: int) -> Any:
         return ctx.get_dummy_value()
 
     return intrinsic_of(types.void(PTR, types.int64, vec, vec), lower)
+
+
+def _nearest(x: Lanes) -> Lanes:
+    """The bits of floats, rounded so that the upper half of each is the nearest bfloat16."""
+    words = x.bits("uint32")
+    rounded = words + ((words >> 16) & 1) + 0x7FFF
+    return x.compare("!=", x).select(words | 0x400000, rounded)
 
 
 def tile_product(k: Any, pieces: int, rows: int, take: Any) -> Any:
@@ -133,7 +141,7 @@ def tiles_of(k: Any, pieces: int, take: Any) -> Any:
     return inline(scope["tiles"])
 
 
-def split_parts(k: Any, t: str) -> Any:
+def split_parts(k: Any, t: str, pieces: int = 0) -> Any:
     """What products by pieces are made of: `split_rows` and `put` make pieces of A, `take` those of
     a pair of halves of rows of B, whose elements are of `t`, and `tiles` multiplies.
 
@@ -141,8 +149,7 @@ def split_parts(k: Any, t: str) -> Any:
     column: the caller looks for NaN and then computes otherwise. Denormal pieces count as zeros.
     """
     dtype = k.dtype(t)
-    pieces = PIECES[dtype.name]
-    size = dtype.bits // 8
+    size, pieces = dtype.bits // 8, pieces or PIECES[dtype.name]
     v, w = k.vector("float", LANES), k.vector(t, LANES)
     offset, put = k.offset, put_pieces(pieces)
     ahead = prefetch(2)
@@ -187,14 +194,15 @@ def split_parts(k: Any, t: str) -> Any:
     )
 
 
-def split_product(k: Any, t: str) -> Any:
+def split_product(k: Any, t: str, pieces: int = 0) -> Any:
     """`multiply` as `block` in panels.py, but over pieces of A, which `split_rows` makes of rows of
     floats, and `scratch`, the bytes that it needs. B holds elements of `t`.
     """
-    e = split_parts(k, t)
+    e = split_parts(k, t, pieces)
+    pieces = e.count
     size = k.dtype(t).bits // 8
     offset, take, tiles, put_place = k.offset, e.take, e.tiles, k.store("int64")
-    pieces, step_bytes = e.count, e.step_bytes
+    step_bytes = e.step_bytes
     begin, end_tiles = amx.begin(), amx.end()
 
     @inline

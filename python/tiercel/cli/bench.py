@@ -1,4 +1,4 @@
-"""The command bench: latency of a model, in turns with other engines."""
+"""The command bench: latency of a model, in turns with other engines and precisions."""
 
 from __future__ import annotations
 
@@ -22,6 +22,14 @@ Runner = Callable[[], list[Any]]
 def _tiercel(model: str, threads: int, feeds: dict[str, Array]) -> Runner:
     options = SessionOptions()
     options.intra_op_num_threads = threads
+    session = InferenceSession(model, options)
+    return lambda: session.run(None, feeds)
+
+
+def _bfloat16(model: str, threads: int, feeds: dict[str, Array]) -> Runner:
+    options = SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.precision", "bfloat16")
     session = InferenceSession(model, options)
     return lambda: session.run(None, feeds)
 
@@ -54,6 +62,7 @@ def _openvino(model: str, threads: int, feeds: dict[str, Array]) -> Runner:
 
 _ENGINES: dict[str, Callable[[str, int, dict[str, Array]], Runner]] = {
     "tiercel": _tiercel,
+    "bfloat16": _bfloat16,
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,
 }

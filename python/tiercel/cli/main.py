@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     bench = commands.add_parser("bench", help="time a model, also against other engines")
     bench.add_argument("model")
     _add_feeds(bench)
-    bench.add_argument("--against", default="", help="onnxruntime,openvino")
+    bench.add_argument("--against", default="", help="onnxruntime,openvino,bfloat16")
     bench.add_argument("--threads", default="1", help="thread counts, for example 1,2")
     bench.add_argument("--seconds", type=float, default=2.0, help="time per engine and count")
     return parser
