@@ -77,7 +77,7 @@ def tile_product(k: Any, pieces: int, rows: int, take: Any) -> Any:
         scope |= {f"zero{t}": amx.zero(t), f"load{t}": amx.load(t), f"store{t}": amx.store(t)}
     for t in range(4):
         scope[f"dot{t}"] = amx.dot_bfloat16(t, 4 + t // 2, 6 + t % 2)
-    totals, halves = rows // 8, rows // 16
+    totals, halves, order = rows // 8, rows // 16, ORDER[pieces]
     corner = [(t // 2 * 16, t % 2 * LANES) for t in range(totals)]
     lines = [f"whole = height >= {rows} and n >= {TILE}", "if whole and fresh == 0:"]
     lines += [
@@ -85,10 +85,12 @@ def tile_product(k: Any, pieces: int, rows: int, take: Any) -> Any:
         for t, (r, j) in enumerate(corner)
     ]
     lines += ["else:", *[f"  zero{t}()" for t in range(totals)]]
+    # Pieces are made between products, in as many places as there are pairs of these.
+    pauses = max(len(order) // 2, 1)
+    lines += [f"some = (per + {pauses - 1}) // {pauses}"]
     lines += ["for s in range(steps):", "  x = offset(a, load(places, s))"]
     lines += [f"  y = offset(b, s * {2 * HALF * pieces})"]
     held_a = held_b = -1
-    order = ORDER[pieces]
     for number, (i, j) in enumerate(order):
         if i != held_a:
             lines += [
@@ -98,8 +100,8 @@ def tile_product(k: Any, pieces: int, rows: int, take: Any) -> Any:
             lines += [f"  load{6 + h}(offset(y, {(2 * j + h) * HALF}), {ROW})" for h in range(2)]
         held_a, held_b = i, j
         lines += [f"  dot{t}()" for t in range(totals)]
-        if number == len(order) // 2:
-            lines += ["  stop = min(q + per, end)", "  while q < stop:"]
+        if number % 2 == 1 or len(order) == 1:
+            lines += ["  stop = min(q + some, end)", "  while q < stop:"]
             lines += ["    take(to, source, b_row, q, depth, beyond)", "    q += 1"]
     lines += ["if whole:"]
     lines += [
