@@ -253,7 +253,7 @@ def conv(k):
         why, panels = 0, panels_of(call)
         plain = k.input_dim(call, 1, 0) * k.input_dim(call, 1, 1) // 26
         high = (area_of(call) + 15) // 16 * 16
-        tiled = (steps_of(call) * panels * 12 + panels * 6 + 6) * high // max(area_of(call), 1)
+        tiled = (steps_of(call) * panels * 18 + panels * 6 + 6) * high // max(area_of(call), 1)
         whole = k.input_rank(call, 0) == 5 and k.attr_int(call, GROUP) == 1
         for i in range(2):
             whole = whole and k.input_dim(call, 1, i + 2) == 1 and w.stride(call, i) == 1

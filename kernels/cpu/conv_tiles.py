@@ -123,7 +123,7 @@ def cuts(k, g):
         if not is_shared(call):
             split = bands_of(call) * parts_of(call) * g.rows(call, height_of(call))
         split *= across * g.planes(call)
-        tiled = deep * (panels_of(call) * WIDTH * taps * (high * 12 + 300) + split * 500)
+        tiled = deep * (panels_of(call) * WIDTH * taps * (high * 18 + 600) + split * 500)
         work = k.input_dim(call, 1, 1) * k.input_dim(call, 1, 0) * g.taps(call, 1)
         return tiled <= work * g.rows_under_taps(call) * wide * 36
 
