@@ -85,8 +85,7 @@ def tile_product(k: Any, pieces: int, rows: int, take: Any) -> Any:
         for t, (r, j) in enumerate(corner)
     ]
     lines += ["else:", *[f"  zero{t}()" for t in range(totals)]]
-    # Pieces are made between products, in as many places as there are pairs of these.
-    pauses = max(len(order) // 2, 1)
+    pauses = max(len(order) // 2, 1)  # between products, where pieces are made
     lines += [f"some = (per + {pauses - 1}) // {pauses}"]
     lines += ["for s in range(steps):", "  x = offset(a, load(places, s))"]
     lines += [f"  y = offset(b, s * {2 * HALF * pieces})"]
