@@ -15,8 +15,11 @@ namespace {
 constexpr double kConversion = 64;
 // What one output element of a convolution gains beyond its multiplications: no packing of inputs.
 constexpr double kOutput = 16;
-// The same for a depthwise convolution, whose planes are padded and cut into phases otherwise.
-constexpr double kDepthwise = 64;
+// The same for a depthwise convolution, whose planes are padded and cut into phases otherwise: for
+// a plane, an element of the input, and a tap of each element of the output.
+constexpr double kPlane = 8000;
+constexpr double kPlaneElement = 48;
+constexpr double kPlaneTap = 8;
 
 class BlockedLayout {
  public:
@@ -74,7 +77,11 @@ class BlockedLayout {
     const double out = elements(node.outputs[0]);
     const auto multiplications = static_cast<double>(weight.size() / weight.dims()[0]);
     const bool depthwise = weight.dims()[1] == 1 && attr_int(node, "group", 1) > 1;
-    return out * (multiplications + (depthwise ? kDepthwise : kOutput));
+    if (depthwise) {
+      return out * multiplications * kPlaneTap + elements(node.inputs[0]) * kPlaneElement +
+             static_cast<double>(weight.dims()[0]) * kPlane;
+    }
+    return out * (multiplications + kOutput);
   }
 
   // Chosen nodes that are linked by blocked values stay or go together.
