@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from micro import micro, prefetch
+from micro import micro
 from transpose_block import transpose_block
 
 from _lang import namespace
 
 DEPTH = 384  # of a block along K: a panel of B then stays in the L1 cache
-MANY = 8  # blocks of rows that make up for asking ahead for the next panel
+AHEAD = 16  # rows of B that a single block of rows asks for before it needs them
 WORDS = {16: "int16", 32: "float", 64: "double"}
 
 
@@ -83,33 +83,35 @@ def block_product(k: Any, t: str, name: str = "block") -> Any:
     B is `depth` rows of `b_row` elements; panel p of its columns starts p · b_panel elements on and
     is read to its whole width. The rows are cut evenly into blocks of at most the largest register
     block; few rows take more panels at once instead, since sums that wait for one another leave
-    the units idle. Each block of rows asks for its share of the next panel.
+    the units idle. A single block of rows asks for the rows of B to come, each of several for its
+    share of the next panel.
     """
     dtype = k.dtype(t)
     wide = "double" if dtype.name == "double" else "float"
     lanes, most = k.lanes(wide), tallest(k.isa)
     width, b_bytes, c_bytes = 2 * lanes, dtype.bits // 8, 8 if wide == "double" else 4
-    scope = {"offset": k.offset, "ahead": prefetch()}
+    scope = {"offset": k.offset}
 
     def call(rows: int, vectors: int, masked: bool) -> str:
         name = f"micro_{rows}_{vectors}_{int(masked)}"
         scope[name] = micro(rows, vectors, lanes, masked, wide, dtype.name)
-        return f"{name}(depth, ap, a_row, a_step, bp, b_row, b_panel, cp, c_row, left, first)"
+        given = "depth, ap, a_row, a_step, bp, b_row, b_panel, cp, c_row, left, first, coming, line"
+        return f"{name}({given})"
 
-    lines = ["j = 0", "while j < n:"]
+    lines = [f"j, row_bytes = 0, b_row * {b_bytes}", "while j < n:"]
     lines += [f"  bp = offset(b, j // {width} * b_panel * {b_bytes})", "  left = n - j"]
+    lines += [f"  coming, line = offset(bp, {AHEAD} * row_bytes), row_bytes"]
     for rows, count in ((1, 4), (2, 2)):
         lines += [f"  if m == {rows} and left >= {count * width}:"]
         lines += [f"    ap, cp = a, offset(c, j * {c_bytes})"]
         lines += [f"    {call(rows, 2 * count, False)}", f"    j += {count * width}"]
         lines += ["    continue"]
     lines += [f"  i, blocks = 0, (m + {most - 1}) // {most}"]
-    lines += [f"  coming = offset(bp, (b_panel if left > {width} else depth * b_row) * {b_bytes})"]
-    lines += [f"  is_worth = blocks >= {MANY} and b_row == {width}"]
-    lines += [f"  coming_bytes, line = depth * {width * b_bytes} if is_worth else 0, 0"]
-    lines += ["  share = (coming_bytes + blocks - 1) // blocks", "  while i < m:"]
-    lines += ["    end = line + share if coming_bytes > 0 else line"]
-    lines += ["    while line < end:", "      ahead(coming, line)", "      line += 64"]
+    lines += [f"  if blocks > 1 and b_row == {width}:"]
+    lines += ["    line = row_bytes // blocks"]
+    lines += [f"    beyond = b_panel * {b_bytes} if left > {width} else depth * row_bytes"]
+    lines += ["    coming = offset(bp, beyond)"]
+    lines += ["  while i < m:"]
     lines += ["    rows = (m - i + blocks - 1) // blocks", "    blocks -= 1"]
     lines += [f"    ap = offset(a, i * a_row * {c_bytes})"]
     lines += [f"    cp = offset(c, (i * c_row + j) * {c_bytes})"]
@@ -118,7 +120,9 @@ def block_product(k: Any, t: str, name: str = "block") -> Any:
         lines += [f"      if left >= {width}:", f"        {call(rows, 2, False)}"]
         lines += [f"      elif left > {lanes}:", f"        {call(rows, 2, True)}"]
         lines += ["      else:", f"        {call(rows, 1, True)}"]
-    lines += ["    i += rows", f"  j += {width}", "return 0"]
+    lines += ["    i += rows", f"    if b_row == {width}:"]
+    lines += ["      coming = offset(coming, depth * line)"]
+    lines += ["    else:", "      coming, line = bp, 0", f"  j += {width}", "return 0"]
     head = f"def {name}(m, n, depth, a, a_row, a_step, b, b_row, b_panel, c, c_row, first):"
     exec(compile("\n  ".join([head, *lines]), f"<{name}>", "exec"), scope)
     signature = (
