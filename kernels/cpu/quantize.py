@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numba import int64
 
-from _lang import inline, kernel, namespace, parts
+from _lang import inline, kernel, parts
 from _lang.small_floats import FORMS
 
 CHUNK = 4096  # elements per unit: whole bytes of every packed type
@@ -16,8 +16,21 @@ RANGES = {
 }
 
 
-def grid(k):
-    """Inline functions: the scale of flat element i. Attributes 0 and 1: axis and block_size."""
+def chunks(k):
+    def units(call, phase):
+        return (k.input_size(call, 0) + CHUNK - 1) // CHUNK
+
+    return units
+
+
+def each_run(k, convert, option=0):
+    """`run` that writes `convert(element, scale, zero, is there a zero,
+    attribute `option`)` for every element, by runs of elements that
+    share a scale, or whose scales lie as they do. Attributes 0 and 1: axis and block_size.
+    """
+    get, put, scale = k.load("T1"), k.store("T3"), k.load("T2")
+    kind = "T3" if k.dtype("T1").name == "float" else "T1"
+    zero, cast = k.load(kind), k.cast("float")
 
     @inline
     def inner(call):
@@ -35,39 +48,61 @@ def grid(k):
         axis = axis + k.input_rank(call, 0) if axis < 0 else axis
         return k.input_dim(call, 0, axis) if axis < k.input_rank(call, 0) else int64(1)
 
-    @inline
-    def scale_of(call, i, after, along, block):
-        """`block` 0: one scale per step along the axis."""
-        if block == 0:
-            at = i // after % along
+    @k.outline("int64(call, int64, int64, int64)")
+    def shared(call, first, stop, at):
+        """Elements [first, stop) of one scale."""
+        x, y, step = k.input(call, 0), k.output(call, 0), scale(k.input(call, 1), at)
+        chosen = k.attr_int(call, option)
+        if k.has_input(call, 2):
+            shift = cast(zero(k.input(call, 2), at))
+            for i in range(first, stop):
+                put(y, i, convert(cast(get(x, i)), step, shift, True, chosen))
         else:
-            blocks = (along + block - 1) // block
-            at = (i // (after * along) * blocks + i // after % along // block) * after + i % after
-        return at
+            for i in range(first, stop):
+                put(y, i, convert(cast(get(x, i)), step, cast(0), False, chosen))
+        return 0
 
-    return namespace("grid", inner=inner, extent=extent, scale_of=scale_of)
-
-
-def chunks(k):
-    def units(call, phase):
-        return (k.input_size(call, 0) + CHUNK - 1) // CHUNK
-
-    return units
-
-
-def each_run(k, convert):
-    """`run` that calls `convert(call, i, scale index)` for every element."""
-    g = grid(k)
+    @k.outline("int64(call, int64, int64, int64)")
+    def single(call, first, stop, at):
+        """Elements [first, stop) and as many scales from `at` on."""
+        x, y, scales = k.input(call, 0), k.output(call, 0), k.input(call, 1)
+        chosen = k.attr_int(call, option)
+        if k.has_input(call, 2):
+            zeros = k.input(call, 2)
+            for i in range(first, stop):
+                j = i - first + at
+                shift = cast(zero(zeros, j))
+                put(y, i, convert(cast(get(x, i)), scale(scales, j), shift, True, chosen))
+        else:
+            for i in range(first, stop):
+                step = scale(scales, i - first + at)
+                put(y, i, convert(cast(get(x, i)), step, cast(0), False, chosen))
+        return 0
 
     def run(call, phase, begin, end, scratch):
-        stop = min(end * CHUNK, k.input_size(call, 0))
+        i, stop = begin * CHUNK, min(end * CHUNK, k.input_size(call, 0))
         if k.input_size(call, 1) == 1:
-            for i in range(begin * CHUNK, stop):
-                convert(call, i, 0)
-        else:
-            after, along, block = g.inner(call), g.extent(call), k.attr_int(call, 1)
-            for i in range(begin * CHUNK, stop):
-                convert(call, i, g.scale_of(call, i, after, along, block))
+            shared(call, i, stop, 0)
+            return k.OK
+        after, along, block = inner(call), extent(call), max(k.attr_int(call, 1), 1)
+        blocked, blocks = k.attr_int(call, 1) > 0, (along + block - 1) // block
+        while i < stop:
+            # `block` 1 and one scale a step along the axis, unless the scales are blocked.
+            behind, step, outer = i % after, i // after % along, i // (after * along)
+            if not blocked:
+                if after == 1:
+                    last = min(i + along - step, stop)
+                    single(call, i, last, step)
+                else:
+                    last = min(i + after - behind, stop)
+                    shared(call, i, last, step)
+            elif after == 1:
+                last = min(i + min(block - step % block, along - step), stop)
+                shared(call, i, last, outer * blocks + step // block)
+            else:
+                last = min(i + after - behind, stop)
+                single(call, i, last, (outer * blocks + step // block) * after + behind)
+            i = last
         return k.OK
 
     return run
@@ -79,18 +114,16 @@ def each_run(k, convert):
     attributes=("axis", "block_size"),
 )
 def quantize(k):
-    get, put, scale = k.load("T1"), k.store("T3"), k.load("T2")
-    zero, cast, to = k.load("T3"), k.cast("float"), k.cast("T3")
+    cast, to = k.cast("float"), k.cast("T3")
     low, high = RANGES[k.dtype("T3").name]
     low, high = float(low), float(high)
 
     @inline
-    def convert(call, i, at):
-        y = k.math.rint(cast(get(k.input(call, 0), i)) / scale(k.input(call, 1), at))
-        if k.has_input(call, 2):
-            y = y + cast(zero(k.input(call, 2), at))
-        y = min(max(y, cast(low)), cast(high))
-        put(k.output(call, 0), i, to(int64(y)))
+    def convert(x, scale, zero, shifted, option):
+        y = k.math.rint(x / scale)
+        if shifted:
+            y = y + zero
+        return to(int64(min(max(y, cast(low)), cast(high))))
 
     return parts(run=each_run(k, convert), units=chunks(k))
 
@@ -103,18 +136,17 @@ def quantize(k):
 )
 def quantize_float(k):
     """Beyond the largest value: that value, or what the type has for overflow."""
-    get, put, scale = k.load("T1"), k.store("T3"), k.load("T2")
     cast = k.cast("float")
     limit = FORMS[k.dtype("T3").name].largest
 
     @inline
-    def convert(call, i, at):
-        y = cast(get(k.input(call, 0), i)) / scale(k.input(call, 1), at)
-        if k.attr_int(call, 2) != 0:
+    def convert(x, scale, zero, shifted, saturate):
+        y = x / scale
+        if saturate != 0:
             y = y if y != y else min(max(y, cast(-limit)), cast(limit))
-        put(k.output(call, 0), i, y)
+        return y
 
-    return parts(run=each_run(k, convert), units=chunks(k))
+    return parts(run=each_run(k, convert, 2), units=chunks(k))
 
 
 @kernel(
@@ -123,15 +155,11 @@ def quantize_float(k):
     attributes=("axis", "block_size"),
 )
 def dequantize(k):
-    get, put, scale = k.load("T1"), k.store("T3"), k.load("T2")
-    cast = k.cast("float")
-
     @inline
-    def convert(call, i, at):
-        x = cast(get(k.input(call, 0), i))
-        if k.has_input(call, 2):
-            x = x - cast(get(k.input(call, 2), at))
-        put(k.output(call, 0), i, x * scale(k.input(call, 1), at))
+    def convert(x, scale, zero, shifted, option):
+        if shifted:
+            x = x - zero
+        return x * scale
 
     return parts(run=each_run(k, convert), units=chunks(k))
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
+from onnx.reference import ReferenceEvaluator
 
-from single_node import agree, check, run
+import tiercel
+from single_node import agree, check, model_of, run
 
 RNG = np.random.default_rng(8)
 
@@ -59,6 +62,99 @@ def test_duplicates_add_up():
         reduction="add",
     )
     agree(got, [np.array([0, 3, 0], np.float32)])
+
+
+def scattered(op: str, inputs: list[np.ndarray], **attributes: object) -> list[np.ndarray]:
+    """The results on one, two and three threads, which agree bit by bit."""
+    data = model_of(op, inputs, 1, 21, attributes).SerializeToString()
+    feeds = {f"x{i}": x for i, x in enumerate(inputs)}
+    results = []
+    for threads in (1, 2, 3):
+        options = tiercel.SessionOptions()
+        options.intra_op_num_threads = threads
+        results.append(tiercel.InferenceSession(data, options).run(None, feeds))
+        np.testing.assert_array_equal(results[-1][0].view("i4"), results[0][0].view("i4"))
+    return results[0]
+
+
+@pytest.mark.parametrize("reduction", ["none", "add", "mul", "min", "max"])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("constant", [True, False])
+@pytest.mark.parametrize("shape", [(5, 40, 3), (7, 1, 300), (3, 130, 1)])
+def test_scatter_of_runs(reduction, axis, constant, shape):
+    count = [9 if a == axis else n for a, n in enumerate(shape)]
+    drawn = [n if a <= axis or not constant else 1 for a, n in enumerate(count)]
+    n = shape[axis]
+    indices = np.broadcast_to(RNG.integers(-n, n, drawn), count).copy()
+    updates = values(*count)
+    updates.flat[::50] = np.inf
+    inputs = [values(*shape), indices, updates]
+    got = scattered("ScatterElements", inputs, axis=axis, reduction=reduction)
+    agree(got, [in_order(*inputs, axis, reduction)])
+
+
+MERGE = {
+    "none": lambda old, new: new,
+    "add": lambda old, new: old + new,
+    "mul": lambda old, new: old * new,
+    "min": min,
+    "max": max,
+}
+
+
+def in_order(
+    x: np.ndarray, indices: np.ndarray, updates: np.ndarray, axis: int, reduction: str
+) -> np.ndarray:
+    """ScatterElements, one update after another."""
+    y = x.copy()
+    for place in np.ndindex(indices.shape):
+        at = list(place)
+        at[axis] = indices[place]
+        y[tuple(at)] = MERGE[reduction](y[tuple(at)], updates[place])
+    return y
+
+
+@pytest.mark.parametrize("reduction", ["none", "add", "max"])
+@pytest.mark.parametrize("inner", [1, 63, 64, 400])
+def test_scatter_nd_of_runs(reduction, inner):
+    x, updates = values(6, 4, inner), values(90, inner)
+    updates.flat[::70] = np.nan if reduction != "max" else -np.inf
+    tuples = np.stack([RNG.integers(-6, 6, 90), RNG.integers(-4, 4, 90)], axis=1)
+    got = scattered("ScatterND", [x, tuples, updates], reduction=reduction)
+    want = x.copy()
+    for (i, j), row in zip(tuples, updates, strict=True):
+        merged = {"none": row, "add": want[i, j] + row, "max": np.maximum(want[i, j], row)}
+        want[i, j] = merged[reduction]
+    agree(got, [want])
+
+
+def test_scatter_into_what_a_node_computes():
+    """The output takes the memory of the data."""
+    nodes = [
+        onnx.helper.make_node("Relu", ["x"], ["a"]),
+        onnx.helper.make_node("ScatterND", ["a", "i", "u"], ["b"], reduction="add"),
+        onnx.helper.make_node("ScatterElements", ["b", "j", "v"], ["c"]),
+        onnx.helper.make_node("Softmax", ["c"], ["y"]),
+    ]
+    feeds = {
+        "x": values(8, 30),
+        "i": np.array([[1], [1], [-2]]),
+        "u": values(3, 30),
+        "j": np.array([[2, 5]]),
+        "v": values(1, 2),
+    }
+    infos = [
+        onnx.helper.make_tensor_value_info(
+            n, onnx.helper.np_dtype_to_tensor_dtype(x.dtype), x.shape
+        )
+        for n, x in feeds.items()
+    ]
+    out = [onnx.helper.make_empty_tensor_value_info("y")]
+    graph = onnx.helper.make_graph(nodes, "graph", infos, out)
+    imports = [onnx.helper.make_opsetid("", 18)]
+    model = onnx.helper.make_model(graph, opset_imports=imports, ir_version=9)
+    got = tiercel.InferenceSession(model.SerializeToString()).run(None, feeds)
+    agree(got, ReferenceEvaluator(model).run(None, feeds), tolerance=1e-6)
 
 
 @pytest.mark.parametrize("op", ["Gather", "GatherElements", "GatherND"])

@@ -188,6 +188,17 @@ def block_of() -> int:
     return int(line.rsplit(", ", 1)[1].rstrip("]"))
 
 
+@pytest.mark.parametrize("k, size, stride", [(5, 28, 1), (7, 14, 1), (5, 14, 2), (3, 7, 1)])
+def test_a_depthwise_convolution_alone(k: int, size: int, stride: int) -> None:
+    """Many taps or small planes pay for blocks of what a single one reads and writes."""
+    net = Net(1, 48, size, size)
+    net.op("Sigmoid", net.conv("x", 48, 48, k, group=48, strides=[stride, stride]))
+    left = check(net.model(f"v{len(net.nodes) - 1}_0"), 1, 48, size, size)
+    assert left["ConvBlocked"] == 1
+    net = Net(1, 48, 56, 56)
+    assert "ConvBlocked" not in check(net.model(net.conv("x", 48, 48, group=48)), 1, 48, 56, 56)
+
+
 def test_split_resize_and_graph_outputs() -> None:
     net = Net(2, 3, 10, 9)
     a = net.conv("x", 3, 64)
