@@ -23,11 +23,16 @@ def heights(k):
     return (12, 6, 4) if k.isa == "v3" else (12, 12, 8)
 
 
+STRIDES = (1, 2, 4, 16)  # of windows over planes of single channels, with tiles of their own
+
+
 def variants(most, lanes):
-    """Whole blocks of inputs by one, two and three blocks of outputs, then single channels."""
+    """Whole blocks of inputs by one, two and three blocks of outputs, then single channels of any
+    window, then those of known strides."""
+    shapes = [(lanes, 0, 0), (1, 0, 0), *((1, 0, stride) for stride in STRIDES)]
     return tuple(
-        Variant(pixels, i + 1, channels, asks=channels == WIDE)
-        for channels in (lanes, 1)
+        Variant(pixels, i + 1, *shape, asks=shape[0] == WIDE)
+        for shape in shapes
         for i, pixels in enumerate(most)
     )
 
@@ -89,6 +94,20 @@ def conv(k):
         high = min(max((height - 1 - top) // spread + 1, 0), taps)
         return top + low * spread, low, max(high - low, 0)
 
+    @inline
+    def kind_of(call, vectors, blocked):
+        """The variant of the tile."""
+        kind = 0 if blocked == 1 else 1
+        if k.input_rank(call, 0) == 4 and cut.spread(call, 1) == 1:
+            stride = cut.stride(call, 1)
+            if stride == 1 or stride == 2:
+                kind = stride + 1
+            elif stride == 4:
+                kind = 4
+            elif stride == 16:
+                kind = 5
+        return 3 * kind + vectors - 1
+
     @k.outline(
         "int64(call, int64, int64, int64, int64, pointer, int64, pointer, pointer, pointer, int64,"
         "pointer, int64)"
@@ -122,11 +141,10 @@ def conv(k):
             strips = count % tiles_here if half == 1 else tiles_here - count % tiles_here
             at = half * (count // tiles_here) * (tiles_here - count % tiles_here)
             column = at * stride - before
-            kind = vectors - 1 if blocked == 1 else vectors + 2
             source = k.offset(x, (line + column) * width * 4)
             target = k.offset(y, (row * columns + at) * lanes * 4)
             tile(
-                kind,
+                kind_of(call, vectors, blocked),
                 many,
                 strips,
                 blocks,

@@ -48,14 +48,15 @@ class Variant:
 
     `channels` 0 stands for depthwise: lane i of a pixel meets lane i of the weights. `taps` columns
     and a `stride` that are known beforehand, without dilation, let one load of an input serve all
-    pixels that it lies under; 0 taps: any. `asks`: for the weights `ahead`.
+    pixels that it lies under. With `channels` 1, whose columns are one element apart, a known
+    stride needs no addresses for pixels. 0: any. `asks`: for the weights `ahead`.
     """
 
     most: int
     vectors: int
     channels: int
     taps: int = 0
-    stride: int = 1
+    stride: int = 0
     asks: bool = False
 
 
@@ -152,6 +153,8 @@ class _Tile:
                 row = b.gep(x, [b.mul(rows.index, g["row_step"])])
                 if self.taps:
                     self._window(row, w, sums)
+                elif self.channels == 1 and self.stride:
+                    self._line(row, w, sums)
                 else:
                     with cgutils.for_range(b, g["taps_x"]) as columns:
                         self._tap(row, columns.index, w, sums)
@@ -227,6 +230,24 @@ class _Tile:
                 with branch:
                     self._slide(row, factors, reach, cut, sums)
         b.store(b.gep(weights, [I64(self.taps * self.lanes)]), w)
+
+    def _line(self, row: Any, w: Any, sums: list[Any]) -> None:
+        """A row of taps over one channel."""
+        b, g = self.b, self.given
+        reach = b.add(g["taps_x"], I64((self.pixels - 1) * self.stride - 1))
+        last = b.add(g["column"], reach)
+        inside = b.and_(
+            b.icmp_unsigned("<", g["column"], g["extent"]), b.icmp_unsigned("<", last, g["extent"])
+        )
+        with b.if_else(inside, likely=True) as (then, other):
+            # A loop: written out, a value under several taps would be held for all of them.
+            with then, cgutils.for_range(b, g["taps_x"]) as columns:
+                start, weights = b.gep(row, [columns.index]), b.load(w)
+                places = [b.gep(start, [I64(p * self.stride)]) for p in range(self.pixels)]
+                self._channels(places, weights, 1, sums, False)
+                b.store(b.gep(weights, [I64(self.lanes)]), w)
+            with other, cgutils.for_range(b, g["taps_x"]) as columns:
+                self._tap(row, columns.index, w, sums)
 
     def _slide(self, row: Any, factors: list[Any], reach: int, cut: bool, sums: list[Any]) -> None:
         b, g = self.b, self.given

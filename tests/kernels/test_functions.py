@@ -47,3 +47,13 @@ def test_log_sum_exp(keepdims: int, axes: list[int] | None) -> None:
         want = np.log(np.exp(x.astype(np.longdouble)).sum(along, keepdims=bool(keepdims)))
     np.testing.assert_allclose(y, want.astype(np.float64), rtol=1e-5)
     assert y.ndim == (3 if keepdims else 3 - len(axes or [0, 1, 2]))
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 20.0])
+def test_sigmoid(scale: float) -> None:
+    x = (RNG.standard_normal(10_001) * scale).astype(np.float32)
+    x = np.concatenate([x, np.array([*EDGES, -86.9, -87.1, -1e3, 17, 90], np.float32)])
+    [y] = run("Sigmoid", [x])
+    with np.errstate(over="ignore"):
+        want = 1 / (1 + np.exp(-x.astype(np.float64)))
+    np.testing.assert_allclose(y, want, rtol=4e-7, atol=2e-38)

@@ -188,6 +188,21 @@ def block_of() -> int:
     return int(line.rsplit(", ", 1)[1].rstrip("]"))
 
 
+@pytest.mark.parametrize("k, stride", [(3, 1), (3, 2), (7, 2), (2, 3), (4, 4), (5, 4), (16, 16)])
+@pytest.mark.parametrize("outputs", [16, 40, 100])
+@pytest.mark.parametrize("size", [17, 53])
+def test_windows_over_planes(k: int, stride: int, outputs: int, size: int) -> None:
+    net = Net(2, 3, size, size + 3)
+    y = net.conv(net.conv("x", 3, outputs, k, strides=[stride, stride]), outputs, 24)
+    m = net.model(y)
+    assert check(m, 2, 3, size, size + 3)["ConvBlocked"] >= 1
+    x = np.random.default_rng(3).standard_normal((2, 3, size, size + 3)).astype(np.float32)
+    x[0, 1, 5, 6], x[1, 2, 0, 0] = np.nan, np.inf
+    [want] = session(m, disabled=["layout"]).run(None, {"x": x})
+    [got] = session(m).run(None, {"x": x})
+    np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-5)
+
+
 @pytest.mark.parametrize("k, size, stride", [(5, 28, 1), (7, 14, 1), (5, 14, 2), (3, 7, 1)])
 def test_a_depthwise_convolution_alone(k: int, size: int, stride: int) -> None:
     """Many taps or small planes pay for blocks of what a single one reads and writes."""
