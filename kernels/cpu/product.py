@@ -39,7 +39,7 @@ def cuts(width, few, tiled):
     plain = blocks(1, width, MOST_ROWS, units=8)
     if not tiled:
         return plain
-    large = blocks(width, width, TILED_ROWS, TILED_WORK, 6 * width)
+    large = blocks(width, width, TILED_ROWS, TILED_WORK, 6 * width, 4)
 
     @inline
     def height(m):
