@@ -10,7 +10,7 @@ namespace tiercel::passes {
 
 namespace {
 
-constexpr int64_t kFewest = 32;  // rows and columns of weights, of one tile
+constexpr int64_t kFewestWeights = 32;  // rows and columns of weights, of one tile
 
 // Weights [K, N] (or [N, K] where they are transposed) as (bytes - zero) * scale.
 struct Weights {
@@ -24,7 +24,7 @@ const Tensor* bytes_of(const Graph& graph, ValueId id) {
   const Tensor* tensor = id == kNone ? nullptr : graph.constant(id);
   if (tensor == nullptr || tensor->rank() != 2) return nullptr;
   if (tensor->dtype() != DType::Int8 && tensor->dtype() != DType::UInt8) return nullptr;
-  return std::ranges::min(tensor->dims()) < kFewest ? nullptr : tensor;
+  return std::ranges::min(tensor->dims()) < kFewestWeights ? nullptr : tensor;
 }
 
 bool is_scale(const Graph& graph, ValueId id, int64_t columns) {

@@ -25,7 +25,7 @@ bool lower(Graph& graph, PassContext& context);
 // Transposes into the matrix products that read the result.
 bool fuse_transpose(Graph& graph, PassContext& context);
 // Leave for kernels to multiply in fewer bits.
-bool precision(Graph& graph, PassContext& context);
+bool allow_bfloat16(Graph& graph, PassContext& context);
 // Convolutions and what lies between them in blocks of channels.
 bool layout(Graph& graph, PassContext& context);
 bool fuse_pointwise(Graph& graph,

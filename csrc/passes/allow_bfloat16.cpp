@@ -4,7 +4,7 @@
 
 namespace tiercel::passes {
 
-bool precision(Graph& graph, PassContext& context) {
+bool allow_bfloat16(Graph& graph, PassContext& context) {
   if (!context.bfloat16) return false;
   return each_graph(graph, [&](Graph& g) {
     bool changed = false;
