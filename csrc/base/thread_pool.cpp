@@ -29,9 +29,10 @@ namespace {
 constexpr int64_t kSpinAfter = 20'000, kSpinWithin = 40'000;
 // Waking a worker pays when so much work is left, or has been missed; it comes late.
 constexpr int64_t kWakeNs = 20'000;
-constexpr int kSlots = 64;         // jobs at once
-constexpr int kWaits = 2000;       // looks at the last workers of a job before the caller yields
-constexpr int kLooksPerTime = 16;  // looks for a job per look at the clock
+constexpr int64_t kMuchNs = 100'000;  // work that wakes workers at once, whatever a grain takes
+constexpr int kSlots = 64;            // jobs at once
+constexpr int kWaits = 2000;          // looks at the last workers of a job before the caller yields
+constexpr int kLooksPerTime = 16;     // looks for a job per look at the clock
 
 int64_t now_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
@@ -59,6 +60,7 @@ struct Job {
   int64_t grain = 1;
   int width = 1;
   uint64_t float_mode = 0;  // of the caller: results do not depend on who computes them
+  int64_t work_ns = 0;      // of all units, where it is known
 };
 
 // `state`: the workers inside, those that have joined (the caller is the first), how many may join,
@@ -145,7 +147,13 @@ class Pool {
     open_.fetch_or(bit, std::memory_order_seq_cst);
     const int sleeping = sleeping_.load(std::memory_order_seq_cst);
     const int lacking = job.width - 1 - (workers_ - sleeping);
-    if (lacking > 0) wake_if_worth(slot, lacking);
+    if (lacking > 0) {
+      if (job.work_ns >= kMuchNs) {
+        wake(lacking);
+      } else {
+        wake_if_worth(slot, lacking);
+      }
+    }
     slot.work(0);
     open_.fetch_and(~bit, std::memory_order_relaxed);
     slot.close();
@@ -177,6 +185,10 @@ class Pool {
     const int64_t rest = (now_ns() - start) * ((slot.job.units - 1) / slot.job.grain);
     own_run.missed += rest;
     if (own_run.missed < kWakeNs) return;
+    wake(count);
+  }
+
+  void wake(int count) {
     own_run.missed = 0;
     bell_.fetch_add(1, std::memory_order_seq_cst);
     syscall(SYS_futex, &bell_, FUTEX_WAKE_PRIVATE, count, nullptr, nullptr, 0);
@@ -306,13 +318,14 @@ RunScope::~RunScope() {
   if (counts_ && --own_run.depth == 0) pool().end_run();
 }
 
-void parallel_for(int width, int64_t units, int64_t grain, ParallelBody body, void* context) {
+void parallel_for(int width, int64_t units, int64_t grain, ParallelBody body, void* context,
+                  int64_t work_ns) {
   if (units <= 0) return;
   if (width <= 1 || units <= grain) {
     body(context, 0, units, 0);
     return;
   }
-  pool().run({body, context, units, grain, width, float_mode()});
+  pool().run({body, context, units, grain, width, float_mode(), work_ns});
 }
 
 }  // namespace tiercel

@@ -113,7 +113,7 @@ void run_phases(const TclKernel& kernel, TclCall& call, const Node& node, RunCon
     if (units <= 0) continue;
     work.phase = phase;
     parallel_for(width, units, std::max<int64_t>(1, units / (int64_t{8} * width)), PhaseWork::body,
-                 &work);
+                 &work, work_ns);
     if (const int32_t code = work.error.load(); code != TCL_OK) report(node, call, code);
   }
 }
