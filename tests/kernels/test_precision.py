@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 import tiercel
 from tiercel import _core
 
-HAS_TILES = any(r["variant"] == "bfloat16" and r["isa"] == "amx" for r in _core.kernel_table())
+HAS_TILES = "amx" in _core.supported_isas()
 RNG = np.random.default_rng(3)
 
 
