@@ -1,6 +1,6 @@
 """Conv of float32 images and lines as matrix products: the window's inputs in panels, times W."""
 
-from product import product
+from product import TILED_DEPTH, product
 from strides import every_other
 from windows import WINDOW, window
 
@@ -12,7 +12,6 @@ TILE_BYTES = 384 << 10  # of packed inputs: what stays in the second-level cache
 MOST_PANELS = 8
 DEPTH = 256  # of one block of a panel, which then stays in the first-level cache
 DEEP = 192  # rows of a panel that pay for the pieces of AMX tiles
-TILED_DEPTH = 768  # the same by AMX tiles, of pieces in the second-level cache
 REASONS = (
     "it has one or two spatial axes only",
     "too few output channels per group for a matrix product",

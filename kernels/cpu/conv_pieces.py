@@ -4,36 +4,35 @@ behind one another, strides cut into phases.
 
 from __future__ import annotations
 
+from split_tiles import LANES, ROW, TILE
+
 from _lang import inline, namespace
 
-GROUP_OF_TWO = 32  # channels of two blocks, which are one step along the depth
-LINE = 64  # bytes of them in one piece of a pixel
-TILE = 32  # rows of a tile that may be read behind the last
+GROUP_OF_TWO = 2 * LANES  # channels of two blocks, which are one step along the depth
 
 
 def runs(k, e):
     """`split_run` and `clear`: the pieces of a run of pixels, or zeros."""
-    lanes, put, offset, pieces = 16, e.put, k.offset, e.count
-    v = k.vector("float", lanes)
+    put, offset, pieces, v = e.put, k.offset, e.count, k.vector("float", LANES)
 
     @k.outline("int64(pointer, int64, pointer, pointer, int64, int64, int64, int64)")
     def split_run(to, apart, x, y, first, second, step, count):
         """`count` pixels, `step` apart, of which two blocks have `first` and `second` channels."""
-        if first == lanes and second == lanes:
+        if first == LANES and second == LANES:
             for i in range(count):
                 put(to, apart, v.load(x, i * step), v.load(y, i * step))
-                to = offset(to, LINE)
+                to = offset(to, ROW)
         else:
             for i in range(count):
                 low = v.load_n(x, i * step, first)
                 put(to, apart, low, v.load_n(y, i * step, second))
-                to = offset(to, LINE)
+                to = offset(to, ROW)
         return 0
 
     @k.outline("int64(pointer, int64, int64)")
     def clear(to, apart, count):
         for p in range(pieces):
-            k.fill(to, p * apart, count * LINE)
+            k.fill(to, p * apart, count * ROW)
         return 0
 
     return split_run, clear
@@ -46,7 +45,7 @@ def image_pieces(k, w, e):
     phase that the tap falls into. A row of a phase is `columns` pixels: no gap is left behind it
     where the zeros before the next row serve.
     """
-    lanes, offset, pieces, put_place = 16, k.offset, e.count, k.store("int64")
+    offset, pieces, put_place = k.offset, e.count, k.store("int64")
     split_run, clear = runs(k, e)
 
     @k.outline("int64(call, int64)")
@@ -115,8 +114,10 @@ def image_pieces(k, w, e):
     @k.outline("int64(call, int64)")
     def plane(call, height):
         """Bytes from one piece of a step to the next."""
-        pixels = rows(call, height) * columns(call) + last_shift(call, 1) + TILE
-        return planes(call) * pixels * LINE + LINE
+        pixels = (
+            rows(call, height) * columns(call) + last_shift(call, 1) + TILE
+        )  # a tile reads behind the last
+        return planes(call) * pixels * ROW + ROW
 
     @inline
     def channel_steps(call):
@@ -130,14 +131,14 @@ def image_pieces(k, w, e):
     def find_places(call, height, to):
         """For each step of the depth, channels outermost, where pixel 0 of the band begins."""
         apart, across = plane(call, height), columns(call)
-        pixels = (apart - LINE) // (planes(call) * LINE)
+        pixels = (apart - ROW) // (planes(call) * ROW)
         at = 0
         for s in range(channel_steps(call)):
             for i in range(taps(call, 0)):
                 for j in range(taps(call, 1)):
                     which = phase(call, 0, i) * phases(call, 1) + phase(call, 1, j)
                     pixel = which * pixels + shift(call, 0, i) * across + shift(call, 1, j)
-                    put_place(to, at, s * pieces * apart + pixel * LINE)
+                    put_place(to, at, s * pieces * apart + pixel * ROW)
                     at += 1
         return 0
 
@@ -151,27 +152,27 @@ def image_pieces(k, w, e):
             k.input_dim(call, 0, 3),
         )
         sy, sx, area = stride(call, 0), stride(call, 1), deep * wide
-        first = min(channels - step * GROUP_OF_TWO, lanes)
-        second = min(max(channels - step * GROUP_OF_TWO - lanes, 0), lanes)
+        first = min(channels - step * GROUP_OF_TWO, LANES)
+        second = min(max(channels - step * GROUP_OF_TWO - LANES, 0), LANES)
         block = image * k.input_dim(call, 0, 1) + 2 * step
-        x = offset(k.input(call, 0), block * area * lanes * 4)
-        y = offset(x, area * lanes * 4 if second > 0 else 0)
-        pixels = (apart - LINE) // (planes(call) * LINE)
+        x = offset(k.input(call, 0), block * area * LANES * 4)
+        y = offset(x, area * LANES * 4 if second > 0 else 0)
+        pixels = (apart - ROW) // (planes(call) * ROW)
         for which in range(planes(call)):
             py, px = which // phases(call, 1), which % phases(call, 1)
-            begin = offset(to, which * pixels * LINE)
+            begin = offset(to, which * pixels * ROW)
             low = min((max(pad(call, 1) - px, 0) + sx - 1) // sx, across)
             high = min((wide - 1 + pad(call, 1) - px) // sx + 1, across)
             high = max(high, low)
             for r in range(tall):
                 line = (row + r) * sy + py - pad(call, 0)
-                place = offset(begin, r * across * LINE)
+                place = offset(begin, r * across * ROW)
                 if line < 0 or line >= deep:
                     clear(place, apart, across)
                 else:
                     clear(place, apart, low)
-                    at = (line * wide + low * sx + px - pad(call, 1)) * lanes * 4
-                    target = offset(place, low * LINE)
+                    at = (line * wide + low * sx + px - pad(call, 1)) * LANES * 4
+                    target = offset(place, low * ROW)
                     n = high - low
                     split_run(
                         target,
@@ -180,11 +181,11 @@ def image_pieces(k, w, e):
                         offset(y, at),
                         first,
                         second,
-                        sx * lanes,
+                        sx * LANES,
                         n,
                     )
-                    clear(offset(place, high * LINE), apart, across - high)
-            clear(offset(begin, tall * across * LINE), apart, last_shift(call, 1) + TILE)
+                    clear(offset(place, high * ROW), apart, across - high)
+            clear(offset(begin, tall * across * ROW), apart, last_shift(call, 1) + TILE)
         return 0
 
     return namespace(

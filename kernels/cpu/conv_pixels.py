@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from conv_pieces import GROUP_OF_TWO
-from split_tiles import LANES, PIECES, ROW, TILE, put_pieces, split_parts, tiles_of
-from weight_panels import weight_rows
+from split_tiles import LANES, PIECES, ROW, TILE, split_parts, tiles_of
+from weight_panels import bias_row, weight_rows
 from windows import WINDOW, window
 
 from _lang import amx, inline, kernel, namespace, parts
@@ -83,11 +83,10 @@ def conv(k):
     Weights are packed as pieces, in panels of 32 channels of output. A unit is a run of pixels: 32
     at a time become pieces while those before them are multiplied.
     """
-    w, count_of = window(k, 1), PIECES["float"]
-    e = split_parts(k, "float")
-    v, offset, put_pair = k.vector("float", LANES), k.offset, put_pieces(count_of)
+    w, e = window(k, 1), split_parts(k, "float")
+    v, offset, put_pair = k.vector("float", LANES), k.offset, e.put
     get, put, put_place = k.load("float"), k.store("float"), k.store("int64")
-    panel_rows = weight_rows(k, WIDTH, GROUP_OF_TWO)
+    panel_rows, fill_bias = weight_rows(k, WIDTH, GROUP_OF_TWO), bias_row(k)
     begin_tiles, end_tiles = amx.begin(), amx.end()
 
     @inline
@@ -106,7 +105,7 @@ def conv(k):
                 second = v.load_n(source, at + (area * LANES if rest > 0 else 0), rest)
                 put_pair(place, PLANE, v.load_n(source, at, left), second)
 
-    tiles = tiles_of(k, count_of, take)
+    tiles = tiles_of(k, (e.count, e.count), take)
 
     c = cuts(k)
     area_of, steps_of, panels_of, runs_of = c.area_of, c.steps_of, c.panels_of, c.runs_of
@@ -222,9 +221,7 @@ def conv(k):
         for s in range(steps):
             put_place(room, s, s * STEP_BYTES)
         bias = offset(room, places_bytes(call) + TILE * WIDTH * 4)
-        k.fill(bias, 0, panels_of(call) * WIDTH * 4)
-        if k.has_input(call, 2):
-            k.copy(bias, 0, k.input(call, 2), 0, k.input_dim(call, 1, 0) * 4)
+        fill_bias(call, 0, panels_of(call) * WIDTH, bias)
         for unit in range(begin, end):
             image, part, tiles = unit // runs, unit % runs, (area + TILE - 1) // TILE
             first = part * tiles // runs * TILE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from conv_pieces import GROUP_OF_TWO, image_pieces
 from split_tiles import LANES, PIECES, ROW, TILE, split_parts
-from weight_panels import weight_rows
+from weight_panels import bias_row, weight_rows
 from windows import WINDOW, window
 
 from _lang import amx, inline, kernel, namespace, parts
@@ -157,7 +157,7 @@ def conv(k, pieces):
     """
     e, v, offset = split_parts(k, "float", pieces), k.vector("float", LANES), k.offset
     g = image_pieces(k, window(k, 1), e)
-    get, rows = k.load("float"), weight_rows(k, WIDTH, GROUP_OF_TWO)
+    get, rows, fill_bias = k.load("float"), weight_rows(k, WIDTH, GROUP_OF_TWO), bias_row(k)
     begin_tiles, end_tiles = amx.begin(), amx.end()
 
     c = cuts(k, g)
@@ -170,14 +170,6 @@ def conv(k, pieces):
                 place = offset(to, (panel * g.channel_steps(call) + s) * taps * STEP_BYTES)
                 m, d = panel * WIDTH, s * GROUP_OF_TWO
                 rows(place, k.input(call, 1), channels, inputs, taps, m, d)
-
-    @inline
-    def bias_of(call, channel, memory):
-        """The bias of a panel, filled up with zeros, or zeros."""
-        k.fill(memory, 0, WIDTH * 4)
-        if k.has_input(call, 2):
-            count = min(k.input_dim(call, 1, 0) - channel, WIDTH)
-            k.copy(memory, 0, k.input(call, 2), channel * 4, count * 4)
 
     @k.outline("int64(call, int64, int64, int64, int64, pointer, pointer)")
     def deliver(call, image, panel, row, height, sums, bias):
@@ -280,7 +272,7 @@ def conv(k, pieces):
     @k.outline("int64(call, int64, int64, int64, int64, pointer, pointer)")
     def complete(call, image, panel, row, height, sums, bias):
         """Sums of a panel into the output, with its bias and the epilogue."""
-        bias_of(call, panel * WIDTH, bias)
+        fill_bias(call, panel * WIDTH, WIDTH, bias)
         if deliver(call, image, panel, row, height, sums, bias) == 1:
             weights = k.packed(call, 1) if k.has_packed(call, 1) else k.workspace(call)
             own = offset(weights, panel * c.steps_of(call) * STEP_BYTES)

@@ -8,51 +8,15 @@ from attached import epilogue_rows
 from matmul_shapes import shapes
 from micro import prefetch
 from product import nan_finder
-from split_tiles import HALF, ROW, TILE, put_pieces, split_parts
+from split_tiles import HALF, LANES, PIECES, ROW, TILE, put_pieces, split_parts, tiles_of
 
 from _lang import amx, inline, kernel, parts
 
-PIECES = 3  # of a number of A
-LANES = 16
+NUMBERS = (PIECES["float"], 1)  # of pieces of A and of B
 BLOCK_BYTES = 1 << 20  # of pieces of A that one unit reads: half of the L2 cache
 MOST_ROWS, SHARED_ROWS = 256, 1024  # of a block; of A, where blocks share their pieces
 UNITS = 16
-
-
-def tile_sums(k, halves):
-    """`tiles(steps, a, plane, b, c, c_row, height, n, sums, coming, low, high)`: C[height, n] of up
-    to `halves` · 16 rows and 32 columns from the pieces of A, `plane` bytes apart, and a panel of
-    B; bytes [low, high) of every step of the panel `coming` are asked for.
-    """
-    v, offset = k.vector("float", LANES), k.offset
-    scope = {"v": v, "offset": offset, "min": min, "ahead": prefetch(2)}
-    for t in range(amx.TILES):
-        scope |= {f"zero{t}": amx.zero(t), f"load{t}": amx.load(t), f"store{t}": amx.store(t)}
-    for t in range(4):
-        scope[f"dot{t}"] = amx.dot_bfloat16(t, 4 + t // 2, 6 + t % 2)
-    rows, corner = halves * LANES, [(t // 2 * 16, t % 2 * LANES) for t in range(2 * halves)]
-    lines = [f"zero{t}()" for t in range(2 * halves)] + ["for s in range(steps):"]
-    lines += [f"  x, y = offset(a, s * {PIECES} * plane), offset(b, s * {2 * HALF})"]
-    lines += [f"  load{6 + h}(offset(y, {h * HALF}), {ROW})" for h in range(2)]
-    lines += [f"  for i in range(low, high, {ROW}):", f"    ahead(coming, s * {2 * HALF} + i)"]
-    for piece in range(PIECES - 1, -1, -1):
-        for h in range(halves):
-            lines += [f"  load{4 + h}(offset(x, {piece} * plane + {h * HALF}), {ROW})"]
-        lines += [f"  dot{t}()" for t in range(2 * halves)]
-    lines += [f"if height >= {rows} and n >= {TILE}:"]
-    for t, (r, j) in enumerate(corner):
-        lines += [f"  store{t}(offset(c, ({r} * c_row + {j}) * 4), c_row * 4)"]
-    lines += ["else:"]
-    for t, (r, j) in enumerate(corner):
-        lines += [f"  store{t}(offset(sums, {(r * TILE + j) * 4}), {TILE * 4})"]
-    lines += [f"  for r in range(min(height, {rows})):"]
-    lines += [f"    for j in range(0, min(n, {TILE}), {LANES}):"]
-    lines += [f"      v.store_n(c, r * c_row + j, v.load(sums, r * {TILE} + j), n - j)", "return 0"]
-    names = "steps, a, plane, b, c, c_row, height, n, sums, coming, low, high"
-    head = f"def tiles{rows}({names}):"
-    exec(compile("\n  ".join([head, *lines]), f"<exact_tiles{rows}>", "exec"), scope)
-    kinds = "int64, pointer, int64, pointer, pointer, int64, int64, int64, pointer, pointer"
-    return k.outline(f"int64({kinds}, int64, int64)")(scope[f"tiles{rows}"])
+STEP_BYTES = 2 * HALF  # of a panel of B
 
 
 def packed_weights(k, steps, panels):
@@ -61,7 +25,6 @@ def packed_weights(k, steps, panels):
     """
     word, real, put = k.load("uint32"), k.load("bfloat16"), put_pieces(1)
     v = k.vector("float", LANES)
-    step_bytes = 2 * HALF
 
     @inline
     def is_exact(call):
@@ -81,7 +44,7 @@ def packed_weights(k, steps, panels):
         size = 0
         if fits:
             if is_exact(call):
-                size = steps(call) * panels(call) * step_bytes
+                size = steps(call) * panels(call) * STEP_BYTES
         return size
 
     @inline
@@ -94,7 +57,7 @@ def packed_weights(k, steps, panels):
         count = steps(call)
         for panel in range(panels(call)):
             for s in range(count):
-                to = k.offset(packed, (panel * count + s) * step_bytes)
+                to = k.offset(packed, (panel * count + s) * STEP_BYTES)
                 for half in range(2):
                     j = panel * TILE + half * LANES
                     for r in range(LANES):
@@ -106,7 +69,7 @@ def packed_weights(k, steps, panels):
     @inline
     def weight(packed, count, d, j):
         row, c = d % TILE, j % TILE
-        at = (j // TILE * count + d // TILE) * (step_bytes // 2) + c // LANES * (HALF // 2)
+        at = (j // TILE * count + d // TILE) * (STEP_BYTES // 2) + c // LANES * (HALF // 2)
         return real(packed, at + (row % LANES * LANES + c % LANES) * 2 + row // LANES)
 
     return pack_size, pack, weight
@@ -126,13 +89,20 @@ def matmul(k):
     not finite is summed again by floats.
     """
     s, e, offset, finish = shapes(k), split_parts(k, "T"), k.offset, epilogue_rows()
-    tall, short, has_nan = tile_sums(k, 2), tile_sums(k, 1), nan_finder(k, "float")
+    ahead, put_place, has_nan = prefetch(2), k.store("int64"), nan_finder(k, "float")
     get, put, single = k.load("float"), k.store("float"), k.cast("float")
     split_rows, begin, end_tiles = e.split_rows, amx.begin(), amx.end()
 
     @inline
+    def ask(to, source, b_row, q, depth, beyond):
+        """For line q of the next panel of B, which needs no more than to be there."""
+        ahead(source, q * ROW)
+
+    tiles = tiles_of(k, NUMBERS, ask)
+
+    @inline
     def steps(call):
-        return (s.depth(call) + TILE - 1) // TILE
+        return e.steps(s.depth(call))
 
     @inline
     def panels(call):
@@ -145,7 +115,7 @@ def matmul(k):
     @inline
     def high_of(call):
         """Rows of a block."""
-        fit = min(max(BLOCK_BYTES // (2 * PIECES * s.depth(call)), TILE), MOST_ROWS)
+        fit = min(max(BLOCK_BYTES // (2 * e.count * s.depth(call)), TILE), MOST_ROWS)
         blocks = max((rows_of(call) * TILE + fit * TILE - 1) // (fit * TILE), 1)
         return ((rows_of(call) + blocks - 1) // blocks + TILE - 1) // TILE * TILE
 
@@ -169,11 +139,15 @@ def matmul(k):
 
     @inline
     def plane_of(call):
-        return (high_of(call) + 1) * ROW
+        return e.plane_bytes(high_of(call))
 
     @inline
     def pieces_bytes(call):
-        return steps(call) * PIECES * plane_of(call)
+        return steps(call) * e.count * plane_of(call)
+
+    @inline
+    def places_bytes(call):
+        return (steps(call) * 8 + 63) // 64 * 64
 
     pack_size, pack, weight = packed_weights(k, steps, panels)
 
@@ -203,26 +177,30 @@ def matmul(k):
         row, panel = unit // across * high, unit % across * wide
         rows, column = min(high, rows_of(call) - row), panel * TILE
         columns = min(wide * TILE, n - column)
-        a, sums = offset(scratch, ROW + TILE * TILE * 4), offset(scratch, ROW)
+        sums, places = offset(scratch, ROW), offset(scratch, ROW + TILE * TILE * 4)
+        a = offset(places, places_bytes(call))
         if is_shared(call):
             a = offset(k.workspace(call), unit // across * pieces_bytes(call))
         else:
             split(call, row, rows, a)
         plane, count = plane_of(call), steps(call)
+        for step in range(count):
+            put_place(places, step, step * e.count * plane)
         c = offset(k.output(call, 0), (row * n + column) * 4)
         begin(scratch)
-        share = (2 * LANES + (rows + TILE - 1) // TILE - 1) // ((rows + TILE - 1) // TILE) * ROW
+        blocks = (rows + TILE - 1) // TILE
+        per = (TILE + blocks - 1) // blocks
         for j in range(0, columns, TILE):
-            b = offset(k.packed(call, 1), (panel + j // TILE) * count * 2 * HALF)
-            coming = offset(b, count * 2 * HALF)
+            b = offset(k.packed(call, 1), (panel + j // TILE) * count * STEP_BYTES)
+            next_b, lines = offset(b, count * STEP_BYTES), count * TILE if j + TILE < columns else 0
             for i in range(0, rows, TILE):
-                low = min(i // TILE * share, 2 * HALF)
-                high = min(low + share, 2 * HALF) if j + TILE < columns else low
+                q = i // TILE * count * per
+                end = min(q + count * per, lines)
                 x, to = offset(a, i * ROW), offset(c, (i * n + j) * 4)
-                if rows - i > LANES:
-                    tall(count, x, plane, b, to, n, rows - i, columns - j, sums, coming, low, high)
-                else:
-                    short(count, x, plane, b, to, n, rows - i, columns - j, sums, coming, low, high)
+                tiles(
+                    *(count, x, places, plane, b, to, n, 1, rows - i, columns - j, sums, sums),
+                    *(next_b, 0, 0, q, end, per, 0),
+                )
         end_tiles()
         if has_nan(c, n, rows, columns) == 1:
             sum_again(call, row, rows, column, columns)
@@ -255,7 +233,7 @@ def matmul(k):
 
     def scratch(call):
         own = 0 if is_shared(call) else pieces_bytes(call)
-        return ROW + TILE * TILE * 4 + own + 64
+        return ROW + TILE * TILE * 4 + places_bytes(call) + own + 64
 
     def work(call):
         return k.output_size(call, 0) * s.depth(call) // 300

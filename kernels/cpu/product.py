@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from matmul_shapes import blocks
 from panels import DEPTH, block_product, panels, tallest
-from split_tiles import no_product, split_product
+from split_tiles import ROW, TILE, no_product, split_product
 from transpose_block import transpose_block
 
 from _lang import inline, namespace
 
 MOST_ROWS = 240  # of a block of C: DEPTH columns of as many rows of A stay in the L2 cache
-TILED_ROWS = 256  # the same by AMX tiles
-TILED_DEPTH = 768
+TILED_ROWS, TILED_DEPTH = 256, 768  # the same, of pieces for AMX tiles
 TILED_WORK = 12_000_000  # multiplications of a block by tiles, which pay for the pieces of A
 
-PIECE_ROWS = 32  # of A, whose pieces are made by one unit of work
 SHARED_PIECES = 64 << 20  # bytes of pieces of A that all blocks share, at most
 
 
@@ -71,7 +69,7 @@ def shared_pieces(k, g, cut, split, take_rows):
 
     @inline
     def piece_units(m):
-        return (m + PIECE_ROWS - 1) // PIECE_ROWS
+        return (m + TILE - 1) // TILE
 
     @inline
     def pieces_at(m, depth, i):
@@ -86,13 +84,13 @@ def shared_pieces(k, g, cut, split, take_rows):
     @inline
     def make_pieces(to, a, at, row_step, depth_step, unit, m, depth, memory):
         """Those of some rows of A."""
-        high, end = cut.height(m), min((unit + 1) * PIECE_ROWS, m)
-        for i in range(unit * PIECE_ROWS, end):
+        high, end = cut.height(m), min((unit + 1) * TILE, m)
+        for i in range(unit * TILE, end):
             x, x_row, first = a, row_step, at + i * row_step
             if half or depth_step != 1:
                 x, x_row, first = memory, depth, 0
                 take_rows(memory, a, at + i * row_step, 1, row_step, depth_step, depth)
-            place = offset(to, pieces_at(m, depth, i) + i % high * 64)
+            place = offset(to, pieces_at(m, depth, i) + i % high * ROW)
             split_rows(place, plane_bytes(high), offset(x, first * g.wide_bytes), x_row, 1, depth)
 
     return namespace(
@@ -116,7 +114,7 @@ def block_memory(g, split, few):
         most = depth
         if tiled and rows > 2 * few:
             cuts = (depth + TILED_DEPTH - 1) // TILED_DEPTH
-            most = ((depth + cuts - 1) // max(cuts, 1) + 31) // 32 * 32
+            most = ((depth + cuts - 1) // max(cuts, 1) + TILE - 1) // TILE * TILE
         elif rows > few:
             most = min(depth, DEPTH)
         return most
@@ -304,7 +302,7 @@ def product(k, t="T", pieces=0):
             part, fresh = offset(b, start * b_row * size), 1 if start == 0 else 0
             if tiled and plane >= 0:
                 apart, room = plane, rest
-                pieces = offset(ready, start // 32 * count * plane)
+                pieces = offset(ready, start // TILE * count * plane)
                 if plane == 0:
                     pieces, apart = rest, plane_bytes(m)
                     room = offset(rest, steps_of(most) * step_bytes(m))

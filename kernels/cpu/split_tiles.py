@@ -16,12 +16,13 @@ from _lang.simd import Vec
 
 # Pieces of eight bits that make up the significant bits of a number.
 PIECES = {"float": 3, "float16": 2, "bfloat16": 1}
-# Which piece of A meets which of B, so that tiles are loaded seldom. For three pieces, products
-# below 2^-22 of the whole are left out.
+# Which piece of A meets which of B, by the numbers of both, so that tiles are loaded seldom. For
+# three pieces on both sides, products below 2^-22 of the whole are left out.
 ORDER = {
-    3: ((0, 2), (0, 1), (1, 1), (1, 0), (2, 0), (0, 0)),
-    2: ((0, 1), (1, 1), (1, 0), (0, 0)),
-    1: ((0, 0),),
+    (3, 3): ((0, 2), (0, 1), (1, 1), (1, 0), (2, 0), (0, 0)),
+    (3, 1): ((2, 0), (1, 0), (0, 0)),
+    (2, 2): ((0, 1), (1, 1), (1, 0), (0, 0)),
+    (1, 1): ((0, 0),),
 }
 TILE = 32  # rows and columns of four tiles of sums, and numbers along the depth of a step
 ROW = 64  # bytes of a row of a tile: 32 numbers
@@ -62,9 +63,9 @@ def _nearest(x: Lanes) -> Lanes:
     return x.compare("!=", x).select(words | 0x400000, rounded)
 
 
-def tile_product(k: Any, pieces: int, rows: int, take: Any) -> Any:
-    """`tiles(...)`: up to `rows` (16 or 32) rows of C by up to 32 columns, and meanwhile the pieces
-    of a part of the next panel of B.
+def tile_product(k: Any, pieces: tuple[int, int], rows: int, take: Any) -> Any:
+    """`tiles(...)`: up to `rows` (16 or 32) rows of C by up to 32 columns, of numbers of A and of B
+    in `pieces`, and meanwhile what `take` does for the next panel of B.
 
     Step s of the depth has its pieces of A at `a` + places[s], each `plane` bytes after the one
     before, and those of B one after another at `b`. `height`, `n`: the rows and columns that C has
@@ -88,7 +89,7 @@ def tile_product(k: Any, pieces: int, rows: int, take: Any) -> Any:
     pauses = max(len(order) // 2, 1)  # between products, where pieces are made
     lines += [f"some = (per + {pauses - 1}) // {pauses}"]
     lines += ["for s in range(steps):", "  x = offset(a, load(places, s))"]
-    lines += [f"  y = offset(b, s * {2 * HALF * pieces})"]
+    lines += [f"  y = offset(b, s * {2 * HALF * pieces[1]})"]
     held_a = held_b = -1
     for number, (i, j) in enumerate(order):
         if i != held_a:
@@ -133,7 +134,7 @@ ARGUMENTS = (
 )
 
 
-def tiles_of(k: Any, pieces: int, take: Any) -> Any:
+def tiles_of(k: Any, pieces: tuple[int, int], take: Any) -> Any:
     """`tiles(...)` of up to 32 rows: see tile_product."""
     scope = {f"tiles{rows}": tile_product(k, pieces, rows, take) for rows in (16, 32)}
     listed = ", ".join(name for name, _ in ARGUMENTS)
@@ -184,11 +185,22 @@ def split_parts(k: Any, t: str, pieces: int = 0) -> Any:
                 put(place, plane, low, v.load_n(x, line + d + LANES, max(depth - d - LANES, 0)))
         return 0
 
+    @inline
+    def plane_bytes(rows):
+        """Of one piece of one step of A; a line more than a power of two would have."""
+        return ((rows + TILE - 1) // TILE * TILE + 1) * ROW
+
+    @inline
+    def steps_of(depth):
+        return (depth + TILE - 1) // TILE
+
     return namespace(
         *("split_parts",),
+        plane_bytes=plane_bytes,
+        steps=steps_of,
         put=put,
         take=take,
-        tiles=tiles_of(k, pieces, take),
+        tiles=tiles_of(k, (pieces, pieces), take),
         split_rows=split_rows,
         count=pieces,
         step_bytes=step_bytes,
@@ -204,16 +216,8 @@ def split_product(k: Any, t: str, pieces: int = 0) -> Any:
     size = k.dtype(t).bits // 8
     offset, take, tiles, put_place = k.offset, e.take, e.tiles, k.store("int64")
     step_bytes = e.step_bytes
+    plane_bytes, steps_of = e.plane_bytes, e.steps
     begin, end_tiles = amx.begin(), amx.end()
-
-    @inline
-    def plane_bytes(rows):
-        """Of one piece of one step of A; a line more than a power of two would have."""
-        return ((rows + TILE - 1) // TILE * TILE + 1) * ROW
-
-    @inline
-    def steps_of(depth):
-        return (depth + TILE - 1) // TILE
 
     @inline
     def places_bytes(depth):

@@ -1,8 +1,10 @@
-"""Weights of a convolution as panels: rows of some channels of output for each tap and input."""
+"""Weights and bias of a convolution as panels: rows of some channels of output."""
 
 from __future__ import annotations
 
 from transpose_block import transpose_block
+
+from _lang import inline
 
 
 def weight_rows(k, width, deep):
@@ -31,3 +33,18 @@ def weight_rows(k, width, deep):
         return 0
 
     return rows
+
+
+def bias_row(k):
+    """`row(call, channel, width, to)`: the bias of `width` channels of output from `channel` on,
+    zeros where there are none.
+    """
+
+    @inline
+    def row(call, channel, width, to):
+        k.fill(to, 0, width * 4)
+        if k.has_input(call, 2):
+            count = min(k.input_dim(call, 1, 0) - channel, width)
+            k.copy(to, 0, k.input(call, 2), channel * 4, count * 4)
+
+    return row
