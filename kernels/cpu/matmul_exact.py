@@ -95,8 +95,9 @@ def matmul(k):
 
     @inline
     def ask(to, source, b_row, q, depth, beyond):
-        """For line q of the next panel of B, which needs no more than to be there."""
-        ahead(source, q * ROW)
+        """For pair q of lines of the next panel of B, which needs no more than to be there."""
+        ahead(source, 2 * q * ROW)
+        ahead(source, (2 * q + 1) * ROW)
 
     tiles = tiles_of(k, NUMBERS, ask)
 
@@ -189,13 +190,16 @@ def matmul(k):
         c = offset(k.output(call, 0), (row * n + column) * 4)
         begin(scratch)
         blocks = (rows + TILE - 1) // TILE
-        per = (TILE + blocks - 1) // blocks
+        per = (LANES + blocks - 1) // blocks
         for j in range(0, columns, TILE):
             b = offset(k.packed(call, 1), (panel + j // TILE) * count * STEP_BYTES)
-            next_b, lines = offset(b, count * STEP_BYTES), count * TILE if j + TILE < columns else 0
+            next_b, pairs = (
+                offset(b, count * STEP_BYTES),
+                count * LANES if j + TILE < columns else 0,
+            )
             for i in range(0, rows, TILE):
                 q = i // TILE * count * per
-                end = min(q + count * per, lines)
+                end = min(q + count * per, pairs)
                 x, to = offset(a, i * ROW), offset(c, (i * n + j) * 4)
                 tiles(
                     *(count, x, places, plane, b, to, n, 1, rows - i, columns - j, sums, sums),
