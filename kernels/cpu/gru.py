@@ -1,8 +1,9 @@
-"""GRU in float32 over packed weights: the whole sequence in three phases."""
+"""GRU in float32 over packed weights: inputs projected at once, then the steps."""
 
-from recurrent import ROWS, panels, product, walker
+from recurrent import ROWS, panels, product
+from recurrent_steps import ENDLESS, steps
 
-from _lang import inline, kernel, parts
+from _lang import inline, kernel, namespace, parts
 
 ATTRIBUTES = ("direction:forward|reverse|bidirectional", "layout", "clip", "linear_before_reset")
 REASONS = ("", "has clip")
@@ -58,103 +59,100 @@ def reset_steps(p):
 
 @kernel("GRU", types={"T": "float"}, attributes=ATTRIBUTES, variant="packed", reasons=REASONS)
 def gru(k):
-    """Phase 0 packs weights that are not constant; phase 1 projects all inputs; phase 2 walks the
-    steps of ROWS sequences of one direction.
-    """
+    """Phase 0 packs weights that are not constant; phase 1 projects all inputs; then the steps."""
     p = panels(k, 3)
     whole_one, whole_four = whole_step(p)
     gates_one, gates_four, last_one, last_four = reset_steps(p)
     lanes, width = p.lanes, p.width
-    blocks_of, hidden_of, batch_of = p.blocks_of, p.hidden_of, p.batch_of
+    blocks_of, hidden_of = p.blocks_of, p.hidden_of
     project, projected_at, project_units = p.project, p.projected_at, p.project_units
     panel_units, pack_unit, weights_of = p.panel_units, p.pack_unit, p.weights_of
     load_state, store_state, clear_rest = p.load_state, p.store_state, p.clear_rest
-    groups_of, bad_length = p.groups_of, p.bad_length
+    bad_length = p.bad_length
 
     def supports(call):
         return 0 if k.attr_n(call, 2) < 0 else 1
-
-    def units(call, phase):
-        if phase == 0:
-            return panel_units(call)
-        return project_units(call) if phase == 1 else k.input_dim(call, 1, 0) * groups_of(call)
-
-    def scratch(call):
-        return ((4 * ROWS + 1) * blocks_of(hidden_of(call)) + 3) * lanes * 4
 
     @inline
     def is_after(call):
         return k.attr_int(call, 3) != 0
 
-    # Scratch: states and those after the step, z, scaled states, ROWS rows each; the bias of h.
+    # The memory of a group: states and those after the step, z, scaled states, ROWS rows each; the
+    # bias of h, which is added to R's product where that is scaled.
 
     @inline
-    def together(call, m, d, first, s, now, later):
-        """Step s of ROWS sequences that are all that long."""
-        hidden, blocks = hidden_of(call), blocks_of(hidden_of(call))
-        size, depth = blocks * lanes, hidden
-        z, scaled, bias = 2 * ROWS * size, 3 * ROWS * size, 4 * ROWS * size
-        at0, at1 = projected_at(call, d, first, s), projected_at(call, d, first + 1, s)
-        at2, at3 = projected_at(call, d, first + 2, s), projected_at(call, d, first + 3, s)
-        w, wx, base = weights_of(call, 2), k.workspace(call), d * blocks * hidden * width
-        for block in range(blocks):
-            at, o, j = base + block * hidden * width, block * width, block * lanes
-            a, b, c, e = at0 + o, at1 + o, at2 + o, at3 + o
-            if is_after(call):
-                whole_four(m, now, size, w, at, depth, wx, a, b, c, e, m, bias + j, now + j, size,
-                           later + j)  # fmt: skip
-            else:
-                gates_four(m, now, size, w, at, depth, wx, a, b, c, e, m, z + j, now + j, size,
-                           scaled + j)  # fmt: skip
-        if not is_after(call):
-            for block in range(blocks):
-                at, o, j = base + block * hidden * width, block * width, block * lanes
-                a, b, c, e = at0 + o, at1 + o, at2 + o, at3 + o
-                last_four(m, scaled, size, w, at + 2 * lanes, depth, wx, a, b, c, e, m, z + j,
-                          now + j, size, later + j)  # fmt: skip
+    def memory(call):
+        return (4 * ROWS + 1) * blocks_of(hidden_of(call)) * lanes
+
+    def scratch(call):
+        return (memory(call) + 3 * lanes) * 4
 
     @inline
-    def alone(call, m, d, first, r, s, now, later):
-        """Step s of row r of the group."""
-        hidden, blocks = hidden_of(call), blocks_of(hidden_of(call))
-        size, depth = blocks * lanes, hidden
-        z, scaled, bias = 2 * ROWS * size, 3 * ROWS * size, 4 * ROWS * size
-        at0, h, to = projected_at(call, d, first + r, s), now + r * size, later + r * size
-        w, wx, base = weights_of(call, 2), k.workspace(call), d * blocks * hidden * width
-        for block in range(blocks):
-            at, a, j = base + block * hidden * width, at0 + block * width, block * lanes
-            if is_after(call):
-                whole_one(m, h, size, w, at, depth, wx, a, m, bias + j, h + j, size, to + j)
-            else:
-                gates_one(m, h, size, w, at, depth, wx, a, m, z + j, h + j, size, scaled + j)
-        if not is_after(call):
-            for block in range(blocks):
-                at, a, j = base + block * hidden * width, at0 + block * width, block * lanes
-                last_one(m, scaled, size, w, at + 2 * lanes, depth, wx, a, m, z + j, h + j, size,
-                         to + j)  # fmt: skip
-
-    @inline
-    def load_bias(call, d, m):
-        """What is added to R's product of gate h where that is scaled."""
+    def begin(call, m, d, first, count):
         hidden = hidden_of(call)
         size = blocks_of(hidden) * lanes
-        k.fill(m, 16 * ROWS * size, 4 * size)
+        k.fill(m, 0, memory(call) * 4)
+        for r in range(count):
+            load_state(call, 5, d, first + r, m, r * size)
+            clear_rest(call, d, first + r)
         if k.has_input(call, 3):
             at = ((2 * d + 1) * 3 + 2) * hidden
             k.copy(m, 16 * ROWS * size, k.input(call, 3), 4 * at, 4 * hidden)
 
-    steps = walker(p, together, alone)
+    @inline
+    def end(call, m, d, first, count, now):
+        for r in range(count):
+            store_state(call, 1, d, first + r, m, now + r * blocks_of(hidden_of(call)) * lanes)
 
     @inline
-    def walk(call, m, d, first, count):
-        """All steps of a group of sequences."""
-        size = blocks_of(hidden_of(call)) * lanes
-        for r in range(count):
-            load_state(call, 5, d, first + r, m, r * size)
-            clear_rest(call, d, first + r)
-        now = steps(call, m, d, first, count, 0, ROWS * size)
-        for r in range(count):
-            store_state(call, 1, d, first + r, m, now + r * size)
+    def passes(call):
+        return 1 if is_after(call) else 2
+
+    @inline
+    def together(call, m, d, first, count, s, now, later, block, turn):
+        depth, blocks = hidden_of(call), blocks_of(hidden_of(call))
+        size, last = blocks * lanes, first + count - 1
+        z, scaled, bias = 2 * ROWS * size, 3 * ROWS * size, 4 * ROWS * size
+        at, o, j = (d * blocks + block) * depth * width, block * width, block * lanes
+        w, wx = weights_of(call, 2), k.workspace(call)
+        a, b = projected_at(call, d, first, s) + o, projected_at(call, d, first + 1, s) + o
+        c = projected_at(call, d, min(first + 2, last), s) + o
+        e = projected_at(call, d, last, s) + o
+        if is_after(call):
+            whole_four(m, now, size, w, at, depth, wx, a, b, c, e, m, bias + j, now + j, size,
+                       later + j)  # fmt: skip
+        elif turn == 0:
+            gates_four(m, now, size, w, at, depth, wx, a, b, c, e, m, z + j, now + j, size,
+                       scaled + j)  # fmt: skip
+        else:
+            last_four(m, scaled, size, w, at + 2 * lanes, depth, wx, a, b, c, e, m, z + j,
+                      now + j, size, later + j)  # fmt: skip
+
+    @inline
+    def alone(call, m, d, first, r, s, now, later, block, turn):
+        depth, blocks = hidden_of(call), blocks_of(hidden_of(call))
+        size = blocks * lanes
+        at, j = (d * blocks + block) * depth * width, r * size + block * lanes
+        z, scaled, bias = 2 * ROWS * size, 3 * ROWS * size, 4 * ROWS * size + block * lanes
+        a = projected_at(call, d, first + r, s) + block * width
+        w, wx, row = weights_of(call, 2), k.workspace(call), r * size
+        if is_after(call):
+            whole_one(m, now + row, size, w, at, depth, wx, a, m, bias, now + j, size, later + j)
+        elif turn == 0:
+            gates_one(m, now + row, size, w, at, depth, wx, a, m, z + j, now + j, size, scaled + j)
+        else:
+            last_one(m, scaled + row, size, w, at + 2 * lanes, depth, wx, a, m, z + j, now + j,
+                     size, later + j)  # fmt: skip
+
+    group = namespace("cell", memory=memory, states=0, begin=begin, end=end, passes=passes,
+                      together=together, alone=alone)  # fmt: skip
+    walk = steps(k, p, 3, group)
+    walk_units, walk_run = walk.units, walk.run
+
+    def units(call, phase):
+        if phase == 0:
+            return panel_units(call)
+        return project_units(call) if phase == 1 else walk_units(call, phase)
 
     def run(call, phase, begin, end, scratch):
         if phase < 2:
@@ -168,20 +166,17 @@ def gru(k):
         if bad >= 0:
             k.set_error_index(call, bad)
             return k.INDEX_OUT_OF_RANGE
-        for unit in range(begin, end):
-            d, first = unit // groups_of(call), (unit % groups_of(call)) * ROWS
-            load_bias(call, d, scratch)
-            walk(call, scratch, d, first, min(batch_of(call) - first, ROWS))
+        walk_run(call, phase, begin, end, scratch)
         return k.OK
 
     return parts(
         run=run,
         units=units,
         scratch=scratch,
-        workspace=p.workspace,
+        workspace=walk.workspace,
         work=p.work,
         supports=supports,
         pack_size=p.pack_size,
         pack=p.pack,
-        phases=3,
+        phases=ENDLESS,
     )

@@ -1,8 +1,9 @@
-"""LSTM in float32 over packed weights: the whole sequence in three phases."""
+"""LSTM in float32 over packed weights: inputs projected at once, then the steps."""
 
-from recurrent import ROWS, panels, product, walker
+from recurrent import ROWS, panels, product
+from recurrent_steps import ENDLESS, steps
 
-from _lang import inline, kernel, parts
+from _lang import inline, kernel, namespace, parts
 
 ATTRIBUTES = ("direction:forward|reverse|bidirectional", "layout", "clip", "input_forget")
 REASONS = ("", "has clip, peepholes or input_forget")
@@ -31,16 +32,14 @@ def cell(p):
 
 @kernel("LSTM", types={"T": "float"}, attributes=ATTRIBUTES, variant="packed", reasons=REASONS)
 def lstm(k):
-    """Phase 0 packs weights that are not constant; phase 1 projects all inputs; phase 2 walks the
-    steps of ROWS sequences of one direction.
-    """
+    """Phase 0 packs weights that are not constant; phase 1 projects all inputs; then the steps."""
     p = panels(k, 4)
     step_one, step_four = cell(p)
     lanes, width = p.lanes, p.width
-    blocks_of, hidden_of, batch_of = p.blocks_of, p.hidden_of, p.batch_of
+    blocks_of, hidden_of = p.blocks_of, p.hidden_of
     project, projected_at, project_units = p.project, p.projected_at, p.project_units
     load_state, store_state, clear_rest = p.load_state, p.store_state, p.clear_rest
-    groups_of, bad_length = p.groups_of, p.bad_length
+    bad_length = p.bad_length
     panel_units, pack_unit, weights_of = p.panel_units, p.pack_unit, p.weights_of
 
     def supports(call):
@@ -48,42 +47,66 @@ def lstm(k):
             return 1
         return 0
 
+    # The memory of a group: cells, states, and the states after the step, ROWS rows each.
+
+    @inline
+    def memory(call):
+        return 3 * ROWS * blocks_of(hidden_of(call)) * lanes
+
+    def scratch(call):
+        return (memory(call) + 4 * lanes) * 4
+
+    @inline
+    def begin(call, m, d, first, count):
+        size = blocks_of(hidden_of(call)) * lanes
+        k.fill(m, 0, memory(call) * 4)
+        for r in range(count):
+            load_state(call, 6, d, first + r, m, r * size)
+            load_state(call, 5, d, first + r, m, (ROWS + r) * size)
+            clear_rest(call, d, first + r)
+
+    @inline
+    def end(call, m, d, first, count, now):
+        size = blocks_of(hidden_of(call)) * lanes
+        for r in range(count):
+            store_state(call, 1, d, first + r, m, now + r * size)
+            store_state(call, 2, d, first + r, m, r * size)
+
+    @inline
+    def passes(call):
+        return 1
+
+    @inline
+    def together(call, m, d, first, count, s, now, later, block, turn):
+        hidden = hidden_of(call)
+        size = blocks_of(hidden) * lanes
+        last, o, j = first + count - 1, block * width, block * lanes
+        at0, at1 = projected_at(call, d, first, s), projected_at(call, d, first + 1, s)
+        at2 = projected_at(call, d, min(first + 2, last), s)
+        at3 = projected_at(call, d, last, s)
+        w, wx = weights_of(call, 2), k.workspace(call)
+        w_at = (d * blocks_of(hidden) + block) * hidden * width
+        step_four(m, now, size, w, w_at, hidden, wx, at0 + o, at1 + o, at2 + o, at3 + o,
+                  m, j, size, m, later + j)  # fmt: skip
+
+    @inline
+    def alone(call, m, d, first, r, s, now, later, block, turn):
+        hidden = hidden_of(call)
+        size = blocks_of(hidden) * lanes
+        at = projected_at(call, d, first + r, s) + block * width
+        w, wx = weights_of(call, 2), k.workspace(call)
+        w_at, j = (d * blocks_of(hidden) + block) * hidden * width, r * size + block * lanes
+        step_one(m, now + r * size, size, w, w_at, hidden, wx, at, m, j, size, m, later + j)
+
+    group = namespace("cell", memory=memory, states=1, begin=begin, end=end, passes=passes,
+                      together=together, alone=alone)  # fmt: skip
+    walk = steps(k, p, 4, group)
+    walk_units, walk_run = walk.units, walk.run
+
     def units(call, phase):
         if phase == 0:
             return panel_units(call)
-        return project_units(call) if phase == 1 else k.input_dim(call, 1, 0) * groups_of(call)
-
-    def scratch(call):
-        return (3 * ROWS * blocks_of(hidden_of(call)) + 4) * lanes * 4
-
-    @inline
-    def together(call, states, d, first, s, now, later):
-        """Step s of ROWS sequences that are all that long."""
-        hidden = hidden_of(call)
-        blocks = blocks_of(hidden)
-        size = blocks * lanes
-        at0, at1 = projected_at(call, d, first, s), projected_at(call, d, first + 1, s)
-        at2, at3 = projected_at(call, d, first + 2, s), projected_at(call, d, first + 3, s)
-        for block in range(blocks):
-            w_at, o, j = (d * blocks + block) * hidden * width, block * width, block * lanes
-            w, wx = weights_of(call, 2), k.workspace(call)
-            step_four(states, now, size, w, w_at, hidden, wx, at0 + o, at1 + o, at2 + o, at3 + o,
-                      states, j, size, states, later + j)  # fmt: skip
-
-    @inline
-    def alone(call, states, d, first, r, s, now, later):
-        """Step s of row r of the group."""
-        hidden = hidden_of(call)
-        blocks = blocks_of(hidden)
-        size = blocks * lanes
-        at = projected_at(call, d, first + r, s)
-        for block in range(blocks):
-            w_at, j = (d * blocks + block) * hidden * width, r * size + block * lanes
-            w, wx = weights_of(call, 2), k.workspace(call)
-            step_one(states, now + r * size, size, w, w_at, hidden, wx, at + block * width,
-                     states, j, size, states, later + j)  # fmt: skip
-
-    steps = walker(p, together, alone)
+        return project_units(call) if phase == 1 else walk_units(call, phase)
 
     def run(call, phase, begin, end, scratch):
         if phase < 2:
@@ -97,30 +120,17 @@ def lstm(k):
         if bad >= 0:
             k.set_error_index(call, bad)
             return k.INDEX_OUT_OF_RANGE
-        size = blocks_of(hidden_of(call)) * lanes
-        for unit in range(begin, end):
-            d, first = unit // groups_of(call), (unit % groups_of(call)) * ROWS
-            count = min(batch_of(call) - first, ROWS)
-            # Scratch: cells, states, and the states after the step, ROWS rows each.
-            now, later = ROWS * size, 2 * ROWS * size
-            for r in range(count):
-                load_state(call, 6, d, first + r, scratch, r * size)
-                load_state(call, 5, d, first + r, scratch, now + r * size)
-                clear_rest(call, d, first + r)
-            now = steps(call, scratch, d, first, count, now, later)
-            for r in range(count):
-                store_state(call, 1, d, first + r, scratch, now + r * size)
-                store_state(call, 2, d, first + r, scratch, r * size)
+        walk_run(call, phase, begin, end, scratch)
         return k.OK
 
     return parts(
         run=run,
         units=units,
         scratch=scratch,
-        workspace=p.workspace,
+        workspace=walk.workspace,
         work=p.work,
         supports=supports,
         pack_size=p.pack_size,
         pack=p.pack,
-        phases=3,
+        phases=ENDLESS,
     )

@@ -214,6 +214,7 @@ def packing(k, gates, lie):
         i = 2 if k.has_packed(call, 1) or unit >= panels else 1
         pack_panel(call, i, unit % panels, weights_of(call, i))
 
+    @inline
     def workspace(call):
         total = projected_bytes(call)
         for i in range(1, 3):
@@ -339,13 +340,6 @@ def panels(k, gates, hidden_axis=2):
             k.copy(states, later * 4, states, now * 4, blocks_of(hidden) * lanes * 4)
 
     @inline
-    def longest_of(call, first, count):
-        n = length_of(call, first)
-        for r in range(1, count):
-            n = max(n, length_of(call, first + r))
-        return n
-
-    @inline
     def shortest_of(call, first, count):
         n = length_of(call, first)
         for r in range(1, count):
@@ -359,33 +353,3 @@ def panels(k, gates, hidden_axis=2):
     hidden = {"k", "gates", "hidden_axis", "lie", "held"}
     own = {n: x for n, x in locals().items() if n not in hidden}
     return SimpleNamespace(**{**vars(lie), **vars(held), **own})
-
-
-def walker(p, together, alone):
-    """The inline function `walk(call, m, d, first, count, now, later)`: all steps of `count`
-    sequences over `panels`, their states in memory `m`. Returns where the last states lie.
-
-    `together(call, m, d, first, s, now, later)` makes step s of ROWS sequences, `alone(call, m, d,
-    first, r, s, now, later)` that of one.
-    """
-    blocks_of, hidden_of, lanes = p.blocks_of, p.hidden_of, p.lanes
-    shortest_of, longest_of, length_of = p.shortest_of, p.longest_of, p.length_of
-    emit_step = p.emit_step
-
-    @inline
-    def walk(call, m, d, first, count, now, later):
-        size = blocks_of(hidden_of(call)) * lanes
-        shortest = shortest_of(call, first, count)
-        for s in range(longest_of(call, first, count)):
-            if count == ROWS and s < shortest:
-                together(call, m, d, first, s, now, later)
-            else:
-                for r in range(count):
-                    if s < length_of(call, first + r):
-                        alone(call, m, d, first, r, s, now, later)
-            for r in range(count):
-                emit_step(call, d, first + r, s, m, now + r * size, later + r * size)
-            now, later = later, now
-        return now
-
-    return walk

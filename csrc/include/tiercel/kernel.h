@@ -83,9 +83,10 @@ enum {
  */
 typedef int32_t (*TclRunFn)(TclCall* call, int64_t phase, int64_t begin, int64_t end,
                             void* scratch);
-typedef int64_t (*TclUnitsFn)(TclCall* call,
-                              int64_t phase); /* how many units phase `phase` has (0: skip it) */
-typedef int64_t (*TclSizeFn)(TclCall* call);  /* bytes, or nanoseconds of work on one thread */
+typedef int64_t (*TclUnitsFn)(
+    TclCall* call,
+    int64_t phase); /* how many units phase `phase` has (0: skip it; below 0: no such phase) */
+typedef int64_t (*TclSizeFn)(TclCall* call); /* bytes, or nanoseconds of work on one thread */
 typedef int32_t (*TclSupportsFn)(
     TclCall* call); /* 0: this call can be run; else index of `reasons` */
 typedef int64_t (*TclPackSizeFn)(
