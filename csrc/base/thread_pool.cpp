@@ -50,7 +50,7 @@ thread_local OwnRun own_run;
 // The part of a job's units that one thread takes first; others help when theirs are done.
 struct alignas(64) Share {
   std::atomic<int64_t> next{0};
-  int64_t end = 0;
+  int64_t begin = 0, end = 0;
 };
 
 struct Job {
@@ -61,6 +61,7 @@ struct Job {
   int width = 1;
   uint64_t float_mode = 0;  // of the caller: results do not depend on who computes them
   int64_t work_ns = 0;      // of all units, where it is known
+  bool backwards = false;   // the last units of a share first
 };
 
 // `state`: the workers inside, those that have joined (the caller is the first), how many may join,
@@ -75,9 +76,10 @@ struct alignas(64) Slot {
   void open(const Job& given) {
     job = given;
     for (int i = 0; i < job.width; ++i) {
-      shares[static_cast<size_t>(i)].next.store(job.units * i / job.width,
-                                                std::memory_order_relaxed);
-      shares[static_cast<size_t>(i)].end = job.units * (i + 1) / job.width;
+      Share& share = shares[static_cast<size_t>(i)];
+      share.begin = job.units * i / job.width;
+      share.end = job.units * (i + 1) / job.width;
+      share.next.store(share.begin, std::memory_order_relaxed);
     }
     const auto width = static_cast<uint64_t>(job.width);
     state.store(kOpen | kWidth * width | kJoined, std::memory_order_release);
@@ -113,13 +115,21 @@ struct alignas(64) Slot {
     if (share.next.load(std::memory_order_relaxed) >= share.end) return false;
     const int64_t begin = share.next.fetch_add(job.grain, std::memory_order_relaxed);
     if (begin >= share.end) return false;
-    job.body(job.context, begin, std::min(begin + job.grain, share.end), worker);
+    const int64_t end = std::min(begin + job.grain, share.end);
+    if (job.backwards) {
+      job.body(job.context, share.begin + share.end - end, share.begin + share.end - begin, worker);
+    } else {
+      job.body(job.context, begin, end, worker);
+    }
     return true;
   }
 
-  void work(int worker) {
+  // `place`: of the thread in the pool. It begins with the same share in every job, as far as there
+  // are so many: its caches may hold what the job before left there.
+  void work(int worker, int place) {
+    const int first = place < job.width ? place : worker;
     for (int i = 0; i < job.width; ++i) {
-      Share& share = shares[static_cast<size_t>((worker + i) % job.width)];
+      Share& share = shares[static_cast<size_t>((first + i) % job.width)];
       while (step(share, worker)) {
       }
     }
@@ -154,7 +164,7 @@ class Pool {
         wake_if_worth(slot, lacking);
       }
     }
-    slot.work(0);
+    slot.work(0, 0);
     open_.fetch_and(~bit, std::memory_order_relaxed);
     slot.close();
     claimed_.fetch_and(~bit, std::memory_order_release);
@@ -163,7 +173,7 @@ class Pool {
  private:
   void start() {
     std::call_once(started_, [this] {
-      for (int i = 0; i < workers_; ++i) std::thread([this] { serve(); }).detach();
+      for (int i = 0; i < workers_; ++i) std::thread([this, i] { serve(i + 1); }).detach();
     });
   }
 
@@ -194,14 +204,14 @@ class Pool {
     syscall(SYS_futex, &bell_, FUTEX_WAKE_PRIVATE, count, nullptr, nullptr, 0);
   }
 
-  // Whether there was a job to help with.
-  bool help() {
+  // Whether there was a job to help with. `place`: of this thread in the pool, from 1 on.
+  bool help(int place) {
     for (uint64_t left = open_.load(std::memory_order_seq_cst); left != 0; left &= left - 1) {
       Slot& slot = slots_[static_cast<size_t>(std::countr_zero(left))];
       const int worker = slot.join();
       if (worker == 0) continue;
       if (float_mode() != slot.job.float_mode) set_float_mode(slot.job.float_mode);
-      slot.work(worker);
+      slot.work(worker, place);
       slot.leave();
       return true;
     }
@@ -210,11 +220,11 @@ class Pool {
 
   // Looks for a job, for as long as one may come soon. Spinning longer costs more, where others
   // want the processor, than waking does.
-  bool help_soon() {
+  bool help_soon(int place) {
     const int64_t start = now_ns();
     for (;;) {
       for (int i = 0; i < kLooksPerTime; ++i) {
-        if (help()) return true;
+        if (help(place)) return true;
         cpu_relax();
       }
       const int runs = runs_.load(std::memory_order_relaxed);
@@ -223,13 +233,13 @@ class Pool {
     }
   }
 
-  [[noreturn]] void serve() {
+  [[noreturn]] void serve(int place) {
     for (;;) {
-      while (help_soon()) {
+      while (help_soon(place)) {
       }
       const uint32_t heard = bell_.load(std::memory_order_seq_cst);
       sleeping_.fetch_add(1, std::memory_order_seq_cst);
-      if (!help()) syscall(SYS_futex, &bell_, FUTEX_WAIT_PRIVATE, heard, nullptr, nullptr, 0);
+      if (!help(place)) syscall(SYS_futex, &bell_, FUTEX_WAIT_PRIVATE, heard, nullptr, nullptr, 0);
       sleeping_.fetch_sub(1, std::memory_order_seq_cst);
     }
   }
@@ -319,13 +329,13 @@ RunScope::~RunScope() {
 }
 
 void parallel_for(int width, int64_t units, int64_t grain, ParallelBody body, void* context,
-                  int64_t work_ns) {
+                  int64_t work_ns, bool backwards) {
   if (units <= 0) return;
   if (width <= 1 || units <= grain) {
     body(context, 0, units, 0);
     return;
   }
-  pool().run({body, context, units, grain, width, float_mode(), work_ns});
+  pool().run({body, context, units, grain, width, float_mode(), work_ns, backwards});
 }
 
 }  // namespace tiercel

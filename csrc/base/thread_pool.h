@@ -24,9 +24,10 @@ class RunScope {
 // Computes `body(context, begin, end, worker)` over [0, units) in pieces of `grain` units on at
 // most `width` threads, the caller's among them; `worker` is in [0, width). Returns when all is
 // done. The body must not throw. `work_ns`: how long all of it takes one thread, where that is
-// known: much work wakes workers before it begins.
+// known: much work wakes workers before it begins. `backwards`: each thread takes the last units of
+// its part first.
 using ParallelBody = void (*)(void* context, int64_t begin, int64_t end, int worker);
 void parallel_for(int width, int64_t units, int64_t grain, ParallelBody body, void* context,
-                  int64_t work_ns = 0);
+                  int64_t work_ns = 0, bool backwards = false);
 
 }  // namespace tiercel

@@ -102,14 +102,15 @@ def steps(k, p, gates, cell):
         return k.offset(k.workspace(call), behind + walk * memory(call) * 4)
 
     @inline
-    def panels_of_step(call, at, begin, end):
-        """Panels of phase `at` behind the begin. Every other step goes backwards: what it read
-        last is in the cache still.
+    def panels_of_step(call, phase, begin, end):
+        """Panels of one phase. Every other one goes backwards, as threads do: what the one before
+        read last is in the cache still.
         """
+        at = phase - FIRST - 1
         turn, s = at % passes(call), at // passes(call) % steps_of(call)
         d = at // passes(call) // steps_of(call)
         for unit in range(begin, end):
-            block = unit if s % 2 == 0 else begin + end - 1 - unit
+            block = unit if phase % 2 == 0 else begin + end - 1 - unit
             for group in range(groups_of(call)):
                 first = group * ROWS
                 count = count_of(call, first)
@@ -133,7 +134,7 @@ def steps(k, p, gates, cell):
     def run(call, phase, begin, end, scratch):
         groups, at = groups_of(call), phase - FIRST
         if by_steps(call) and at > 0 and at < phases(call) - 1:
-            panels_of_step(call, at - 1, begin, end)
+            panels_of_step(call, phase, begin, end)
         else:
             for unit in range(begin, end):
                 d, first = unit // groups, unit % groups * ROWS

@@ -83,3 +83,33 @@ def test_recurrent(op, direction, after, constant, steps, batch, depth, hidden):
     feeds = {f"x{i}": v for i, v in enumerate(inputs) if str(i) not in constant}
     want = walk(op, x, w, r, bias, lengths, h0, c0, direction, after)
     agree(session.run(None, feeds), want, 1e-5)
+
+
+@pytest.mark.parametrize("op", ["LSTM", "GRU"])
+@pytest.mark.parametrize("direction, hidden", [("reverse", 215), ("bidirectional", 365)])
+@pytest.mark.parametrize("after", [0, 1])
+@pytest.mark.parametrize("batch", [1, 2, 6])
+def test_many_weights(op, direction, hidden, after, batch):
+    """Steps that are shared out among threads: right, and the same bits for every number."""
+    steps, depth, gates, directions = 5, 9, STEPS[op][0], 2 if direction == "bidirectional" else 1
+    x, lengths = uniform(steps, batch, depth), np.full(batch, steps, np.int32)
+    lengths[batch // 2] = 2
+    w, r = uniform(directions, gates * hidden, depth), uniform(directions, gates * hidden, hidden)
+    r *= np.float32(0.2)
+    bias, h0 = uniform(directions, 2 * gates * hidden), uniform(directions, batch, hidden)
+    c0 = uniform(*h0.shape)
+    inputs = [x, w, r, bias, lengths, h0, *([c0] if op == "LSTM" else [])]
+    attributes = {"hidden_size": hidden, "direction": direction}
+    if op == "GRU":
+        attributes["linear_before_reset"] = after
+    model = model_of(op, inputs, 3 if op == "LSTM" else 2, 21, attributes).SerializeToString()
+    results = []
+    for threads in (1, 2, 3):
+        options = tiercel.SessionOptions()
+        options.intra_op_num_threads = threads
+        session = tiercel.InferenceSession(model, options)
+        results.append(session.run(None, {f"x{i}": v for i, v in enumerate(inputs)}))
+    want = walk(op, x, w, r, bias, lengths, h0, c0, direction, after)
+    agree(results[0], want, 1e-5)
+    for other in results[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))

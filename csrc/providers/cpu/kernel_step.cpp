@@ -111,10 +111,10 @@ void run_phases(const TclKernel& kernel, TclCall& call, const Node& node, RunCon
   for (int64_t phase = 0; phase < kernel.n_phases; ++phase) {
     const int64_t units = kernel.units != nullptr ? kernel.units(&call, phase) : 1;
     if (units < 0) break;
-    if (units == 0) continue;
     work.phase = phase;
+    // Every other phase goes backwards: what the one before used last is in caches still.
     parallel_for(width, units, std::max<int64_t>(1, units / (int64_t{8} * width)), PhaseWork::body,
-                 &work, work_ns);
+                 &work, work_ns, phase % 2 == 1);
     if (const int32_t code = work.error.load(); code != TCL_OK) report(node, call, code);
   }
 }
