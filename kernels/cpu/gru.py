@@ -1,9 +1,9 @@
 """GRU in float32 over packed weights: inputs projected at once, then the steps."""
 
 from recurrent import ROWS, panels, product
-from recurrent_steps import ENDLESS, steps
+from recurrent_steps import steps
 
-from _lang import inline, kernel, namespace, parts
+from _lang import inline, kernel, namespace
 
 ATTRIBUTES = ("direction:forward|reverse|bidirectional", "layout", "clip", "linear_before_reset")
 REASONS = ("", "has clip")
@@ -59,16 +59,13 @@ def reset_steps(p):
 
 @kernel("GRU", types={"T": "float"}, attributes=ATTRIBUTES, variant="packed", reasons=REASONS)
 def gru(k):
-    """Phase 0 packs weights that are not constant; phase 1 projects all inputs; then the steps."""
     p = panels(k, 3)
     whole_one, whole_four = whole_step(p)
     gates_one, gates_four, last_one, last_four = reset_steps(p)
     lanes, width = p.lanes, p.width
     blocks_of, hidden_of = p.blocks_of, p.hidden_of
-    project, projected_at, project_units = p.project, p.projected_at, p.project_units
-    panel_units, pack_unit, weights_of = p.panel_units, p.pack_unit, p.weights_of
+    projected_at, weights_of = p.projected_at, p.weights_of
     load_state, store_state, clear_rest = p.load_state, p.store_state, p.clear_rest
-    bad_length = p.bad_length
 
     def supports(call):
         return 0 if k.attr_n(call, 2) < 0 else 1
@@ -77,15 +74,15 @@ def gru(k):
     def is_after(call):
         return k.attr_int(call, 3) != 0
 
+    @inline
+    def early(call):
+        return 2 if is_after(call) else 3
+
     # The memory of a group: states and those after the step, z, scaled states, ROWS rows each; the
     # bias of h, which is added to R's product where that is scaled.
-
     @inline
     def memory(call):
         return (4 * ROWS + 1) * blocks_of(hidden_of(call)) * lanes
-
-    def scratch(call):
-        return (memory(call) + 3 * lanes) * 4
 
     @inline
     def begin(call, m, d, first, count):
@@ -144,39 +141,6 @@ def gru(k):
             last_one(m, scaled + row, size, w, at + 2 * lanes, depth, wx, a, m, z + j, now + j,
                      size, later + j)  # fmt: skip
 
-    group = namespace("cell", memory=memory, states=0, begin=begin, end=end, passes=passes,
-                      together=together, alone=alone)  # fmt: skip
-    walk = steps(k, p, 3, group)
-    walk_units, walk_run = walk.units, walk.run
-
-    def units(call, phase):
-        if phase == 0:
-            return panel_units(call)
-        return project_units(call) if phase == 1 else walk_units(call, phase)
-
-    def run(call, phase, begin, end, scratch):
-        if phase < 2:
-            for unit in range(begin, end):
-                if phase == 0:
-                    pack_unit(call, unit)
-                else:
-                    project(call, unit, scratch, 2 if is_after(call) else 3)
-            return k.OK
-        bad = bad_length(call)
-        if bad >= 0:
-            k.set_error_index(call, bad)
-            return k.INDEX_OUT_OF_RANGE
-        walk_run(call, phase, begin, end, scratch)
-        return k.OK
-
-    return parts(
-        run=run,
-        units=units,
-        scratch=scratch,
-        workspace=walk.workspace,
-        work=p.work,
-        supports=supports,
-        pack_size=p.pack_size,
-        pack=p.pack,
-        phases=ENDLESS,
-    )
+    group = namespace("cell", supports=supports, early=early, memory=memory, row=0, begin=begin,
+                      end=end, passes=passes, together=together, alone=alone)  # fmt: skip
+    return steps(k, p, 3, group)

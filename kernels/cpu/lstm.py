@@ -1,9 +1,9 @@
 """LSTM in float32 over packed weights: inputs projected at once, then the steps."""
 
 from recurrent import ROWS, panels, product
-from recurrent_steps import ENDLESS, steps
+from recurrent_steps import steps
 
-from _lang import inline, kernel, namespace, parts
+from _lang import inline, kernel, namespace
 
 ATTRIBUTES = ("direction:forward|reverse|bidirectional", "layout", "clip", "input_forget")
 REASONS = ("", "has clip, peepholes or input_forget")
@@ -32,29 +32,26 @@ def cell(p):
 
 @kernel("LSTM", types={"T": "float"}, attributes=ATTRIBUTES, variant="packed", reasons=REASONS)
 def lstm(k):
-    """Phase 0 packs weights that are not constant; phase 1 projects all inputs; then the steps."""
     p = panels(k, 4)
     step_one, step_four = cell(p)
     lanes, width = p.lanes, p.width
     blocks_of, hidden_of = p.blocks_of, p.hidden_of
-    project, projected_at, project_units = p.project, p.projected_at, p.project_units
+    projected_at, weights_of = p.projected_at, p.weights_of
     load_state, store_state, clear_rest = p.load_state, p.store_state, p.clear_rest
-    bad_length = p.bad_length
-    panel_units, pack_unit, weights_of = p.panel_units, p.pack_unit, p.weights_of
 
     def supports(call):
         if k.has_input(call, 7) or k.attr_n(call, 2) >= 0 or k.attr_int(call, 3) != 0:
             return 1
         return 0
 
-    # The memory of a group: cells, states, and the states after the step, ROWS rows each.
+    @inline
+    def early(call):
+        return 4
 
+    # The memory of a group: cells, states, and the states after the step, ROWS rows each.
     @inline
     def memory(call):
         return 3 * ROWS * blocks_of(hidden_of(call)) * lanes
-
-    def scratch(call):
-        return (memory(call) + 4 * lanes) * 4
 
     @inline
     def begin(call, m, d, first, count):
@@ -98,39 +95,6 @@ def lstm(k):
         w_at, j = (d * blocks_of(hidden) + block) * hidden * width, r * size + block * lanes
         step_one(m, now + r * size, size, w, w_at, hidden, wx, at, m, j, size, m, later + j)
 
-    group = namespace("cell", memory=memory, states=1, begin=begin, end=end, passes=passes,
-                      together=together, alone=alone)  # fmt: skip
-    walk = steps(k, p, 4, group)
-    walk_units, walk_run = walk.units, walk.run
-
-    def units(call, phase):
-        if phase == 0:
-            return panel_units(call)
-        return project_units(call) if phase == 1 else walk_units(call, phase)
-
-    def run(call, phase, begin, end, scratch):
-        if phase < 2:
-            for unit in range(begin, end):
-                if phase == 0:
-                    pack_unit(call, unit)
-                else:
-                    project(call, unit, scratch, 4)
-            return k.OK
-        bad = bad_length(call)
-        if bad >= 0:
-            k.set_error_index(call, bad)
-            return k.INDEX_OUT_OF_RANGE
-        walk_run(call, phase, begin, end, scratch)
-        return k.OK
-
-    return parts(
-        run=run,
-        units=units,
-        scratch=scratch,
-        workspace=walk.workspace,
-        work=p.work,
-        supports=supports,
-        pack_size=p.pack_size,
-        pack=p.pack,
-        phases=ENDLESS,
-    )
+    group = namespace("cell", supports=supports, early=early, memory=memory, row=1, begin=begin,
+                      end=end, passes=passes, together=together, alone=alone)  # fmt: skip
+    return steps(k, p, 4, group)

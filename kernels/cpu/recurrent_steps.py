@@ -1,11 +1,11 @@
-"""How LSTM and GRU over packed panels take their steps: a unit walks a group of sequences through
-all of them; or, where weights are too many for one thread's cache, each step is a phase of its own
+"""How LSTM, GRU and RNN over packed panels take their steps: a unit walks a group of sequences
+through all of them; or, where weights are too many for the cache of one thread, each step is a phase
 and a panel a unit, so that a thread meets the same panels in every step.
 """
 
 from recurrent import ROWS
 
-from _lang import inline, namespace
+from _lang import inline, parts
 
 ENDLESS = 1 << 40  # phases; `units` tells where they end
 FIRST = 2  # phases before the steps: packing, projection
@@ -14,18 +14,22 @@ ALONE_BYTES = 1 << 19  # the same where there is but one group to walk
 
 
 def steps(k, p, gates, cell):
-    """`units(call, phase)`, `run(call, phase, begin, end, scratch)` and `workspace(call)`.
+    """The functions of a kernel: phase 0 packs weights that are not constant, phase 1 projects all
+    inputs, the others take the steps.
 
-    `cell.memory(call)`: floats of a group's memory; states before and after a step are ROWS rows
-    each from row `cell.states` on, and take turns. `cell.begin(call, m, d, first, count)` and
-    `cell.end(call, m, d, first, count, now)` bring and keep the states of `count` sequences.
-    `cell.passes(call)`: how often a step goes over the panels. `cell.together(call, m, d, first,
-    count, s, now, later, block, turn)` computes one panel of pass `turn` of step s for all rows,
-    `cell.alone(call, m, d, first, r, s, now, later, block, turn)` for row r.
+    `cell.early(call)`: gates to which R's bias is added with W's. `cell.memory(call)`: floats of a
+    group's memory; states before and after a step are ROWS rows each from row `cell.row` on, and
+    take turns. `cell.begin(call, m, d, first, count)` and `cell.end(call, m, d, first, count, now)`
+    bring and keep the states of `count` sequences. `cell.passes(call)`: how often a step goes over
+    the panels. `cell.together(call, m, d, first, count, s, now, later, block, turn)` computes one
+    panel of pass `turn` of step s for all rows, `cell.alone(call, m, d, first, r, s, now, later,
+    block, turn)` for row r.
     """
-    v, lanes, states_row = p.v, p.lanes, cell.states
+    v, lanes, states_from = p.v, p.lanes, cell.row
     memory, begin_group, end_group, passes = cell.memory, cell.begin, cell.end, cell.passes
-    together, alone = cell.together, cell.alone
+    together, alone, early = cell.together, cell.alone, cell.early
+    pack_unit, project, bad_length = p.pack_unit, p.project, p.bad_length
+    panel_units, project_units = p.panel_units, p.project_units
     hidden_of, batch_of, steps_of, length_of = p.hidden_of, p.batch_of, p.steps_of, p.length_of
     blocks_of, groups_of, shortest_of = p.blocks_of, p.groups_of, p.shortest_of
     time_of, output_at, wants, held = p.time_of, p.output_at, p.wants, p.workspace
@@ -33,7 +37,7 @@ def steps(k, p, gates, cell):
     @inline
     def now_at(call, s):
         """Where the memory of a group holds the states before step s."""
-        return (states_row + s % 2) * ROWS * blocks_of(hidden_of(call)) * lanes
+        return (states_from + s % 2) * ROWS * blocks_of(hidden_of(call)) * lanes
 
     @inline
     def count_of(call, first):
@@ -78,18 +82,24 @@ def steps(k, p, gates, cell):
         """Phases from the begin of the steps to their end, both included."""
         return 2 + k.input_dim(call, 1, 0) * steps_of(call) * passes(call)
 
-    @inline
     def units(call, phase):
-        """-1: behind the last phase."""
         walks = k.input_dim(call, 1, 0) * groups_of(call)
         at, n = phase - FIRST, -1
-        if not by_steps(call):
+        if phase == 0:
+            n = panel_units(call)
+        elif phase == 1:
+            n = project_units(call)
+        elif not by_steps(call):
             n = walks if at == 0 else -1
         elif at == 0 or at == phases(call) - 1:
             n = walks
         elif at < phases(call):
             n = blocks_of(hidden_of(call))
         return n
+
+    def scratch(call):
+        """A group's memory; or, when inputs are projected, a bias."""
+        return (memory(call) + gates * lanes) * 4
 
     def workspace(call):
         walks = k.input_dim(call, 1, 0) * groups_of(call)
@@ -131,7 +141,8 @@ def steps(k, p, gates, cell):
         end_group(call, m, d, first, count, now_at(call, steps_of(call)))
 
     @inline
-    def run(call, phase, begin, end, scratch):
+    def take(call, phase, begin, end, m):
+        """Units of a phase behind the projection."""
         groups, at = groups_of(call), phase - FIRST
         if by_steps(call) and at > 0 and at < phases(call) - 1:
             panels_of_step(call, phase, begin, end)
@@ -139,11 +150,36 @@ def steps(k, p, gates, cell):
             for unit in range(begin, end):
                 d, first = unit // groups, unit % groups * ROWS
                 if not by_steps(call):
-                    whole(call, scratch, d, first)
+                    whole(call, m, d, first)
                 elif at == 0:
                     begin_group(call, shared(call, unit), d, first, count_of(call, first))
                 else:
                     now = now_at(call, steps_of(call))
                     end_group(call, shared(call, unit), d, first, count_of(call, first), now)
 
-    return namespace("steps", units=units, run=run, workspace=workspace)
+    def run(call, phase, begin, end, scratch):
+        if phase < FIRST:
+            for unit in range(begin, end):
+                if phase == 0:
+                    pack_unit(call, unit)
+                else:
+                    project(call, unit, scratch, early(call))
+            return k.OK
+        bad = bad_length(call)
+        if bad >= 0:
+            k.set_error_index(call, bad)
+            return k.INDEX_OUT_OF_RANGE
+        take(call, phase, begin, end, scratch)
+        return k.OK
+
+    return parts(
+        run=run,
+        units=units,
+        scratch=scratch,
+        workspace=workspace,
+        work=p.work,
+        supports=cell.supports,
+        pack_size=p.pack_size,
+        pack=p.pack,
+        phases=ENDLESS,
+    )

@@ -1,4 +1,4 @@
-"""LSTM and GRU agree with a plain walk over the steps, with weights that are constant or not."""
+"""LSTM, GRU and RNN agree with a walk over the steps, with weights that are constant or not."""
 
 from __future__ import annotations
 
@@ -33,7 +33,11 @@ def gru_step(wx: Array, h: Array, c: Array, r: Array, rb: Array, after: int) -> 
     return (1 - z) * new + z * h, c
 
 
-STEPS = {"LSTM": (4, lstm_step), "GRU": (3, gru_step)}
+def rnn_step(wx: Array, h: Array, c: Array, r: Array, rb: Array, after: int) -> tuple[Array, Array]:
+    return np.tanh(wx + r @ h + rb), c
+
+
+STEPS = {"LSTM": (4, lstm_step), "GRU": (3, gru_step), "RNN": (1, rnn_step)}
 
 
 def walk(op, x, w, r, bias, lengths, h0, c0, direction, after):
@@ -58,7 +62,7 @@ def uniform(*shape: int) -> NDArray[np.float32]:
     return RNG.uniform(-0.7, 0.7, shape).astype(np.float32)
 
 
-@pytest.mark.parametrize("op", ["LSTM", "GRU"])
+@pytest.mark.parametrize("op", ["LSTM", "GRU", "RNN"])
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
 @pytest.mark.parametrize("after", [0, 1])
 @pytest.mark.parametrize("constant", ["", "1", "2", "12"])
@@ -85,8 +89,8 @@ def test_recurrent(op, direction, after, constant, steps, batch, depth, hidden):
     agree(session.run(None, feeds), want, 1e-5)
 
 
-@pytest.mark.parametrize("op", ["LSTM", "GRU"])
-@pytest.mark.parametrize("direction, hidden", [("reverse", 215), ("bidirectional", 365)])
+@pytest.mark.parametrize("op", ["LSTM", "GRU", "RNN"])
+@pytest.mark.parametrize("direction, hidden", [("reverse", 370), ("bidirectional", 630)])
 @pytest.mark.parametrize("after", [0, 1])
 @pytest.mark.parametrize("batch", [1, 2, 6])
 def test_many_weights(op, direction, hidden, after, batch):
