@@ -1,6 +1,6 @@
 """How LSTM, GRU and RNN over packed panels take their steps: a unit walks a group of sequences
-through all of them; or, where weights are too many for the cache of one thread, each step is a phase
-and a panel a unit, so that a thread meets the same panels in every step.
+through all of them; or, where weights are too many for the cache of one thread, each step is a
+phase and a panel a unit, so that a thread meets the same panels in every step.
 """
 
 from recurrent import ROWS
