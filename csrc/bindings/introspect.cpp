@@ -57,7 +57,9 @@ py::list fact_list(const OpDef& def) {
                                                       {kNondeterministic, "nondeterministic"},
                                                       {kControlFlow, "control_flow"},
                                                       {kDataDependent, "data_dependent"},
-                                                      {kIdempotent, "idempotent"}};
+                                                      {kIdempotent, "idempotent"},
+                                                      {kJoins, "joins"},
+                                                      {kCuts, "cuts"}};
   py::list out;
   for (const auto& [fact, name] : names) {
     if (def.has(fact)) out.append(name);

@@ -64,6 +64,8 @@ enum OpFact : uint32_t {
   kControlFlow = 16,      // has subgraphs that the executor runs
   kDataDependent = 32,    // output shape depends on input values beyond those in `value_inputs`
   kIdempotent = 64,       // f(f(x)) = f(x)
+  kJoins = 128,           // output 0 is the inputs, one after the other along `axis`
+  kCuts = 256,            // the outputs are input 0, cut along `axis`
 };
 
 using ShapeFn = void (*)(InferContext&);

@@ -124,7 +124,8 @@ RunContext::RunContext(std::shared_ptr<const Plan> plan)
     tensors_[i].size = element_count(*dims);
     if (place.kind == Place::Kind::Constant) {
       void* data = plan_->graph.value(place.root).constant->raw();
-      tensors_[i].data = data != nullptr ? data : empty_bytes;
+      tensors_[i].data =
+          data != nullptr ? static_cast<std::byte*>(data) + place.offset : empty_bytes;
     }
     if (place.kind == Place::Kind::Arena) tensors_[i].data = arena_->data() + place.offset;
   }
@@ -142,7 +143,8 @@ void RunContext::set_bytes(ValueId root, void* data) {
   if (data == nullptr) data = empty_bytes;
   tensors_[static_cast<size_t>(root)].data = data;
   for (ValueId alias : plan_->aliases[static_cast<size_t>(root)]) {
-    tensors_[static_cast<size_t>(alias)].data = data;
+    const auto at = static_cast<size_t>(alias);
+    tensors_[at].data = static_cast<std::byte*>(data) + plan_->places[at].offset;
   }
 }
 
@@ -173,12 +175,14 @@ Value RunContext::value(ValueId id) const {
   if (id == kNone) return {};
   const auto at = static_cast<size_t>(id);
   const Place& place = plan_->places[at];
-  if (place.root != id) {
+  if (place.root != id && place.kind != Place::Kind::Arena) {
     const Value owner = value(place.root);
     const Tensor* tensor = owner.tensor();
     if (tensor == nullptr) return owner;
     const auto dtype = static_cast<DType>(tensors_[at].dtype);  // BitCast changes it
-    return Tensor(dtype, dims_[at], tensor->buffer(), tensor->raw());
+    const int64_t offset = place.offset - plan_->places[static_cast<size_t>(place.root)].offset;
+    return Tensor(dtype, dims_[at], tensor->buffer(),
+                  static_cast<std::byte*>(tensor->raw()) + offset);
   }
   if (place.kind == Place::Kind::Constant) return *plan_->graph.value(id).constant;
   if (place.kind == Place::Kind::Input) return feeds_[static_cast<size_t>(place.index)];
@@ -222,7 +226,10 @@ void RunContext::bind(std::span<const Value> feeds, std::span<const int> wanted,
       output_buffers_[i] = new_buffer(tensor_bytes(view));
       data = output_buffers_[i]->data();
     }
-    for (ValueId id : plan_->output_values[i]) tensors_[static_cast<size_t>(id)].data = data;
+    for (ValueId id : plan_->output_values[i]) {
+      const auto at = static_cast<size_t>(id);
+      tensors_[at].data = static_cast<std::byte*>(data) + plan_->places[at].offset;
+    }
   }
 }
 

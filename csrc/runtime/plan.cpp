@@ -5,6 +5,7 @@
 
 #include "ops/op_def.h"
 #include "runtime/memory_plan.h"
+#include "runtime/shared_bytes.h"
 
 namespace tiercel {
 namespace {
@@ -33,6 +34,7 @@ class Planner {
     for (NodeId id : plan_.graph.order) {
       if (!plan_.graph.node(id).removed) add_node(id);
     }
+    share_bytes();
     find_lifetimes();
     place_outputs();
     share_in_place();
@@ -81,25 +83,101 @@ class Planner {
       if (out == kNone || step.takes_values) continue;
       dynamic = dynamic || !known_dims(type(out));
     }
-    const auto number = static_cast<int>(plan_.steps.size());
     for (ValueId out : step.outputs) {
       if (out == kNone) continue;
       const bool held = dynamic || step.takes_values || !is_dense(type(out));
       place(out).kind = held ? Place::Kind::Held : Place::Kind::Arena;
-      first_[root_slot(out)] = number;
     }
     plan_.dynamic.push_back(dynamic);
     plan_.steps.push_back(std::move(step));
   }
 
-  size_t root_slot(ValueId id) {
-    first_.resize(plan_.places.size(), 0);
-    return static_cast<size_t>(root(id));
+  bool in_host_memory(const Node& node) const {
+    const auto runs = [&](const auto& provider) { return provider->name() == node.provider; };
+    const auto found = std::find_if(options_.providers.begin(), options_.providers.end(), runs);
+    return found != options_.providers.end() && (*found)->memory() == "cpu";
   }
 
-  // Last step that reads each value's bytes; values that a step keeps as Values leave the arena.
+  // A node that joins or cuts whole runs of bytes and does nothing else to them.
+  bool only_moves(const Step& step, const Node& node) const {
+    const bool joins = node.def->has(kJoins);
+    if (!joins && !node.def->has(kCuts)) return false;
+    for (const char* program : {"epilogue", "prologue"}) {
+      if (node.attributes.get<std::shared_ptr<Graph>>(program) != nullptr) return false;
+    }
+    const ValueId whole = joins ? node.outputs[0] : node.inputs[0];
+    if (!is_dense(type(whole)) || dtype_bits(type(whole).dtype) % 8 != 0) return false;
+    for (ValueId part : joins ? node.inputs : node.outputs) {
+      if (part == kNone || !is_dense(type(part)) || !known_dims(type(part))) return false;
+      if (type(part).dtype != type(whole).dtype) return false;
+    }
+    const auto dims = known_dims(type(whole));
+    if (!dims || step.takes_values || !in_host_memory(node)) return false;
+    const auto* given = node.attributes.get<int64_t>("axis");
+    int64_t axis = given != nullptr ? *given : 0;
+    if (axis < 0) axis += static_cast<int64_t>(dims->size());
+    return std::all_of(dims->begin(), dims->begin() + axis, [](int64_t n) { return n == 1; });
+  }
+
+  // Whether the step of such a node has nothing left to do.
+  bool share(const Step& step, SharedBytes& shared, const std::vector<bool>& values) const {
+    const Node& node = plan_.graph.node(step.node);
+    if (!only_moves(step, node)) return false;
+    const bool joins = node.def->has(kJoins);
+    std::vector<SharedBytes::Part> parts;
+    int64_t at = 0;
+    for (ValueId part : joins ? node.inputs : node.outputs) {
+      parts.push_back({static_cast<size_t>(root(part)), at});
+      at += bytes(part);
+    }
+    const auto whole = static_cast<size_t>(root(joins ? node.outputs[0] : node.inputs[0]));
+    if (joins) return shared.join(whole, parts);
+    return !values[whole] && shared.cut(whole, parts);
+  }
+
+  // Steps that join or cut go where their values can lie as parts of others.
+  void share_bytes() {
+    const size_t count = plan_.places.size();
+    std::vector<int64_t> sizes(count, 0);
+    std::vector<bool> movable(count, false), values(count, false);
+    for (size_t i = 0; i < count; ++i) {
+      const auto id = static_cast<ValueId>(i);
+      if (known_dims(type(id)) && is_dense(type(id))) sizes[i] = bytes(id);
+      movable[i] = root(id) == id && place(id).kind == Place::Kind::Arena;
+      values[i] = place(id).kind == Place::Kind::Held || place(id).kind == Place::Kind::None;
+    }
+    const auto keep = [&](ValueId id) { movable[static_cast<size_t>(root(id))] = false; };
+    for (ValueId out : plan_.outputs) keep(out);
+    for (const Step& step : plan_.steps) {
+      if (!step.takes_values) continue;
+      for (ValueId in : step.inputs) {
+        if (in == kNone) continue;
+        keep(in);
+        values[static_cast<size_t>(root(in))] = true;
+      }
+    }
+    SharedBytes shared(std::move(sizes), movable);
+    size_t kept = 0;
+    for (size_t s = 0; s < plan_.steps.size(); ++s) {
+      if (!plan_.dynamic[s] && share(plan_.steps[s], shared, values)) continue;
+      if (kept != s) plan_.steps[kept] = std::move(plan_.steps[s]);
+      plan_.dynamic[kept++] = plan_.dynamic[s];
+    }
+    plan_.steps.resize(kept);
+    plan_.dynamic.resize(kept);
+    block_bytes_.assign(count, 0);
+    for (size_t i = 0; i < count; ++i) {
+      const auto from = static_cast<size_t>(plan_.places[i].root);
+      plan_.places[i].root = static_cast<ValueId>(shared.group(from));
+      plan_.places[i].offset = shared.offset(from);
+      block_bytes_[i] = shared.extent(i);
+    }
+  }
+
+  // Steps from the first that writes a block to the last that reads it; values that a step keeps as
+  // Values leave the arena.
   void find_lifetimes() {
-    first_.resize(plan_.places.size(), 0);
+    first_.assign(plan_.places.size(), static_cast<int>(plan_.steps.size()));
     last_.assign(plan_.places.size(), -1);
     for (size_t s = 0; s < plan_.steps.size(); ++s) {
       const Step& step = plan_.steps[s];
@@ -110,7 +188,10 @@ class Planner {
         if (step.takes_values && from.kind == Place::Kind::Arena) from.kind = Place::Kind::Held;
       }
       for (ValueId out : step.outputs) {
-        if (out != kNone) touch(out, static_cast<int>(s));
+        if (out == kNone) continue;
+        touch(out, static_cast<int>(s));
+        int& first = first_[static_cast<size_t>(root(out))];
+        first = std::min(first, static_cast<int>(s));
       }
     }
     const auto end = static_cast<int>(plan_.steps.size());
@@ -163,17 +244,21 @@ class Planner {
       }
       const auto same = [&](ValueId other) { return other != kNone && root(other) == from; };
       if (std::count_if(step.inputs.begin(), step.inputs.end(), same) != 1) continue;
-      if (bytes(from) != bytes(out)) continue;
-      merge(out, from);
+      const auto block = static_cast<size_t>(root(out));
+      if (bytes(in) != bytes(out) || block_bytes_[block] != bytes(out)) continue;
+      merge(out, from, place(in).offset);
     }
   }
 
-  void merge(ValueId out, ValueId from) {
+  // The block of `out` becomes the bytes of block `from` behind `offset`.
+  void merge(ValueId out, ValueId from, int64_t offset) {
     const ValueId old = root(out);
     last_[static_cast<size_t>(from)] =
         std::max(last_[static_cast<size_t>(from)], last_[static_cast<size_t>(old)]);
     for (Place& other : plan_.places) {
-      if (other.root == old) other.root = from;
+      if (other.root != old) continue;
+      other.root = from;
+      other.offset += offset;
     }
   }
 
@@ -183,11 +268,17 @@ class Planner {
     for (size_t i = 0; i < plan_.places.size(); ++i) {
       const auto id = static_cast<ValueId>(i);
       if (root(id) != id || place(id).kind != Place::Kind::Arena) continue;
-      blocks.push_back({bytes(id), first_[i], std::max(last_[i], first_[i])});
+      blocks.push_back({block_bytes_[i], first_[i], std::max(last_[i], first_[i])});
       owners.push_back(id);
     }
     const MemoryPlan memory = plan_memory(blocks);
-    for (size_t i = 0; i < owners.size(); ++i) place(owners[i]).offset = memory.offsets[i];
+    std::vector<int64_t> starts(plan_.places.size(), 0);
+    for (size_t i = 0; i < owners.size(); ++i) {
+      starts[static_cast<size_t>(owners[i])] = memory.offsets[i];
+    }
+    for (Place& at : plan_.places) {
+      if (at.root != kNone) at.offset += starts[static_cast<size_t>(at.root)];
+    }
     plan_.arena_bytes = memory.bytes;
     plan_.lower_bound = memory.lower_bound;
   }
@@ -200,8 +291,10 @@ class Planner {
       if (root(id) != id) {
         plan_.aliases[static_cast<size_t>(root(id))].push_back(id);
         const ValueId owner = root(id);
+        const int64_t offset = plan_.places[i].offset;
         plan_.places[i] = place(owner);
         plan_.places[i].root = owner;
+        plan_.places[i].offset = offset;
       }
       if (place(id).kind == Place::Kind::Arena) plan_.arena_values.push_back(id);
       if (place(id).kind == Place::Kind::Held) plan_.held_values.push_back(id);
@@ -222,6 +315,7 @@ class Planner {
   Plan& plan_;
   const CompileOptions& options_;
   std::vector<int> first_, last_;
+  std::vector<int64_t> block_bytes_;  // per root: its own bytes, and what lies around them
 };
 
 // Memory follows from what operators give for their inputs, never from what a file declares of the

@@ -23,14 +23,15 @@ struct Place {
     None,      // not a tensor that any step needs
     Constant,  // the graph's own
     Input,     // given to the run
-    Arena,     // `offset` bytes into the arena of the run
+    Arena,     // of the run
     Output,    // memory of graph output `index`
     Held       // a Value of its own, made at run
   };
   Kind kind = Kind::None;
-  ValueId root = kNone;  // the value whose bytes these are: itself unless it is an alias
-  int64_t offset = 0;
-  int index = -1;  // Input, Output: its number
+  ValueId root = kNone;  // the value whose bytes these are or lie in the same block: itself unless
+                         // it is an alias, or a part of a value or the whole
+  int64_t offset = 0;    // into the arena, or into the bytes of `root`
+  int index = -1;        // Input, Output: its number
 };
 
 struct Plan {
@@ -46,7 +47,7 @@ struct Plan {
   std::vector<std::vector<ValueId>>
       output_values;  // per output: values in its memory; empty: copied at the end
   std::vector<ValueId> held_values;
-  std::vector<std::vector<ValueId>> aliases;  // per value: others that have its bytes
+  std::vector<std::vector<ValueId>> aliases;  // per value: others of which it is the root
   int64_t arena_bytes = 0;
   int64_t lower_bound = 0;
 };

@@ -11,6 +11,7 @@
 
 #include "ops/op_def.h"
 #include "providers/cpu/provider.h"
+#include "runtime/check_plan.h"
 #include "runtime/executor.h"
 #include "runtime/memory_plan.h"
 #include "runtime/program.h"
@@ -160,6 +161,46 @@ int count_calls(const std::string& path, int threads) {
   return 0;
 }
 
+// For each line, the path of a model: what the checker of places says of its plan.
+int place_lines() {
+  for (std::string path; std::getline(std::cin, path);) {
+    const std::shared_ptr<Session> session = Session::load(path, SessionOptions{});
+    Graph graph = clone(session->model().graph);
+    CompileOptions options;
+    options.providers = {make_cpu_provider()};
+    assign(graph, options);
+    Program program(graph, options);
+    program.prepare();
+    const std::string fault = check_places(*program.last_plan());
+    std::cout << (fault.empty() ? "ok" : fault) << std::endl;
+  }
+  return 0;
+}
+
+// y and z = Neg(x), Abs(y), told to share bytes: the checker has to object.
+int check_wrong_places() {
+  Plan plan;
+  Graph& graph = plan.graph;
+  const ValueId x = graph.add_value("x", Type::tensor(DType::Float, to_shape(Dims{4})));
+  const ValueId y = unary(graph, "Neg", x), z = unary(graph, "Abs", x), w = unary(graph, "Abs", y);
+  graph.inputs = {x};
+  plan.outputs = graph.outputs = {z, w};
+  for (NodeId id : graph.order) {
+    const Node& node = graph.node(id);
+    Step step{.run = copy_bytes, .inputs = node.inputs, .outputs = node.outputs};
+    step.node = id;
+    plan.steps.push_back(std::move(step));
+  }
+  plan.places = {{Place::Kind::Input, x, 0, 0},
+                 {Place::Kind::Arena, y, 0, -1},
+                 {Place::Kind::Arena, z, 0, -1},
+                 {Place::Kind::Arena, w, 64, -1}};
+  std::cout << check_places(plan) << std::endl;
+  plan.places[static_cast<size_t>(z)].offset = 128;
+  std::cout << check_places(plan) << std::endl;
+  return 0;
+}
+
 }  // namespace
 }  // namespace tiercel
 
@@ -167,8 +208,10 @@ int main(int argc, char** argv) {
   const std::string mode = argc > 1 ? argv[1] : "";
   if (mode == "plan") return tiercel::plan_lines();
   if (mode == "wrong-plan") return tiercel::check_wrong_plan();
+  if (mode == "places") return tiercel::place_lines();
+  if (mode == "wrong-places") return tiercel::check_wrong_places();
   if (mode == "providers") return tiercel::two_providers();
   if (mode == "count-calls" && argc == 4) return tiercel::count_calls(argv[2], std::stoi(argv[3]));
-  std::cerr << "usage: driver plan|wrong-plan|providers|count-calls MODEL THREADS\n";
+  std::cerr << "usage: driver plan|wrong-plan|places|wrong-places|providers|count-calls MODEL THREADS\n";
   return 2;
 }
