@@ -12,6 +12,7 @@ from _lang import inline, kernel, namespace, parts
 ROWS = 96  # queries whose scores are held at once, at most
 HELD = 32 << 10  # scores that are held at once, unless they are of few rows
 TILED_HELD = 96 << 10  # the same by AMX tiles, which take 32 rows
+EACH = 64  # multiplications that take as long as the softmax of a score
 FEW = 4  # queries that read the keys as they lie: packing would cost more
 ATTRIBUTES = (
     "scale",
@@ -316,7 +317,7 @@ def attention(k):
         return reason
 
     def work(call):
-        per = h.total(call) * (h.size(call, 0) + h.size(call, 2))
+        per = h.total(call) * (h.size(call, 0) + h.size(call, 2) + EACH)
         return h.batches(call) * h.count(call, 0) * h.length(call, 0) * per // 40
 
     return parts(run=run, phases=2, units=units, scratch=scratch, supports=supports, work=work)

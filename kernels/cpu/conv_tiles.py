@@ -21,6 +21,7 @@ BANDS = 8  # of an image, at least, where each has FEWEST pixels
 FEWEST = 192
 APART = 4  # panels of a part that makes pieces of its own
 UNITS = 16  # that share an image with its pieces
+LEAST = 96  # pixels of one of two bands, where they are all the units there are
 HELD = 24  # steps of the depth whose weights are in pieces at once
 REASONS = (
     "the blocks are not as wide as this instruction set's vectors",
@@ -61,6 +62,8 @@ def cuts(k, g):
         out = (rows * across + PIXELS - 1) // PIXELS
         if not is_shared(call):
             out = max(out, min(rows * across // FEWEST, BANDS))
+        elif k.output_dim(call, 0, 0) * panels_of(call) == 1 and rows * across >= 2 * LEAST:
+            out = max(out, 2)
         return min(max(out, 1), max(rows, 1))
 
     @k.outline("int64(call)")
