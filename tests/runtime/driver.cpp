@@ -212,7 +212,6 @@ int main(int argc, char** argv) {
   if (mode == "wrong-places") return tiercel::check_wrong_places();
   if (mode == "providers") return tiercel::two_providers();
   if (mode == "count-calls" && argc == 4) return tiercel::count_calls(argv[2], std::stoi(argv[3]));
-  std::cerr
-      << "usage: driver plan|wrong-plan|places|wrong-places|providers|count-calls …\n";
+  std::cerr << "usage: driver plan|wrong-plan|places|wrong-places|providers|count-calls …\n";
   return 2;
 }
