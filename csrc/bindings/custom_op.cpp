@@ -68,7 +68,9 @@ auto in_python(const Node& node, ErrorKind kind, Body&& body) {
 // Attributes by name, complete with defaults.
 py::object attribute_dict(const CustomOp& op, const Node& node) {
   py::dict given;
-  for (const auto& [name, value] : node.attributes) given[py::str(name)] = from_attribute(value);
+  for (const Attributes::Entry& entry : node.attributes) {
+    given[py::str(entry.name)] = from_attribute(entry.read());
+  }
   return op.handler.attr("complete_attributes")(given);
 }
 

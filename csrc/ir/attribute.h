@@ -1,4 +1,5 @@
-// Node attributes: the AttributeProto kinds as one variant, in a small ordered list.
+// Node attributes: the AttributeProto kinds as one variant, in a small ordered list. Long lists
+// stay in the bytes of the file until they are asked for.
 #pragma once
 #include <memory>
 #include <string>
@@ -12,6 +13,7 @@
 namespace tiercel {
 
 struct Graph;
+class LongList;
 
 using Attribute = std::variant<int64_t, double, std::string, Tensor, std::shared_ptr<SparseTensor>,
                                Type, std::shared_ptr<Graph>, std::vector<int64_t>,
@@ -22,13 +24,23 @@ class Attributes {
  public:
   struct Entry {
     std::string name;
-    Attribute value;
+    Attribute value;                       // without a meaning where there is a list
+    std::shared_ptr<const LongList> list;  // nullptr: none
+    [[nodiscard]] const Attribute& read() const;
+    // The alternative of Attribute that `read` gives.
+    [[nodiscard]] size_t kind() const;
   };
-  [[nodiscard]] const Attribute* find(std::string_view name) const {
+  [[nodiscard]] const Entry* entry(std::string_view name) const {
     for (const Entry& e : entries_) {
-      if (e.name == name) return &e.value;
+      if (e.name == name) return &e;
     }
     return nullptr;
+  }
+  [[nodiscard]] bool has(std::string_view name) const { return entry(name) != nullptr; }
+  // nullptr when absent. Reads a long list in full.
+  [[nodiscard]] const Attribute* find(std::string_view name) const {
+    const Entry* e = entry(name);
+    return e ? &e->read() : nullptr;
   }
   // nullptr when absent or of another kind.
   template <class T>
@@ -41,14 +53,9 @@ class Attributes {
     const T* p = get<T>(name);
     return p ? *p : fallback;
   }
-  void set(std::string_view name, Attribute value) {
-    for (Entry& e : entries_) {
-      if (e.name == name) {
-        e.value = std::move(value);
-        return;
-      }
-    }
-    entries_.push_back({std::string(name), std::move(value)});
+  void set(std::string_view name, Attribute value) { put(name, std::move(value), nullptr); }
+  void set_list(std::string_view name, std::shared_ptr<const LongList> list) {
+    put(name, Attribute(), std::move(list));
   }
   void erase(std::string_view name) {
     std::erase_if(entries_, [&](const Entry& e) { return e.name == name; });
@@ -60,6 +67,16 @@ class Attributes {
   [[nodiscard]] size_t size() const { return entries_.size(); }
 
  private:
+  void put(std::string_view name, Attribute value, std::shared_ptr<const LongList> list) {
+    for (Entry& e : entries_) {
+      if (e.name != name) continue;
+      e.value = std::move(value);
+      e.list = std::move(list);
+      return;
+    }
+    entries_.push_back({std::string(name), std::move(value), std::move(list)});
+  }
+
   std::vector<Entry> entries_;
 };
 

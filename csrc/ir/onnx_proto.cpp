@@ -2,6 +2,7 @@
 #include "ir/onnx_proto.h"
 
 #include "base/error.h"
+#include "ir/long_list.h"
 
 namespace tiercel::proto {
 
@@ -199,6 +200,8 @@ void settle(Attribute& attribute, RawAttribute&& raw) {
 
 Attribute parse_attribute(WireReader m, const Source& source) {
   Attribute attribute;
+  attribute.list = LongList::find(m.rest(), source.owner, attribute.name);
+  if (attribute.list) return attribute;
   RawAttribute raw;
   while (m.next()) {
     if (m.field() == 1) {

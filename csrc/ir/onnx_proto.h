@@ -18,6 +18,7 @@ struct Attribute {
   std::string name;
   std::string reference;  // of a function's attribute; then there is no value
   tiercel::Attribute value;
+  std::shared_ptr<const LongList> list;        // instead of `value`, when it is long
   std::vector<std::shared_ptr<Graph>> graphs;  // of kinds graph and graphs
   bool is_graph = false;
   bool is_graphs = false;

@@ -106,6 +106,8 @@ class GraphReader {
       std::vector<std::shared_ptr<Graph>> bodies;
       for (const auto& body : attribute.graphs) bodies.push_back(read_body(*body));
       node.attributes.set(attribute.name, std::move(bodies));
+    } else if (attribute.list) {
+      node.attributes.set_list(attribute.name, std::move(attribute.list));
     } else {
       node.attributes.set(attribute.name, std::move(attribute.value));
     }

@@ -151,7 +151,7 @@ class GraphWriter {
     out.text(3, unique_node_name(node.name));
     out.text(4, node.op_type);
     for (const Attributes::Entry& entry : node.attributes) {
-      out.bytes(5, attribute_message(entry.name, entry.value,
+      out.bytes(5, attribute_message(entry.name, entry.read(),
                                      [this](const Graph& body) { return body_message(body); }));
     }
     out.text(7, node.domain);

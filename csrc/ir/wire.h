@@ -34,6 +34,7 @@ class WireReader {
   void floats(std::vector<float>& out);
   void doubles(std::vector<double>& out);
   void skip();
+  [[nodiscard]] Bytes rest() const { return {at_, end_}; }
 
  private:
   [[noreturn]] void fail(const char* what) const;

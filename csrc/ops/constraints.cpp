@@ -96,8 +96,8 @@ class InputTypes {
 void check_constraints(const Graph& graph, const Node& node) {
   InputTypes(graph, node).check();
   for (const AttrDef& def : node.def->attributes) {
-    const Attribute* value = node.attributes.find(def.name);
-    if (value != nullptr && value->index() != kAlternative[def.kind]) {
+    const Attributes::Entry* given = node.attributes.entry(def.name);
+    if (given != nullptr && given->kind() != kAlternative[def.kind]) {
       throw_error(ErrorKind::InvalidGraph, where(node), ": attribute ", std::string(def.name),
                   " is of another kind than the operator expects");
     }

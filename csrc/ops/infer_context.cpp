@@ -86,9 +86,7 @@ std::optional<std::vector<int64_t>> InferContext::attr_ints(std::string_view nam
   return value ? std::optional(*value) : std::nullopt;
 }
 
-bool InferContext::has_attr(std::string_view name) const {
-  return node_.attributes.find(name) != nullptr;
-}
+bool InferContext::has_attr(std::string_view name) const { return node_.attributes.has(name); }
 
 void InferContext::set_type(int output, Type type) {
   if (!has_output(output)) return;

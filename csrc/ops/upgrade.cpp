@@ -50,7 +50,7 @@ void check_arity(const Node& node) {
     }
   }
   for (const AttrDef& attribute : def.attributes) {
-    if (attribute.required && !node.attributes.find(attribute.name)) {
+    if (attribute.required && !node.attributes.has(attribute.name)) {
       throw_error(ErrorKind::InvalidGraph, where(node), ": attribute ", std::string(attribute.name),
                   " is required and absent");
     }

@@ -276,7 +276,7 @@ void group_norm(const Upgrade& u) {
 void constant(const Upgrade& u) {
   const Attributes& attributes = u.node().attributes;
   if (attributes.size() != 1 || u.node().outputs.size() != 1) return;
-  const Attribute value = attributes.begin()->value;
+  const Attribute value = attributes.begin()->read();
   std::optional<Tensor> tensor;
   if (const auto* whole = std::get_if<Tensor>(&value)) {
     tensor = *whole;

@@ -68,7 +68,7 @@ std::optional<std::string> key_of(const Node& node) {
   append_text(key, node.op_type);
   append_text(key, node.provider);
   std::map<std::string_view, const Attribute*> sorted;
-  for (const Attributes::Entry& entry : node.attributes) sorted[entry.name] = &entry.value;
+  for (const Attributes::Entry& entry : node.attributes) sorted[entry.name] = &entry.read();
   for (const auto& [name, attribute] : sorted) {
     append_text(key, std::string(name));
     if (!append_attribute(key, *attribute)) return std::nullopt;

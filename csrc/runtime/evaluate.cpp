@@ -17,8 +17,8 @@ std::optional<Graph> lone_graph(const Graph& graph, const Node& node) {
     id = lone.add_constant(graph.value(id).name, *constant);
   }
   // Attached programs and bodies: their captures are constants of the lone graph too.
-  for (auto& [name, attribute] : copy.attributes) {
-    auto* body = std::get_if<std::shared_ptr<Graph>>(&attribute);
+  for (Attributes::Entry& entry : copy.attributes) {
+    auto* body = std::get_if<std::shared_ptr<Graph>>(&entry.value);
     if (body == nullptr) continue;
     *body = std::make_shared<Graph>(clone(**body));
     for (Capture& capture : (*body)->captures) {

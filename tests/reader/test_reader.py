@@ -122,3 +122,47 @@ def test_large_weights_wherever_they_begin(tmp_path: Path, shift: int) -> None:
         feed = np.ones((rows, 512), np.float32)
         for session in (first, second):
             np.testing.assert_allclose(session.run(None, {"x": feed})[0], feed @ w, atol=1e-3)
+
+
+def varint(value: int) -> bytes:
+    """Protobuf's base-128 form; negative numbers as 64 bits."""
+    value &= (1 << 64) - 1
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_long_lists_of_integers(packed: bool) -> None:
+    """Longer than what is read at once, as protobuf's two forms of repeated numbers."""
+    values = np.random.default_rng(0).integers(-300, 1 << 40, 40000)
+    numbers = [varint(int(value)) for value in values]
+    inside = b"".join(numbers)
+    entries = b"\x42" + varint(len(inside)) + inside if packed else b"\x40" + b"\x40".join(numbers)
+    attribute = b"\x0a\x0avalue_ints" + entries + b"\xa0\x01\x07"
+    node = b"\x12\x01y\x22\x08Constant\x2a" + varint(len(attribute)) + attribute
+    outputs = [helper.make_empty_tensor_value_info("y")]
+    model = helper.make_model(helper.make_graph([], "long", [], outputs), ir_version=10)
+    graph = b"\x0a" + varint(len(node)) + node + model.graph.SerializeToString()
+    model.ClearField("graph")
+    data = model.SerializeToString() + b"\x3a" + varint(len(graph)) + graph
+    np.testing.assert_array_equal(tiercel.InferenceSession(data).run(None, {})[0], values)
+    with pytest.raises(tiercel.errors.InvalidProtobuf):
+        tiercel.InferenceSession(data[: len(data) // 2])
+
+
+def test_long_lists_of_floats_and_strings() -> None:
+    floats = np.random.default_rng(1).standard_normal(40000).astype(np.float32)
+    texts = [str(number) for number in range(20000)]
+    nodes = [
+        helper.make_node("Constant", [], ["x"], value_floats=floats.tolist()),
+        helper.make_node("Constant", [], ["t"], value_strings=texts),
+    ]
+    outputs = [helper.make_empty_tensor_value_info(name) for name in ("x", "t")]
+    graph = helper.make_graph(nodes, "long", [], outputs)
+    model = helper.make_model(graph, ir_version=10)
+    x, t = tiercel.InferenceSession(model.SerializeToString()).run(None, {})
+    np.testing.assert_array_equal(x, floats)
+    assert t.tolist() == texts
