@@ -50,12 +50,8 @@ bool tree_ensemble(Graph& graph, NodeId id) {
 void decide_binary(const TreeTable& table, bool two_bases, Attributes& attributes) {
   std::set<int64_t> scored;
   bool positive = true;
-  for (const TreeNode& node : table.nodes) {
-    for (const auto& [target, weight] : node.weights) {
-      scored.insert(target);
-      positive = positive && weight >= 0;
-    }
-  }
+  for (int32_t target : table.weight_targets) scored.insert(target);
+  for (double weight : table.weights) positive = positive && weight >= 0;
   if (scored.size() != 1) return;
   const int64_t column = *scored.begin();
   attributes.set("column", column);
@@ -82,7 +78,7 @@ bool tree_classifier(Graph& graph, NodeId id) {
   if (classes == 2) decide_binary(table, two_bases, attributes);
   // One base value for two classes is that of the first.
   if (classes == 2 && table.base.size() == 1) table.base.push_back(0);
-  const ValueId scores = e.cast(tree_scores(e, features(e), table), DType::Float);
+  const ValueId scores = e.cast(tree_scores(e, features(e), std::move(table)), DType::Float);
   return e.finish(e.ops("ClassScores", {scores}, 2, std::move(attributes), "tiercel"));
 }
 
