@@ -1,32 +1,14 @@
 // Steps that run bodies: If, Loop, Scan, SequenceMap; and aliases whose shapes are found at run.
 #include <algorithm>
 #include <cstring>
+#include <deque>
 #include <numeric>
 
 #include "ops/op_def.h"
-#include "runtime/program.h"
+#include "runtime/body.h"
 
 namespace tiercel {
 namespace {
-
-// A body with the values of the outer graph that it reads.
-struct Body {
-  std::unique_ptr<Program> program;
-  std::vector<ValueId> captured;  // outer ids
-  size_t n_inputs = 0;
-  size_t n_overridable = 0;
-
-  [[nodiscard]] std::vector<Value> run(std::vector<Value> inputs, RunContext& context) const {
-    if (context.environment().options != nullptr) context.environment().options->check();
-    inputs.resize(n_inputs + n_overridable);
-    for (ValueId id : captured) inputs.push_back(context.value(id));
-    std::vector<int> wanted(program->graph().outputs.size());
-    std::iota(wanted.begin(), wanted.end(), 0);
-    ValueSink sink(wanted.size());
-    program->run(inputs, wanted, context.environment(), sink);
-    return std::move(sink.values);
-  }
-};
 
 struct BodyState {
   std::vector<Body> bodies;  // in the order of subgraphs(node)
@@ -85,13 +67,17 @@ int64_t inner_size(const Dims& dims, int64_t axis) {
   return std::accumulate(dims.begin() + axis, dims.end(), int64_t{1}, std::multiplies<>());
 }
 
-// Slice `index` of `axis`, which is dropped.
+// Slice `index` of `axis`, which is dropped; of axis 0 where it lies.
 Tensor slice_at(const Tensor& from, int64_t axis, int64_t index) {
   Dims dims = from.dims();
   const int64_t extent = dims[static_cast<size_t>(axis)];
   dims.erase(dims.begin() + axis);
-  Tensor to(from.dtype(), dims);
   const int64_t inner = inner_size(dims, axis);
+  if (axis == 0 && Slices::takes(from.dtype()) && inner > 0) {
+    const int64_t at = index * dtype_bytes(from.dtype(), inner);
+    return {from.dtype(), std::move(dims), from.buffer(), from.data<std::byte>() + at};
+  }
+  Tensor to(from.dtype(), dims);
   const int64_t outer = inner == 0 ? 0 : to.size() / inner;
   for (int64_t i = 0; i < outer; ++i) {
     copy_elements(from, (i * extent + index) * inner, to, i * inner, inner);
@@ -136,10 +122,10 @@ Tensor no_slices(const Body& body, size_t output, int64_t axis) {
 
 void run_if(const Step& step, RunContext& context) {
   const bool condition = truth(context.value(step.inputs[0]));
-  const Body& body = state_of(step).body(condition ? "then_branch" : "else_branch");
-  std::vector<Value> results = body.run({}, context);
+  BodyCalls calls(state_of(step).body(condition ? "then_branch" : "else_branch"), context);
+  calls.run();
   for (size_t i = 0; i < step.outputs.size(); ++i) {
-    context.set_value(step.outputs[i], std::move(results[i]));
+    context.set_value(step.outputs[i], std::move(calls.output(i)));
   }
 }
 
@@ -147,6 +133,37 @@ const Tensor& slice_of(const Value& value) {
   if (const Tensor* tensor = value.tensor()) return *tensor;
   throw_error(ErrorKind::InvalidArgument, "a scan output is not a tensor");
 }
+
+// What the runs of a body give for an output that is stacked along an axis.
+class ScanOutput {
+ public:
+  ScanOutput(BodyCalls& calls, const Body& body, size_t output, int64_t most, bool as_it_comes)
+      : body_(body), output_(output), slices_(most) {
+    const Graph& graph = body.program->graph();
+    const Type& type = graph.value(graph.outputs[output]).type;
+    as_it_comes_ = as_it_comes && Slices::takes(type.dtype) && type.dtype != DType::Undefined;
+    if (as_it_comes_) calls.collect(output, slices_);
+  }
+  ScanOutput(const ScanOutput&) = delete;
+  ScanOutput& operator=(const ScanOutput&) = delete;
+
+  void add(BodyCalls& calls) {
+    if (!as_it_comes_) parts_.push_back(slice_of(calls.output(output_)));
+  }
+
+  Tensor take(int64_t axis, bool reverse) {
+    if (as_it_comes_ && !slices_.empty()) return slices_.take();
+    if (parts_.empty()) return no_slices(body_, output_, std::max(axis, int64_t{0}));
+    return stack(parts_, normalize_axis(axis, parts_[0].rank() + 1), reverse);
+  }
+
+ private:
+  const Body& body_;
+  size_t output_;
+  bool as_it_comes_ = false;
+  Slices slices_;
+  std::vector<Tensor> parts_;
+};
 
 void run_loop(const Step& step, RunContext& context) {
   const Node& node = context.node(step);
@@ -158,28 +175,26 @@ void run_loop(const Step& step, RunContext& context) {
     trips = count.as_i64()[0];
   }
   bool go = !has_input(step, node, 1) || truth(context.value(step.inputs[1]));
-  std::vector<Value> state;
-  for (size_t i = 2; i < node.inputs.size(); ++i) state.push_back(context.value(step.inputs[i]));
-  const size_t scans = step.outputs.size() - state.size();
-  std::vector<std::vector<Tensor>> slices(scans);
-  for (int64_t trip = 0; trip < trips && go; ++trip) {
-    std::vector<Value> inputs{Tensor::scalar_i64(trip)};
-    Tensor condition(DType::Bool, {});
-    *condition.data<bool>() = go;
-    inputs.emplace_back(std::move(condition));
-    inputs.insert(inputs.end(), state.begin(), state.end());
-    std::vector<Value> results = body.run(std::move(inputs), context);
-    go = truth(results[0]);
-    for (size_t i = 0; i < state.size(); ++i) state[i] = std::move(results[i + 1]);
-    for (size_t i = 0; i < scans; ++i) {
-      slices[i].push_back(slice_of(results[i + 1 + state.size()]));
-    }
+  BodyCalls calls(body, context);
+  const size_t states = node.inputs.size() - 2;
+  for (size_t i = 0; i < states; ++i) calls.set_input(i + 2, context.value(step.inputs[i + 2]));
+  std::deque<ScanOutput> scans;
+  for (size_t i = 1 + states; i < 1 + step.outputs.size(); ++i) {
+    scans.emplace_back(calls, body, i, trips, true);
   }
-  for (size_t i = 0; i < state.size(); ++i) context.set_value(step.outputs[i], state[i]);
-  for (size_t i = 0; i < scans; ++i) {
-    Tensor stacked =
-        slices[i].empty() ? no_slices(body, i + 1 + state.size(), 0) : stack(slices[i], 0, false);
-    context.set_value(step.outputs[state.size() + i], std::move(stacked));
+  for (int64_t trip = 0; trip < trips && go; ++trip) {
+    calls.set_scalar<int64_t>(0, DType::Int64, trip);
+    calls.set_scalar<bool>(1, DType::Bool, go);
+    calls.run();
+    go = truth(calls.output(0));
+    for (size_t i = 0; i < states; ++i) calls.carry(i + 1, i + 2);
+    for (ScanOutput& scan : scans) scan.add(calls);
+  }
+  for (size_t i = 0; i < states; ++i) {
+    context.set_value(step.outputs[i], std::move(calls.input(i + 2)));
+  }
+  for (size_t i = 0; i < scans.size(); ++i) {
+    context.set_value(step.outputs[states + i], scans[i].take(0, false));
   }
 }
 
@@ -193,8 +208,8 @@ void run_scan(const Step& step, RunContext& context) {
   const Body& body = state_of(step).body("body");
   const auto scans = static_cast<size_t>(node.attributes.get_or<int64_t>("num_scan_inputs", 1));
   const size_t states = node.inputs.size() - scans;
-  std::vector<Value> state;
-  for (size_t i = 0; i < states; ++i) state.push_back(context.value(step.inputs[i]));
+  BodyCalls calls(body, context);
+  for (size_t i = 0; i < states; ++i) calls.set_input(i, context.value(step.inputs[i]));
   std::vector<Tensor> sources;
   std::vector<int64_t> axes;
   int64_t length = -1;
@@ -207,28 +222,28 @@ void run_scan(const Step& step, RunContext& context) {
     }
     length = extent;
   }
-  std::vector<std::vector<Tensor>> slices(step.outputs.size() - states);
+  std::deque<ScanOutput> scanned;
+  for (size_t i = states; i < step.outputs.size(); ++i) {
+    const bool as_it_comes = list_entry(node, "scan_output_axes", i - states) == 0 &&
+                             list_entry(node, "scan_output_directions", i - states) == 0;
+    scanned.emplace_back(calls, body, i, length, as_it_comes);
+  }
   for (int64_t t = 0; t < length; ++t) {
-    std::vector<Value> inputs = state;
     for (size_t i = 0; i < scans; ++i) {
       const bool backward = list_entry(node, "scan_input_directions", i) != 0;
-      inputs.emplace_back(slice_at(sources[i], axes[i], backward ? length - 1 - t : t));
+      calls.set_input(states + i, slice_at(sources[i], axes[i], backward ? length - 1 - t : t));
     }
-    std::vector<Value> results = body.run(std::move(inputs), context);
-    for (size_t i = 0; i < states; ++i) state[i] = std::move(results[i]);
-    for (size_t i = 0; i < slices.size(); ++i) slices[i].push_back(slice_of(results[states + i]));
+    calls.run();
+    for (size_t i = 0; i < states; ++i) calls.carry(i, i);
+    for (ScanOutput& scan : scanned) scan.add(calls);
   }
-  for (size_t i = 0; i < states; ++i) context.set_value(step.outputs[i], state[i]);
-  for (size_t i = 0; i < slices.size(); ++i) {
+  for (size_t i = 0; i < states; ++i) {
+    context.set_value(step.outputs[i], std::move(calls.input(i)));
+  }
+  for (size_t i = 0; i < scanned.size(); ++i) {
     const int64_t axis = list_entry(node, "scan_output_axes", i);
     const bool backward = list_entry(node, "scan_output_directions", i) != 0;
-    if (slices[i].empty()) {
-      context.set_value(step.outputs[states + i],
-                        no_slices(body, states + i, std::max(axis, int64_t{0})));
-      continue;
-    }
-    const int64_t at = normalize_axis(axis, slices[i][0].rank() + 1);
-    context.set_value(step.outputs[states + i], stack(slices[i], at, backward));
+    context.set_value(step.outputs[states + i], scanned[i].take(axis, backward));
   }
 }
 
@@ -239,19 +254,21 @@ void run_sequence_map(const Step& step, RunContext& context) {
   for (size_t i = 0; i < node.inputs.size(); ++i) given.push_back(context.value(step.inputs[i]));
   const Sequence* first = given[0].sequence();
   if (first == nullptr) fail(step, context, "input 0 is not a sequence");
+  BodyCalls calls(body, context);
   std::vector<std::shared_ptr<Sequence>> results;
   for (size_t i = 0; i < step.outputs.size(); ++i) results.push_back(std::make_shared<Sequence>());
   for (size_t item = 0; item < first->size(); ++item) {
-    std::vector<Value> inputs;
-    for (const Value& value : given) {
-      const Sequence* sequence = value.sequence();
+    for (size_t i = 0; i < given.size(); ++i) {
+      const Sequence* sequence = given[i].sequence();
       if (sequence != nullptr && item >= sequence->size()) {
         fail(step, context, "the sequences have different lengths");
       }
-      inputs.push_back(sequence != nullptr ? (*sequence)[item] : value);
+      calls.set_input(i, sequence != nullptr ? (*sequence)[item] : given[i]);
     }
-    std::vector<Value> made = body.run(std::move(inputs), context);
-    for (size_t i = 0; i < results.size(); ++i) results[i]->push_back(std::move(made[i]));
+    calls.run();
+    for (size_t i = 0; i < results.size(); ++i) {
+      results[i]->push_back(std::move(calls.output(i)));
+    }
   }
   for (size_t i = 0; i < results.size(); ++i) context.set_value(step.outputs[i], results[i]);
 }
@@ -300,7 +317,7 @@ Step compile_control_flow(const Graph&, const Node& node, const CompileOptions& 
     const auto* graph = std::get_if<std::shared_ptr<Graph>>(&entry.value);
     if (graph == nullptr) continue;
     Body body;
-    body.program = std::make_unique<Program>(clone(**graph), options);
+    body.program = std::make_unique<Program>(clone(**graph), options, true);
     body.n_inputs = (*graph)->inputs.size();
     body.n_overridable = (*graph)->overridable.size();
     for (const Capture& capture : (*graph)->captures) {

@@ -61,8 +61,11 @@ void Program::Entry::drain() {
   }
 }
 
-Program::Program(Graph graph, CompileOptions options)
-    : graph_(std::move(graph)), options_(std::move(options)), inputs_(run_inputs(graph_)) {
+Program::Program(Graph graph, CompileOptions options, bool body)
+    : graph_(std::move(graph)),
+      options_(std::move(options)),
+      inputs_(run_inputs(graph_)),
+      body_(body) {
   for (ValueId id : inputs_) {
     const auto& constant = graph_.value(id).constant;
     defaults_.push_back(constant ? Value(*constant) : Value());
@@ -89,7 +92,7 @@ Program::Entry* Program::published(std::span<const Value> feeds) {
     if (count > 1) entry.used.store(clock_.fetch_add(1) + 1, std::memory_order_relaxed);
     return &entry;
   }
-  return count == kMaxMade ? general_.load() : nullptr;
+  return count == kMaxMade || keeps_changing_.load() ? general_.load() : nullptr;
 }
 
 Program::Entry& Program::find(std::span<const Value> feeds) {
@@ -99,9 +102,21 @@ Program::Entry& Program::find(std::span<const Value> feeds) {
   return make(feeds);
 }
 
+// Whether the last runs of a body all came with shapes not seen before: then those to come will
+// too, as where a loop appends to what it carries. Called with making_ held.
+bool Program::changes_again() {
+  if (!body_ || keeps_changing_.load()) return body_;
+  const uint64_t now = runs_.load(std::memory_order_relaxed);
+  const bool again = made_at_[0] != 0 && now - made_at_[0] == made_at_.size();
+  std::rotate(made_at_.begin(), made_at_.begin() + 1, made_at_.end());
+  made_at_.back() = now;
+  if (again) keeps_changing_.store(true);
+  return again;
+}
+
 Program::Entry& Program::make(std::span<const Value> feeds) {
   auto entry = std::make_unique<Entry>();
-  const bool general = n_entries_.load() == kMaxMade;
+  const bool general = n_entries_.load() == kMaxMade || changes_again();
   std::vector<Type> types;
   for (const Value& value : feeds) {
     const Tensor* tensor = value.tensor();
@@ -166,6 +181,7 @@ std::unique_ptr<RunContext> Program::context(std::span<const Value> feeds, Entry
 
 void Program::run(std::span<const Value> feeds, std::span<const int> wanted,
                   const RunEnvironment& environment, OutputSink& sink) {
+  if (body_) runs_.fetch_add(1, std::memory_order_relaxed);
   std::vector<Value> completed;
   const auto absent = [](const Value& value) { return value.empty(); };
   if (std::any_of(feeds.begin(), feeds.end(), absent)) {

@@ -14,7 +14,9 @@ namespace tiercel {
 
 class Program {
  public:
-  Program(Graph graph, CompileOptions options);
+  // `body`: runs come one after the other, and shapes that change from one to the next go on
+  // changing.
+  Program(Graph graph, CompileOptions options, bool body = false);
 
   // `feeds`: one Value per run input (inputs, overridable ones, captures); empty ones take the
   // value that the graph has for them. Locks nothing when a context of the right plan is idle.
@@ -51,6 +53,7 @@ class Program {
   [[nodiscard]] Entry* published(std::span<const Value> feeds);
   Entry& find(std::span<const Value> feeds);
   Entry& make(std::span<const Value> feeds);
+  [[nodiscard]] bool changes_again();
   Entry& publish(std::unique_ptr<Entry> entry);
   std::unique_ptr<RunContext> context(std::span<const Value> feeds, Entry*& entry);
 
@@ -64,6 +67,10 @@ class Program {
   std::unique_ptr<Entry> general_owner_;
   std::atomic<Entry*> general_{nullptr};  // for inputs whose shapes change all the time
   std::atomic<uint64_t> clock_{0};
+  const bool body_;
+  std::atomic<uint64_t> runs_{0};      // of a body
+  std::array<uint64_t, 3> made_at_{};  // runs that made the last plans; guarded by making_
+  std::atomic<bool> keeps_changing_{false};
   mutable std::mutex mutex_;  // guards the plans of entries and last_
   std::shared_ptr<const Plan> last_;
 };

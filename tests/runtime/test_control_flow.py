@@ -138,3 +138,70 @@ def test_weights_of_a_body_are_read() -> None:
     x = np.ones((2, 3), np.float32)
     np.testing.assert_array_equal(weighted.run(None, {"x": x, "c": np.array(True)})[0], 6)
     np.testing.assert_array_equal(weighted.run(None, {"x": x, "c": np.array(False)})[0], 1)
+
+
+@pytest.mark.parametrize("trips", [0, 1, 5, 40, 300])
+def test_scan_outputs_grow_with_the_trips(trips: int) -> None:
+    """A loop that ends by its condition: how many slices there will be is not known."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Add", ["v", "step"], ["next"]),
+            helper.make_node("Neg", ["next"], ["slice"]),
+            helper.make_node("Identity", ["slice"], ["again"]),
+            helper.make_node("Less", ["i", "last"], ["on"]),
+        ],
+        "body",
+        [port("i", [], INT64), port("go", [], BOOL), port("v", [3])],
+        [port("on", [], BOOL), port("next", [3]), port("slice", [3]), port("again", [3])],
+    )
+    loop = helper.make_node("Loop", ["", "any", "v0"], ["v1", "all", "same"], body=body)
+    nodes = [helper.make_node("Less", ["first", "last"], ["any"]), loop]
+    inputs = [port("v0", [3]), port("step", [3]), port("last", [], INT64)]
+    inputs.append(port("first", [], INT64))
+    outputs = [port("v1", [3]), port("all", ["n", 3]), port("same", ["n", 3])]
+    v, want = np.array([1, 2, 3], np.float32), []
+    step, given = v, v.copy()
+    feeds = {"v0": given, "step": step, "last": np.array(trips - 1), "first": np.array(-1)}
+    for _ in range(trips):
+        v = v + step
+        want.append(-v)
+    for _ in range(2):
+        result, slices, same = session(model(nodes, inputs, outputs)).run(None, feeds)
+        np.testing.assert_array_equal(result, v)
+        np.testing.assert_array_equal(slices, np.reshape(want, (-1, 3)))
+        np.testing.assert_array_equal(same, slices)
+        np.testing.assert_array_equal(given, [1, 2, 3])
+
+
+def test_shapes_that_keep_changing_share_a_plan() -> None:
+    """Few plans are made for a body whose state grows; one run's results are not another's."""
+    grows = growing()
+    for _ in range(3):
+        for trips in (3, 30, 100):
+            feeds = {"m": np.array(trips), "go0": np.array(True), "v0": np.zeros(1, np.float32)}
+            v, sums = grows.run(None, feeds | {"limit": np.array(1e9, np.float32)})
+            np.testing.assert_array_equal(v, [0, *range(trips)])
+            np.testing.assert_array_equal(sums, np.cumsum(np.arange(trips)))
+
+
+def test_states_may_change_places() -> None:
+    """Memory of a state is used again two trips later, and never while somebody reads it."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go"], ["on"]),
+            helper.make_node("Identity", ["b"], ["a_next"]),
+            helper.make_node("Add", ["a", "b"], ["b_next"]),
+        ],
+        "body",
+        [port("i", [], INT64), port("go", [], BOOL), port("a", [4]), port("b", [4])],
+        [port("on", [], BOOL), port("a_next", [4]), port("b_next", [4])],
+    )
+    nodes = [helper.make_node("Loop", ["n", "", "a0", "b0"], ["a1", "b1"], body=body)]
+    inputs = [port("n", [], INT64), port("a0", [4]), port("b0", [4])]
+    swapped = session(model(nodes, inputs, [port("a1", [4]), port("b1", [4])]))
+    for trips in (0, 1, 2, 9, 20):
+        a, b = np.zeros(4, np.float32), np.ones(4, np.float32)
+        got = swapped.run(None, {"n": np.array(trips), "a0": a, "b0": b})
+        for _ in range(trips):
+            a, b = b, a + b
+        np.testing.assert_array_equal(got, [a, b])
