@@ -90,13 +90,25 @@ RawTensor parse_fields(WireReader m) {
               what);
 }
 
-// A view of bytes that someone else owns; small or misaligned ones are copied.
+// Whether numbers may be read from any address, as x86 does at no cost worth a copy of the weights:
+// neither compilers here (no loop is peeled up to an aligned address) nor kernels ask for more. The
+// sanitizers do, and see copies.
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
+constexpr bool kAnyAddress = true;
+#else
+constexpr bool kAnyAddress = false;
+#endif
+
+// A view of bytes that someone else owns; small ones are copied, and misaligned ones where that is
+// needed.
 Tensor over_bytes(const RawTensor& t, DType dtype, Bytes bytes,
                   const std::shared_ptr<void>& owner) {
   constexpr size_t kSmall = 4096, kLarge = 1 << 18;
   const auto alignment = static_cast<uintptr_t>(std::min<int64_t>(8, (dtype_bits(dtype) + 7) / 8));
   const auto address = reinterpret_cast<uintptr_t>(bytes.data());
-  if (!owner || bytes.size() <= kSmall || (alignment != 0 && address % alignment != 0)) {
+  const bool stays =
+      alignment == 0 || address % alignment == 0 || (kAnyAddress && bytes.size() >= kLarge);
+  if (!owner || bytes.size() <= kSmall || !stays) {
     Tensor copy(dtype, t.dims);
     if (!bytes.empty()) std::memcpy(copy.raw(), bytes.data(), bytes.size());
     if (bytes.size() >= kLarge) MappedFile::release(bytes);
