@@ -61,6 +61,27 @@ void matmul_integer(InferContext& ctx) { ctx.set(0, DType::Int32, matmul_shape(c
 
 void qlinear_matmul(InferContext& ctx) { ctx.set(0, ctx.dtype(7), matmul_shape(ctx, 0, 3)); }
 
+void weight_matmul(InferContext& ctx) {
+  std::optional<Shape> shape = ctx.shape(0);
+  if (shape && shape->empty()) ctx.fail("A is a scalar; expected rank 1 or more");
+  if (shape && ctx.has_shape(1)) {
+    const Shape& b = *ctx.shape(1);
+    const bool by_rows = ctx.attr_int("axis") == 0;
+    const int64_t bits = ctx.attr_int("bits", 4);
+    if (b.size() != 2) ctx.fail(concat("B has shape ", shape_text(b), "; expected a matrix"));
+    const Dim& given = by_rows ? b[0] : b[1];
+    const Dim& depth = shape->back();
+    if (given.known() && depth.known()) {
+      const int64_t most = by_rows ? given.value() : given.value() * 8 / bits;
+      if (depth.value() > most || (by_rows && depth.value() < most)) {
+        ctx.fail(concat("A has ", depth.value(), " columns, B has ", most, " rows"));
+      }
+    }
+  }
+  if (shape) shape->back() = Dim(ctx.attr_int("N", 1));
+  ctx.set(0, ctx.dtype(0), std::move(shape));
+}
+
 void gemm(InferContext& ctx) {
   if (!ctx.has_shape(0) || !ctx.has_shape(1)) return ctx.set(0, ctx.dtype(0));
   const Shape& a = *ctx.shape(0);
@@ -203,6 +224,27 @@ OpList matmul_ops() {
        .types = {{"T", "float double float16 bfloat16"}},
        .attributes = {{"perm_a", AttrDef::Ints}, {"perm_b", AttrDef::Ints}},
        .shape = permuted_matmul},
+      // A [..., K] times the matrix [K, N] of the numbers of B less their zero points, times scales
+      // of blocks along the depth. B, of uint8, is [K, N] where the axis is 0, or [N, K or more],
+      // packed along its last axis, low bits first; scales and zero points, packed alike, have
+      // blocks along that axis. `zero_point` serves where there are none. Signed numbers have
+      // their highest bit turned over, and so have their zero points.
+      {.domain = "tiercel",
+       .name = "WeightMatMul",
+       .inputs = {{"A", "T"},
+                  {"B", "tensor(uint8)"},
+                  {"scales", "T"},
+                  {"zero_points", "tensor(uint8)", Param::Optional}},
+       .outputs = {{"Y", "T"}},
+       .types = {{"T", "float float16 bfloat16"}},
+       .attributes = {{"bits", AttrDef::Int, false, int64_t{4}},
+                      {"block_size", AttrDef::Int, true},
+                      {"axis", AttrDef::Int, false, int64_t{0}},
+                      {"is_signed", AttrDef::Int, false, int64_t{0}},
+                      {"zero_point", AttrDef::Int, false, int64_t{0}},
+                      {"accuracy_level", AttrDef::Int, false, int64_t{0}},
+                      {"N", AttrDef::Int, true}},
+       .shape = weight_matmul},
       {.name = "Gemm",
        .since = 13,
        .inputs = {{"A", "T"}, {"B", "T"}, {"C", "T", Param::Optional}},

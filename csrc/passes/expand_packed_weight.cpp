@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "passes/packed_weight.h"
+#include "passes/weight_matmul.h"
 
 namespace tiercel {
 
@@ -103,8 +104,34 @@ bool is_empty(const Composer& e, ValueId x) {
   return false;
 }
 
+// x times constant rows as they are packed; kNone where they must be widened first.
+ValueId product_of_constants(Composer& e, ValueId x, const Blocked& w) {
+  const Tensor* bytes = e.graph().constant(w.bytes);
+  const Tensor* scales = e.graph().constant(w.scales);
+  const Tensor* zeros = w.zeros == kNone ? nullptr : e.graph().constant(w.zeros);
+  if (!bytes || !scales || w.groups != kNone || (w.zeros != kNone && !zeros)) return kNone;
+  if (w.n < 1 || w.k < 1 || w.block < 1 || (w.bits != 4 && w.bits != 8)) return kNone;
+  const int64_t blocks = (w.k + w.block - 1) / w.block;
+  if (bytes->bytes() != w.n * blocks * w.block * w.bits / 8) return kNone;
+  if (scales->size() != w.n * blocks || e.rank(x, "A") < 1) return kNone;
+  WeightMatrix matrix{.numbers = *bytes, .scales = *scales, .axis = 1, .bits = w.bits};
+  matrix.block = w.block, matrix.n = w.n, matrix.k = w.k, matrix.accuracy_level = w.accuracy_level;
+  matrix.zero_point = int64_t{1} << (w.bits - 1);
+  if (zeros) {
+    if (zeros->dtype() != DType::UInt8) return kNone;
+    if (zeros->bytes() != w.n * ((blocks * w.bits + 7) / 8)) return kNone;
+    matrix.zeros = *zeros;
+  }
+  auto operands = weight_operands(e.graph(), matrix, e.node().name);
+  if (!operands) return kNone;
+  operands->inputs.insert(operands->inputs.begin(), x);
+  return e.op("WeightMatMul", std::move(operands->inputs), std::move(operands->attributes),
+              "tiercel");
+}
+
 // x [..., k] times the widened rows, plus the bias.
 ValueId packed_product(Composer& e, ValueId x, const Blocked& w, ValueId bias) {
+  if (const ValueId y = product_of_constants(e, x, w); y != kNone) return e.sum(y, bias);
   if (!is_empty(e, w.bytes)) {
     return e.sum(e.mat_mul(x, e.transpose(widened(e, w), {1, 0})), bias);
   }
@@ -122,7 +149,8 @@ bool mat_mul_n_bits(Graph& graph, NodeId id) {
                   .n = e.integer("N"),
                   .k = e.integer("K"),
                   .bits = e.integer("bits", 4),
-                  .block = e.integer("block_size")};
+                  .block = e.integer("block_size"),
+                  .accuracy_level = e.integer("accuracy_level")};
   return e.finish({packed_product(e, e.input(0), w, e.input(5))});
 }
 
@@ -133,7 +161,8 @@ ValueId projection(Composer& e, ValueId x, size_t at, int64_t n) {
                   .n = n,
                   .k = e.integer("K"),
                   .bits = e.integer("bits", 4),
-                  .block = e.integer("block_size")};
+                  .block = e.integer("block_size"),
+                  .accuracy_level = e.integer("accuracy_level")};
   return packed_product(e, x, w, e.input(at + 2));
 }
 

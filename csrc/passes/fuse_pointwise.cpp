@@ -29,6 +29,7 @@ constexpr OpName kTakeEpilogue[] = {
     {"", "ConvTranspose"},
     {"tiercel", "ConvBlocked"},
     {"tiercel", "PermutedMatMul"},
+    {"tiercel", "WeightMatMul"},
 };
 
 // Operators whose kernels compute what they read as input 0, run by run.

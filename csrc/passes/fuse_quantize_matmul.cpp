@@ -1,10 +1,12 @@
-// Matrix products of constant weights of bytes: on integers where the other operand is dequantised
-// too, else by the whole numbers with the scale behind the product, where the processor has tiles.
+// Matrix products of constant weights of 4 or 8 bits: on integers where the other operand is
+// dequantised too; else by packed numbers where DequantizeLinear makes them real, or by whole ones
+// with the scale behind the product, where the processor has tiles.
 #include <algorithm>
 
 #include "base/cpu_info.h"
 #include "passes/edit.h"
 #include "passes/passes.h"
+#include "passes/weight_matmul.h"
 
 namespace tiercel::passes {
 
@@ -160,15 +162,22 @@ bool scale_behind(Graph& graph, NodeId id) {
 
 bool fuse_quantize_matmul(Graph& graph, PassContext&) {
   const bool has_bytes = isa_rank("vnni") >= 0, has_tiles = isa_rank("amx") >= 0;
-  return has_bytes && each_graph(graph, [&](Graph& g) {
-           bool changed = false;
-           const std::vector<NodeId> order = g.order;
-           for (NodeId id : order) {
-             if (g.node(id).removed || !is_op(g.node(id), "MatMul")) continue;
-             if (multiply_bytes(g, id) || (has_tiles && scale_behind(g, id))) changed = true;
-           }
-           return changed;
-         });
+  return each_graph(graph, [&](Graph& g) {
+    bool changed = false;
+    const std::vector<NodeId> order = g.order;
+    for (NodeId id : order) {
+      const bool is_product = !g.node(id).removed && is_op(g.node(id), "MatMul");
+      const bool is_gemm = !g.node(id).removed && is_op(g.node(id), "Gemm");
+      if (is_product && has_bytes && multiply_bytes(g, id)) {
+        changed = true;
+      } else if ((is_product || is_gemm) && multiply_weights(g, id)) {
+        changed = true;
+      } else if (is_product && has_tiles && scale_behind(g, id)) {
+        changed = true;
+      }
+    }
+    return changed;
+  });
 }
 
 }  // namespace tiercel::passes

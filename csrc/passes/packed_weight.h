@@ -14,6 +14,7 @@ struct Blocked {
   ValueId zeros = kNone;   // packed like the rows, or numbers like the scales; absent: the middle
   ValueId groups = kNone;  // the block of each column; absent: one after the other
   int64_t n = 0, k = 0, bits = 4, block = 32;
+  int64_t accuracy_level = 0;  // 4: the other operand may be rounded to 8 bits
 };
 
 // [n, k], in the element type of the scales.
