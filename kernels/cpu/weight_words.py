@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from llvmlite import ir
+from micro import prefetch
 from numba import types
 
 from _lang import namespace
@@ -20,6 +21,7 @@ from _lang.simd import Vec, load_vector
 GROUP = 8  # numbers of a column that lie together
 MOST = 0x7F7F00  # three digits of eight bits with a sign hold it, and what rounding may add
 DIGITS = 3
+AHEAD = 4096  # bytes of words that are asked for before they are needed
 
 
 @cache
@@ -198,7 +200,7 @@ def row_product(k: Any, add: Any, bits: int, digits: int) -> Any:
         **{"v": v, "vi": vi, "as_floats": w.as_floats, "bytes_at": w.bytes_at, "add": add},
         **{"offset": k.offset, "word": k.load("int32"), "real": k.load("float"), "min": min},
         **{"low": part(lanes, 0, 0x0F0F0F0F), "high": part(lanes, 4, 0x0F0F0F0F)},
-        "single": k.cast("float"),
+        **{"single": k.cast("float"), "ahead": prefetch()},
     }
     lines = ["y0, y1, g, at = v.zero(), v.zero(), 0, 0", "segment = 0"]
     lines += ["while g < groups:", f"  end = min(g + length // {GROUP}, groups)"]
@@ -212,6 +214,9 @@ def row_product(k: Any, add: Any, bits: int, digits: int) -> Any:
         lines += [f"    z = bytes_at(zeros, at + {j * lanes})"]
         lines += [f"    p{d}_{j}_0 = t{d} * z" for d in range(digits)]
     lines += ["  while g < end:"]
+    lines += [
+        f"    ahead(words, g * {width * bits} + {AHEAD + line})" for line in range(0, width * bits, 64)
+    ]
     for h in range(2):
         lines += [f"    a{d}_{h} = vi.set(word(a, {d} * apart + 2 * g + {h}))" for d in range(digits)]
     for j in range(2):
