@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from attached import epilogue_rows
 from matmul_shapes import blocks
-from product import product
+from product import nan_finder, product
 from weight_packing import ACCURACY, BITS, BLOCK, NAMES, ZERO, extents, weight_packing
+from weight_tiles import weight_tiles
 from weight_words import DIGITS, GROUP, digits_of, row_product, widening
 
 from _lang import dot, inline, kernel, namespace, parts
@@ -62,6 +63,10 @@ def operands(k):
         return out
 
     @inline
+    def is_rounded(call):
+        return k.attr_int(call, ACCURACY) == BY_INT8
+
+    @inline
     def pack_missing(call):
         for i in range(1, 4):
             if held(call, i) > 0:
@@ -75,6 +80,7 @@ def operands(k):
         depth=depth,
         rows=rows,
         zero=zero,
+        is_rounded=is_rounded,
         pack_missing=pack_missing,
         columns=e.columns,
         panels=e.panels,
@@ -126,7 +132,7 @@ def few_rows(k, o, by_words):
             to, n = row_at(call, row), runs(call)
             steps = offset(to, DIGITS * apart(call))
             totals = offset(steps, n * 4)
-            if k.attr_int(call, ACCURACY) == BY_INT8:
+            if o.is_rounded(call):
                 bad = take1(
                     *(x, o.depth(call), to, apart(call), steps, totals, length(call), n),
                     *(o.whole_depth(call), o.zero(call)),
@@ -149,11 +155,11 @@ def few_rows(k, o, by_words):
             totals, zero, block = offset(steps, n * 4), single(o.zero(call)), k.attr_int(call, BLOCK)
             pitch, count = apart(call) // 4, o.groups(call)
             if k.attr_int(call, BITS) == 4:
-                if k.attr_int(call, ACCURACY) == BY_INT8:
+                if o.is_rounded(call):
                     four1(words, scales, zeros, zero, block, a, pitch, steps, totals, run, count, to)
                 else:
                     four3(words, scales, zeros, zero, block, a, pitch, steps, totals, run, count, to)
-            elif k.attr_int(call, ACCURACY) == BY_INT8:
+            elif o.is_rounded(call):
                 eight1(words, scales, zeros, zero, block, a, pitch, steps, totals, run, count, to)
             else:
                 eight3(words, scales, zeros, zero, block, a, pitch, steps, totals, run, count, to)
@@ -218,6 +224,40 @@ def weight_matmul(k):
             widen4(to, words, scales, zeros, zero, block, start, deep)
         else:
             widen8(to, words, scales, zeros, zero, block, start, deep)
+
+    tiled = k.isa == "amx"
+    e, has_nan = weight_tiles(k, o, panel) if tiled else None, nan_finder(k, "float")
+
+    @inline
+    def by_tiles(call):
+        out = False
+        if tiled:
+            out = not is_few(call) and e.fits(call)
+        return out
+
+    @inline
+    def floats_bytes(call):
+        """Of rows of a half type as floats."""
+        return (o.rows(call) * o.depth(call) * 4 + 63) // 64 * 64 if half else 0
+
+    @inline
+    def pieces(call, row):
+        """Where those of the block of rows lie that has this one."""
+        to, high = offset(k.workspace(call), o.rows_at(call) + floats_bytes(call)), 0
+        if tiled:
+            high = cut.height(o.rows(call))
+            to = offset(to, row // high * e.pieces_bytes(call, high))
+        return to
+
+    @inline
+    def prepare(call, row):
+        """A row of A for the products with many."""
+        at = o.rows_at(call) + row * o.depth(call) * 4
+        x = float_row(call, row, offset(k.workspace(call), at))
+        if tiled:
+            if by_tiles(call):
+                high = cut.height(o.rows(call))
+                e.split(call, pieces(call, row), high, row % high, x)
 
     @k.outline("int64(call, pointer, int64, int64, int64, int64, pointer, pointer)")
     def block_sums(call, a, first, rows, column, columns, sums, memory):
@@ -291,7 +331,13 @@ def weight_matmul(k):
         if half:
             a = offset(k.workspace(call), o.rows_at(call))
         memory = offset(scratch, (rows * columns * 4 + 63) // 64 * 64)
-        block_sums(call, a, row, rows, column, columns, scratch, memory)
+        done = False
+        if tiled:
+            if by_tiles(call):
+                e.multiply(call, pieces(call, row), high, rows, column, columns, scratch, memory)
+                done = has_nan(scratch, columns, rows, columns) == 0
+        if not done:
+            block_sums(call, a, row, rows, column, columns, scratch, memory)
         deliver(call, scratch, row, rows, column, columns)
 
     def run(call, phase, begin, end, scratch):
@@ -302,8 +348,7 @@ def weight_matmul(k):
                 if by_words and o.rows(call) <= FEW:
                     f.digits(call, unit, float_row(call, unit, scratch))
                 else:
-                    at = o.rows_at(call) + unit * o.depth(call) * 4
-                    float_row(call, unit, offset(k.workspace(call), at))
+                    prepare(call, unit)
             elif by_words and o.rows(call) <= FEW:
                 few(call, unit, scratch)
             else:
@@ -316,7 +361,7 @@ def weight_matmul(k):
         if phase == 0:
             out = 1 if o.rows_at(call) > 0 else 0
         elif phase == 1:
-            out = m if half or is_few(call) else 0
+            out = m if half or is_few(call) or by_tiles(call) else 0
         elif is_few(call):
             out = (o.panels(call) + per_unit(call) - 1) // per_unit(call) if m > 0 else 0
         elif m > 0:
@@ -326,8 +371,14 @@ def weight_matmul(k):
 
     def workspace(call):
         m = o.rows(call)
-        of_rows = m * o.depth(call) * 4 + 64 if half else 0
-        return o.rows_at(call) + (m * f.row_bytes(call) if is_few(call) else of_rows)
+        out = floats_bytes(call)
+        if is_few(call):
+            out = m * f.row_bytes(call)
+        if tiled:
+            if by_tiles(call) and m > 0:
+                high = cut.height(m)
+                out += (m + high - 1) // high * e.pieces_bytes(call, high)
+        return o.rows_at(call) + out
 
     def scratch(call):
         m, n, depth = o.rows(call), o.columns(call), o.depth(call)
@@ -337,7 +388,10 @@ def weight_matmul(k):
             rows, columns = m, per_unit(call) * width
         sums = (rows * columns * 4 + 63) // 64 * 64
         panels = (columns + width - 1) // width
-        return 2 * sums + row + panels * width * DEEP * 4 + x.scratch(rows, columns, DEEP) + 256
+        rest = sums + row + panels * width * DEEP * 4 + x.scratch(rows, columns, DEEP)
+        if tiled:
+            rest = max(rest, e.memory_bytes(call))
+        return sums + rest + 256
 
     def work(call):
         return k.output_size(call, 0) * o.depth(call) // 60
