@@ -10,8 +10,8 @@ namespace tiercel {
 
 namespace {
 
-constexpr int64_t kGroup = 8;         // numbers of a column that lie together
-constexpr int64_t kRun = 128;         // of the depth, that one rounding of the other operand serves
+constexpr int64_t kGroup = 8;  // numbers of a column that lie together
+constexpr int64_t kRun = 128;  // of the depth, that one rounding of the other operand serves
 constexpr int64_t kLongestRun = 1024;  // where blocks are no multiples of that
 
 bool all_finite(const Tensor& tensor) {
@@ -27,8 +27,6 @@ bool all_finite(const Tensor& tensor) {
 
 bool fits(const WeightMatrix& w) {
   if (w.n < 1 || w.k < 1 || w.block < 1 || (w.bits != 4 && w.bits != 8)) return false;
-  const int64_t along = w.numbers.size() / (w.axis == 0 ? w.k : w.n);
-  if (w.bits == 4 && along % 2 != 0 && w.numbers.dtype() != DType::UInt8) return false;
   if (w.block < w.k && (w.block % kGroup != 0 || (w.block % kRun != 0 && w.block > kLongestRun))) {
     return false;
   }
@@ -37,9 +35,21 @@ bool fits(const WeightMatrix& w) {
   return known && all_finite(w.scales);
 }
 
-// The bytes of a tensor as a matrix of `rows` rows.
+// The bytes of a tensor as a matrix of `rows` rows, each of whole bytes.
 Tensor bytes_of(const Tensor& from, int64_t rows) {
-  return {DType::UInt8, {rows, from.bytes() / rows}, from.buffer(), from.raw()};
+  const int64_t each = from.size() / rows;
+  if (dtype_bits(from.dtype()) != 4 || each % 2 == 0) {
+    return {DType::UInt8, {rows, from.bytes() / rows}, from.buffer(), from.raw()};
+  }
+  Tensor made(DType::UInt8, {rows, (each + 1) / 2});
+  std::fill_n(made.data<uint8_t>(), made.size(), uint8_t{0});
+  for (int64_t i = 0; i < from.size(); ++i) {
+    const int number = (from.data<uint8_t>()[i / 2] >> (i % 2 * 4)) & 15;
+    const int64_t column = i % each;
+    uint8_t& to = made.data<uint8_t>()[i / each * made.dims()[1] + column / 2];
+    to = static_cast<uint8_t>(to | (number << (column % 2 * 4)));
+  }
+  return made;
 }
 
 }  // namespace
@@ -76,7 +86,8 @@ std::optional<Tensor> for_columns(const Tensor& from, int64_t n) {
   Tensor made(from.dtype(), {n});
   const auto bytes = static_cast<size_t>(from.bytes());
   for (int64_t i = 0; i < n; ++i) {
-    std::copy_n(from.data<std::byte>(), bytes, made.data<std::byte>() + static_cast<size_t>(i) * bytes);
+    std::copy_n(from.data<std::byte>(), bytes,
+                made.data<std::byte>() + static_cast<size_t>(i) * bytes);
   }
   return made;
 }
@@ -107,18 +118,15 @@ std::optional<WeightMatrix> matrix_of(const Graph& graph, const Node& node, int6
   const int64_t block = attr_int(node, "block_size", 0);
   w.block = block != 0 ? block : w.k;
   w.is_signed = dtype == DType::Int4 || dtype == DType::Int8;
-  if (w.n < 1 || w.k < 1 || w.block < 1 || numbers->dims()[1] % 2 != 0) return std::nullopt;
+  if (w.n < 1 || w.k < 1 || w.block < 1) return std::nullopt;
+  if (nibbles && along == 1 && w.k % 2 != 0) return std::nullopt;
   const auto found = parts_of(*scales, w, axis);
   if (!found) return std::nullopt;
   w.scales = *found;
   if (!has_input(node, 2)) return w;
   const Tensor* zeros = graph.constant(node.inputs[2]);
   const auto of_columns = zeros ? parts_of(*zeros, w, axis) : std::nullopt;
-  if (!of_columns || (nibbles && of_columns->rank() == 2 && of_columns->dims()[1] % 2 != 0)) {
-    return std::nullopt;
-  }
-  // A single column of them has one in a byte.
-  if (nibbles && along == 1 && of_columns->rank() != 2) return std::nullopt;
+  if (!of_columns) return std::nullopt;
   w.zeros = *of_columns;
   return w;
 }
@@ -147,10 +155,10 @@ bool multiply_weights(Graph& graph, NodeId id) {
   auto operands = weight_operands(graph, *matrix, node.name);
   if (!operands) return false;
   operands->inputs.insert(operands->inputs.begin(), node.inputs[0]);
-  ValueId y = insert_node(graph, id,
-                          {"WeightMatMul", std::move(operands->inputs),
-                           std::move(operands->attributes), "tiercel"},
-                          type, node.name);
+  ValueId y = insert_node(
+      graph, id,
+      {"WeightMatMul", std::move(operands->inputs), std::move(operands->attributes), "tiercel"},
+      type, node.name);
   if (is_gemm && has_input(node, 2)) {
     y = insert_node(graph, id, {"Add", {y, node.inputs[2]}}, type, node.name + "_bias");
   }

@@ -1,6 +1,6 @@
-"""Products with matrices of 4 or 8 bits, scaled in blocks along the depth: the numbers stay packed in
-panels. Few rows meet them as digits, in products of bytes, where the processor has those; for many
-rows parts of panels are widened into the cache.
+"""Products with matrices of 4 or 8 bits, scaled in blocks along the depth: the numbers stay packed
+in panels. Few rows meet them as digits, in products of bytes, where the processor has those; for
+many rows parts of panels are widened into the cache.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def few_rows(k, o, by_words):
         take3, take1 = digits_of(k, DIGITS), digits_of(k, 1)
         four3, four1 = row_product(k, add, 4, DIGITS), row_product(k, add, 4, 1)
         eight3, eight1 = row_product(k, add, 8, DIGITS), row_product(k, add, 8, 1)
-        v, whole, single = k.vector("float"), k.cast("int32"), k.cast("float")
+        whole, single = k.cast("int32"), k.cast("float")
 
         @inline
         def digits(call, row, x):
@@ -152,13 +152,21 @@ def few_rows(k, o, by_words):
         def multiply(call, row, words, scales, zeros, to):
             a, n, run = row_at(call, row), runs(call), length(call)
             steps = offset(a, DIGITS * apart(call))
-            totals, zero, block = offset(steps, n * 4), single(o.zero(call)), k.attr_int(call, BLOCK)
+            totals, zero, block = (
+                offset(steps, n * 4),
+                single(o.zero(call)),
+                k.attr_int(call, BLOCK),
+            )
             pitch, count = apart(call) // 4, o.groups(call)
             if k.attr_int(call, BITS) == 4:
                 if o.is_rounded(call):
-                    four1(words, scales, zeros, zero, block, a, pitch, steps, totals, run, count, to)
+                    four1(
+                        words, scales, zeros, zero, block, a, pitch, steps, totals, run, count, to
+                    )
                 else:
-                    four3(words, scales, zeros, zero, block, a, pitch, steps, totals, run, count, to)
+                    four3(
+                        words, scales, zeros, zero, block, a, pitch, steps, totals, run, count, to
+                    )
             elif o.is_rounded(call):
                 eight1(words, scales, zeros, zero, block, a, pitch, steps, totals, run, count, to)
             else:
@@ -218,7 +226,11 @@ def weight_matmul(k):
 
     @inline
     def widen(call, number, start, deep, to):
-        words, scales, zeros = panel(call, 1, number), panel(call, 2, number), panel(call, 3, number)
+        words, scales, zeros = (
+            panel(call, 1, number),
+            panel(call, 2, number),
+            panel(call, 3, number),
+        )
         zero, block = single(o.zero(call)), k.attr_int(call, BLOCK)
         if k.attr_int(call, BITS) == 4:
             widen4(to, words, scales, zeros, zero, block, start, deep)
@@ -394,7 +406,10 @@ def weight_matmul(k):
         return sums + rest + 256
 
     def work(call):
-        return k.output_size(call, 0) * o.depth(call) // 60
+        out = k.output_size(call, 0) * o.depth(call) // (150 if tiled else 60)
+        if is_few(call):
+            out = max(o.panels(call) * o.panel_bytes(call) // 12, out // 2)
+        return out
 
     def pack_size(call, i):
         return p.size(call, i) if i > 0 else 0

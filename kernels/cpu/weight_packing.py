@@ -67,7 +67,7 @@ def weight_packing(k: Any) -> Any:
     get, put_byte, put_word = k.load("uint8"), k.store("uint8"), k.store("int32")
     scale, put, offset, word = k.load("T"), k.store("float"), k.offset, k.cast("int32")
     turn, spread_words = transpose_block("float", "float", lanes), spread(lanes)
-    whole_bytes, byte = bytes_at(lanes), k.cast("uint8")
+    byte = k.cast("uint8")
 
     @inline
     def size(call, i):
@@ -103,11 +103,6 @@ def weight_packing(k: Any) -> Any:
             else:
                 x = number(call, 1, j, d, step)
         return x
-
-    @inline
-    def place_of(bits, i):
-        """Word and bit of number i of a group."""
-        return (i // 4, i % 4 * 8) if bits == 8 else (0, i % 4 * 8 + i // 4 * 4)
 
     @k.outline("int64(call, pointer, int64, int64, int64)")
     def single_words(call, to, column, begin, end):

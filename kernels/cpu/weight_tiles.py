@@ -1,5 +1,5 @@
-"""Many rows of floats times weights of 4 or 8 bits by AMX tiles: pieces of the floats meet the whole
-numbers, which are bfloat16 as they stand, and sums of a block get its scales.
+"""Many rows of floats times weights of 4 or 8 bits by AMX tiles: pieces of the floats meet the
+whole numbers, which are bfloat16 as they stand, and sums of a block get its scales.
 """
 
 from __future__ import annotations
@@ -7,7 +7,6 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from llvmlite import ir
 from micro import prefetch
 from numba import types
 from split_tiles import HALF, LANES, PIECES, ROW, TILE, split_parts, tiles_of
@@ -67,7 +66,9 @@ def whole_steps(k: Any, bits: int) -> Any:
                 take = f"take{shift}"
                 scope[take] = part(LANES, shift, (1 << bits) - 1)
                 row = (word * (GROUP // per) + i) * ROW + j * HALF
-                lines += [f"    low, high = as_floats({take}(x)) - z{j}, as_floats({take}(y)) - z{j}"]
+                lines += [
+                    f"    low, high = as_floats({take}(x)) - z{j}, as_floats({take}(y)) - z{j}"
+                ]
                 byte = f"s * {STEP_BYTES} + part * {GROUP * ROW} + {row}"
                 lines += [f"    put(to, {byte}, low, high)"]
     lines += ["return 0"]
@@ -135,10 +136,10 @@ def weight_tiles(k: Any, o: Any, panel: Any) -> Any:
         return ROW + 2 * SUMS + (steps * 8 + 63) // 64 * 64 + steps * STEP_BYTES
 
     @inline
-    def add_scaled(sums, part, scales, at, fresh):
+    def add_scaled(sums, part, rows, scales, at, fresh):
         """sums + part · scales, or the products alone."""
         s0, s1 = v.load(scales, at), v.load(scales, at + LANES)
-        for i in range(0, TILE * TILE, TILE):
+        for i in range(0, rows * TILE, TILE):
             x, y = v.load(part, i) * s0, v.load(part, i + LANES) * s1
             if fresh == 0:
                 x, y = x + v.load(sums, i), y + v.load(sums, i + LANES)
@@ -146,8 +147,9 @@ def weight_tiles(k: Any, o: Any, panel: Any) -> Any:
             v.store(sums, i + LANES, y)
 
     @k.outline("int64(call, pointer, int64, pointer, pointer, int64, int64, pointer, pointer)")
-    def blocks(call, a, plane, b, scales, height, steps, places, memory):
+    def blocks(call, a, plane, b, scales, rows, steps, places, memory):
         """Up to 32 rows times a panel: their sums at `memory`."""
+        height = TILE if rows > TILE // 2 else TILE // 2
         part, block = offset(memory, SUMS), k.attr_int(call, BLOCK)
         each, first = (run(call) + TILE - 1) // TILE, 0
         if o.blocks(call) == 1:
@@ -166,7 +168,7 @@ def weight_tiles(k: Any, o: Any, panel: Any) -> Any:
                     *(part, 0, 0, 0, 0, 0, 0),
                 )
             at = first * TILE // block * TILE
-            add_scaled(memory, part, scales, at, 1 if first == 0 else 0)
+            add_scaled(memory, part, rows, scales, at, 1 if first == 0 else 0)
             first += some
         return 0
 
@@ -190,10 +192,9 @@ def weight_tiles(k: Any, o: Any, panel: Any) -> Any:
                 fill8(b, words, zeros, zero, block, steps, o.groups(call))
             left, scales = columns - j, panel(call, 2, number)
             for i in range(0, rows, TILE):
-                height = TILE if rows - i > TILE // 2 else TILE // 2
-                x = offset(a, i * ROW)
-                blocks(call, x, plane, b, scales, height, steps, places, work)
-                for r in range(min(rows - i, TILE)):
+                x, high = offset(a, i * ROW), min(rows - i, TILE)
+                blocks(call, x, plane, b, scales, high, steps, places, work)
+                for r in range(high):
                     to = (i + r) * columns + j
                     v.store_n(sums, to, v.load(work, r * TILE), left)
                     v.store_n(sums, to + LANES, v.load(work, r * TILE + LANES), left - LANES)

@@ -186,6 +186,34 @@ def widening(k: Any, bits: int) -> Any:
     return k.outline(signature)(scope["widen"])
 
 
+def group_lines(bits: int, digits: int, lanes: int) -> list[str]:
+    """Lines that add products of a group of a panel and of a row, which come as words."""
+    width = 2 * lanes
+    lines = []
+    lines += [
+        f"    ahead(words, g * {width * bits} + {AHEAD + line})"
+        for line in range(0, width * bits, 64)
+    ]
+    for h in range(2):
+        lines += [
+            f"    a{d}_{h} = vi.set(word(a, {d} * apart + 2 * g + {h}))" for d in range(digits)
+        ]
+    for j in range(2):
+        if bits == 4:
+            lines += [f"    x = vi.load(words, g * {width} + {j * lanes})"]
+            lines += ["    x0, x1 = low(x), high(x)"]
+        else:
+            lines += [
+                f"    x{h} = vi.load(words, g * {2 * width} + {(2 * h + j) * lanes})"
+                for h in range(2)
+            ]
+        for h in range(2):
+            lines += [
+                f"    p{d}_{j}_{h} = add(p{d}_{j}_{h}, x{h}, a{d}_{h})" for d in range(digits)
+            ]
+    return lines
+
+
 def row_product(k: Any, add: Any, bits: int, digits: int) -> Any:
     """`row(words, scales, zeros, zero, block, a, apart, steps, totals, length, groups, to)`: a row
     of floats, given by digits, times a panel of weights; `width` floats at `to`.
@@ -195,7 +223,7 @@ def row_product(k: Any, add: Any, bits: int, digits: int) -> Any:
     `length`. Where `zero` is negative `zeros` has those of the columns.
     """
     v, vi, lanes = k.vector("float"), k.vector("int32"), k.lanes("float")
-    w, width, per = words_of(lanes), 2 * k.lanes("float"), bits // 4
+    w, width = words_of(lanes), 2 * k.lanes("float")
     scope = {
         **{"v": v, "vi": vi, "as_floats": w.as_floats, "bytes_at": w.bytes_at, "add": add},
         **{"offset": k.offset, "word": k.load("int32"), "real": k.load("float"), "min": min},
@@ -213,23 +241,7 @@ def row_product(k: Any, add: Any, bits: int, digits: int) -> Any:
     for j in range(2):
         lines += [f"    z = bytes_at(zeros, at + {j * lanes})"]
         lines += [f"    p{d}_{j}_0 = t{d} * z" for d in range(digits)]
-    lines += ["  while g < end:"]
-    lines += [
-        f"    ahead(words, g * {width * bits} + {AHEAD + line})" for line in range(0, width * bits, 64)
-    ]
-    for h in range(2):
-        lines += [f"    a{d}_{h} = vi.set(word(a, {d} * apart + 2 * g + {h}))" for d in range(digits)]
-    for j in range(2):
-        if bits == 4:
-            lines += [f"    x = vi.load(words, g * {width} + {j * lanes})"]
-            lines += ["    x0, x1 = low(x), high(x)"]
-        else:
-            lines += [
-                f"    x{h} = vi.load(words, g * {2 * width} + {(2 * h + j) * lanes})"
-                for h in range(2)
-            ]
-        for h in range(2):
-            lines += [f"    p{d}_{j}_{h} = add(p{d}_{j}_{h}, x{h}, a{d}_{h})" for d in range(digits)]
+    lines += ["  while g < end:", *group_lines(bits, digits, lanes)]
     lines += ["    g += 1", "  step = real(steps, segment)"]
     for j in range(2):
         lines += [f"  f = as_floats(p{digits - 1}_{j}_0 + p{digits - 1}_{j}_1)"]
@@ -237,7 +249,9 @@ def row_product(k: Any, add: Any, bits: int, digits: int) -> Any:
             lines += [f"  f = v.fma(f, v.set(single(256)), as_floats(p{d}_{j}_0 + p{d}_{j}_1))"]
         lines += [f"  y{j} = v.fma(f, v.load(scales, at + {j * lanes}) * v.set(step), y{j})"]
     lines += ["  segment += 1", "v.store(to, 0, y0)", f"v.store(to, {lanes}, y1)", "return 0"]
-    head = "def row(words, scales, zeros, zero, block, a, apart, steps, totals, length, groups, to):"
+    head = (
+        "def row(words, scales, zeros, zero, block, a, apart, steps, totals, length, groups, to):"
+    )
     exec(compile("\n  ".join([head, *lines]), f"<row{bits}_{digits}>", "exec"), scope)
     signature = (
         "int64(pointer, pointer, pointer, float, int64, pointer, int64, pointer, pointer, int64,"
@@ -248,8 +262,9 @@ def row_product(k: Any, add: Any, bits: int, digits: int) -> Any:
 
 def digits_of(k: Any, digits: int) -> Any:
     """`take(x, count, to, apart, steps, totals, length, segments, depth, zero)`: a row of `count`
-    floats, and zeros up to `depth`, as digits for `row_product`; 1 where a number is not finite or all of a run are next to
-    nothing, and the digits are of no use. `zero`: -1 where columns have zero points.
+    floats, and zeros up to `depth`, as digits for `row_product`; 1 where a number is not finite or
+    all of a run are next to nothing, and the digits are of no use. `zero`: -1 where columns have
+    zero points.
     """
     v, vi, lanes = k.vector("float"), k.vector("int32"), k.lanes("float")
     w, put, put_word = words_of(lanes), k.store("float"), k.store("int32")
@@ -276,9 +291,9 @@ def digits_of(k: Any, digits: int) -> Any:
     scope |= {"LANES": lanes, "min": min}
     head = "def split(x, start, deep, count, factor, to, apart, totals, zero):"
     exec(compile("\n  ".join([head, *lines]), f"<digits{digits}>", "exec"), scope)
-    split = k.outline(
-        "int64(pointer, int64, int64, int64, float, pointer, int64, pointer, int64)"
-    )(scope["split"])
+    split = k.outline("int64(pointer, int64, int64, int64, float, pointer, int64, pointer, int64)")(
+        scope["split"]
+    )
 
     @k.outline(
         "int64(pointer, int64, pointer, int64, pointer, pointer, int64, int64, int64, int64)"
