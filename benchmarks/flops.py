@@ -116,6 +116,7 @@ def _recurrent(inputs: Operands, outputs: Operands, attributes: Mapping[str, Any
 PRODUCTS: dict[str, Rule] = {
     "MatMul": _matmul,
     "PermutedMatMul": _matmul,
+    "WeightMatMul": _matmul,
     "MatMulInteger": _matmul,
     "QLinearMatMul": _matmul,
     "Gemm": _gemm,
