@@ -7,30 +7,41 @@ last place.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from _lang.lanes import Lanes
+from llvmlite import ir
+
+from _lang.lanes import I32, Lanes, declared
 
 
 def fma(a: Lanes, b: Lanes, c: Lanes) -> Lanes:
     return a.call("fma", b, c)
 
 
-def minimum(a: Lanes, b: Lanes) -> Lanes:
+def minimum(a: Lanes, b: Any) -> Lanes:
     """The smaller; NaN when one is NaN."""
     if not a.is_float:
         return a.call("smin" if a.is_signed else "umin", b)
-    b = a.lift(b)
-    least = a.compare("<", b).select(a, b)
-    return a.compare("!=", a).select(a, least)
+    least = a.lift(b).compare("<", a).select(b, a)
+    return least if _is_number(b) else a.lift(b).compare("!=", b).select(b, least)
 
 
-def maximum(a: Lanes, b: Lanes) -> Lanes:
+def maximum(a: Lanes, b: Any) -> Lanes:
     """The larger; NaN when one is NaN."""
     if not a.is_float:
         return a.call("smax" if a.is_signed else "umax", b)
-    b = a.lift(b)
-    most = a.compare(">", b).select(a, b)
-    return a.compare("!=", a).select(a, most)
+    most = a.lift(b).compare(">", a).select(b, a)
+    return most if _is_number(b) else a.lift(b).compare("!=", b).select(b, most)
+
+
+def _is_number(b: Any) -> bool:
+    """Whether it is known and no NaN, so that comparing it is all that a NaN of `a` needs."""
+    return not isinstance(b, Lanes) or isinstance(b.value, ir.Constant)
+
+
+def clamped(x: Lanes, low: float, high: float) -> Lanes:
+    """x within the bounds; NaN stays."""
+    return maximum(minimum(x, x.const(high)), x.const(low))
 
 
 def absolute(a: Lanes) -> Lanes:
@@ -47,27 +58,41 @@ def polynomial(x: Lanes, coefficients: Sequence[float]) -> Lanes:
     return out
 
 
+# Adding 1.5 * 2^23 leaves the rounded number in the low bits of the sum.
+_SHIFT = 12582912.0
+# e^r up to half of log 2, within 3.1e-9 of it.
+_NEAR = (0.001381454, 0.008368745, 0.04166839, 0.16666521, 0.49999994, 1.0, 1.0)
+
+
+def _multiple(x: Lanes, factor: float) -> tuple[Lanes, Lanes]:
+    """The whole number next to factor · x, and the same in the low bits of a float."""
+    t = fma(x, x.const(factor), x.const(_SHIFT))
+    return t - _SHIFT, t
+
+
 def exp(x: Lanes) -> Lanes:
     if x.element == "double":
         return x.each("exp")
     # Beyond these bounds the powers below give infinity and 0.
-    inside = x.compare("<", 89.0).select(x, x.const(89.0))
-    inside = inside.compare(">", -104.0).select(inside, x.const(-104.0))
-    # Adding 1.5 * 2^23 leaves the rounded quotient in the low bits of the sum.
-    shift = 12582912.0
-    t = fma(inside, x.const(1.44269504088896341), x.const(shift))
-    n, whole = t - shift, t.bits("int32") - x.const(shift).bits("int32")
-    r = fma(n, x.const(-0.693359375), inside)
-    r = fma(n, x.const(2.12194440e-4), r)
-    p = polynomial(
-        r,
-        (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5),
-    )
-    y = fma(p, r * r, r) + 1.0
+    inside = clamped(x, -104.0, 89.0)
+    n, t = _multiple(inside, 1.44269504088896341)
+    r = fma(n, x.const(2.12194440e-4), fma(n, x.const(-0.693359375), inside))
+    p = polynomial(r, _NEAR)
+    if x.lanes == 16:
+        return _scaled(p, n)
     # Two powers of two reach the ends of the exponent range.
+    whole = t.bits("int32") - x.const(_SHIFT).bits("int32")
     half = whole >> 1
-    y = y * ((half + 127) << 23).bits("float") * ((whole - half + 127) << 23).bits("float")
-    return x.compare("!=", x).select(x, y)
+    return p * ((half + 127) << 23).bits("float") * ((whole - half + 127) << 23).bits("float")
+
+
+def _scaled(x: Lanes, n: Lanes) -> Lanes:
+    """x · 2^n of sixteen floats, which are a vector of AVX-512 alone."""
+    b, kind = x.b, x.value.type
+    shape = ir.FunctionType(kind, [kind, kind, kind, ir.IntType(16), I32])
+    scalef = declared(b, "llvm.x86.avx512.mask.scalef.ps.512", shape)
+    everywhere, as_set = ir.IntType(16)(-1), I32(4)
+    return x.like(b.call(scalef, [x.value, n.value, x.value, everywhere, as_set]))
 
 
 def log(x: Lanes) -> Lanes:
@@ -109,8 +134,7 @@ def tanh(x: Lanes) -> Lanes:
     """A quotient of polynomials up to where the result is 1."""
     if x.element == "double":
         return x.each("tanh")
-    inside = x.compare("<", 7.90531110763549805).select(x, x.const(7.90531110763549805))
-    inside = inside.compare(">", -7.90531110763549805).select(inside, x.const(-7.90531110763549805))
+    inside = clamped(x, -7.90531110763549805, 7.90531110763549805)
     z = inside * inside
     top = polynomial(
         z,
@@ -128,14 +152,13 @@ def tanh(x: Lanes) -> Lanes:
         z, (1.19825839466702e-6, 1.18534705686654e-4, 2.26843463243900e-3, 4.89352518554385e-3)
     )
     y = inside * top / bottom
-    y = absolute(x).compare("<", 0.0004).select(x, y)
-    return x.compare("!=", x).select(x, y)
+    return absolute(x).compare("<", 0.0004).select(x, y)
 
 
 def erf(x: Lanes) -> Lanes:
     if x.element == "double":
         return x.each("erf")
-    inside = maximum(minimum(x, x.const(3.832506856900711)), x.const(-3.832506856900711))
+    inside = clamped(x, -3.832506856900711, 3.832506856900711)
     z = inside * inside
     top = polynomial(
         z,
@@ -159,14 +182,26 @@ def erf(x: Lanes) -> Lanes:
             1.0,
         ),
     )
-    y = inside * top / bottom
-    return x.compare("!=", x).select(x, y)
+    return inside * top / bottom
 
 
 def sigmoid(x: Lanes) -> Lanes:
-    """1 / (1 + e^-x), from the side where the exponential is small."""
-    e = exp(-absolute(x))
-    return x.compare("<", 0.0).select(e, x.const(1.0)) / (e + 1.0)
+    """1 / (1 + e^-x)."""
+    if x.element == "double":
+        e = exp(-absolute(x))
+        return x.compare("<", 0.0).select(e, x.const(1.0)) / (e + 1.0)
+    # From 18 on it is 1; below -104, whose exponential is infinite, 0.
+    if x.lanes == 16:
+        n, t = _multiple(inside := clamped(x, -104.0, 87.0), -1.44269504088896341)
+    else:
+        n, t = _multiple(inside := clamped(x, -87.0, 87.0), -1.44269504088896341)
+    # e^-x = 2^n e^-r; signs alternate.
+    r = fma(n, x.const(0.693147182), inside)
+    p = polynomial(r, [c * (-1) ** i for i, c in enumerate(_NEAR)])
+    if x.lanes == 16:
+        return 1.0 / (_scaled(p, n) + 1.0)
+    e = (p.bits("int32") + (t.bits("int32") << 23)).bits("float")
+    return x.compare("<", -87.0).select(x.const(0.0), 1.0 / (e + 1.0))
 
 
 def _intrinsic(name: str) -> Callable[[Lanes], Lanes]:
