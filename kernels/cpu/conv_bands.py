@@ -1,5 +1,6 @@
 """How a blocked convolution is cut into bands of rows, sets of output channels and parts."""
 
+from conv_tile import UNROLL
 from windows import WINDOW
 
 from _lang import inline, namespace
@@ -27,10 +28,10 @@ def bands(k, w, most_pixels):
 
     @inline
     def blocked_channels(call):
-        """Input channels of a group that fill blocks."""
-        whole = 0
+        """Input channels of a group that fill blocks, and in the last block parts of `UNROLL`."""
+        part, whole = min(lanes, UNROLL), 0
         if k.input_rank(call, 0) == 5:
-            whole = k.input_dim(call, 1, 1) // lanes * lanes
+            whole = k.input_dim(call, 1, 1) // part * part
         return whole
 
     @inline

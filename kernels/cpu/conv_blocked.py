@@ -1,7 +1,7 @@
 """Conv of float32 images in the blocked layout: register tiles of pixels × output channels."""
 
 from conv_bands import EACH, GROUP, HEAVY, bands
-from conv_tile import Variant, outlined
+from conv_tile import UNROLL, Variant, outlined
 from numba import float32
 from windows import WINDOW, window
 
@@ -55,6 +55,7 @@ def conv(k):
     [inputs of the block][outputs of the block].
     """
     lanes = k.lanes("T")
+    part = min(lanes, UNROLL)
     get, put = k.load("T"), k.store("T")
     w = window(k, 1)
     one, two, three = heights(k)
@@ -73,7 +74,8 @@ def conv(k):
             for d in range(inputs):
                 at, step = d * taps, 1
                 if d < whole:
-                    at, step = d // lanes * lanes * taps + d % lanes, lanes
+                    at = d // lanes * lanes * taps + d % lanes
+                    step = min(whole - d // lanes * lanes, lanes)
                 for t in range(taps):
                     row = (first * inputs * taps) + (at + t * step) * lanes
                     for j in range(lanes):
@@ -109,17 +111,33 @@ def conv(k):
         return 3 * kind + vectors - 1
 
     @k.outline(
-        "int64(call, int64, int64, int64, int64, pointer, int64, pointer, pointer, pointer, int64,"
-        "pointer, int64)"
+        "int64(call, int64, int64, int64, int64, int64, pointer, int64, pointer, pointer, pointer,"
+        "int64, pointer, int64)"
     )
     def sweep(
-        call, row, vectors, blocked, blocks, x, block_step, weights, y, start, first, zeros, ahead
+        call,
+        row,
+        vectors,
+        blocked,
+        blocks,
+        rest,
+        x,
+        block_step,
+        weights,
+        y,
+        start,
+        first,
+        zeros,
+        ahead,
     ):
         """One row of output pixels of one set, over some of the input channels: `x` and `y` are the
-        planes of the first blocks, `weights` those of the first of the channels."""
+        planes of the first blocks, `weights` those of the first of the channels. `rest`: parts of
+        the last block."""
         columns = grid(call, 1)
         width = lanes if k.input_rank(call, 0) == 5 else 1
         channels = lanes if blocked == 1 else 1
+        if blocked == 1 and blocks == 1:
+            channels = rest * part
         extent, taps_x = cut.extent(call, 1), cut.taps(call, 1)
         stride, spread, before = cut.stride(call, 1), cut.spread(call, 1), pad(call, 1)
         pixels = k.output_dim(call, 0, 2) * k.output_dim(call, 0, 3)
@@ -168,6 +186,7 @@ def conv(k):
                 spread,
                 extent,
                 ahead * (1 - half),
+                rest,
             )
         return 0
 
@@ -216,9 +235,14 @@ def conv(k):
         heavy = packed_bytes(call) > HEAVY
         done = 0
         while done < inputs:
-            blocked, some = 0, min(inputs - done, held * lanes)
+            blocked, some, rest = 0, min(inputs - done, held * lanes), lanes // part
+            depth = some
             if done < whole:
                 blocked, some = 1, min((whole - done) // lanes, held)
+                depth = some * lanes
+                # What is left of a block comes along, or where it has several taps on its own.
+                if done + depth + part == whole and some < held and (some == 0 or taps == 1):
+                    some, depth, rest = some + 1, depth + part, 1
             channel, step = image * k.input_dim(call, 0, 1) + done, planes
             within = 0
             if k.input_rank(call, 0) == 5:
@@ -227,19 +251,18 @@ def conv(k):
                 ) * lanes
                 within, step = done % lanes, planes * lanes if blocked == 1 else 1
             x = k.offset(k.input(call, 0), (channel * planes + within) * 4)
-            part = k.offset(weights, done * taps * lanes * 4)
+            of_part = k.offset(weights, done * taps * lanes * 4)
             first = 1 if done == 0 else 0
             # The next weights: those of the next channels, or the first ones of the next set.
-            coming = some * taps * lanes * (lanes if blocked == 1 else 1)
-            before = done
-            done += some * lanes if blocked == 1 else some
+            coming, before = depth * taps * lanes, done
+            done += depth
             if done == inputs:
                 coming = (vectors * inputs - before) * taps * lanes
             for r in range(row, end):
                 ahead = coming if r == row and heavy else 0
                 sweep(
-                    *(call, r, vectors, blocked, some, x, step, part, y, start, first, scratch),
-                    ahead,
+                    *(call, r, vectors, blocked, some, rest, x, step, of_part, y, start, first),
+                    *(scratch, ahead),
                 )
                 ready = (r + 1 - row) % at_once
                 if done == inputs and (ready == 0 or r + 1 == end):

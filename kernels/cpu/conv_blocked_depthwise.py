@@ -106,6 +106,7 @@ def conv(k):
                 spread,
                 extent,
                 0,
+                1,
             )
         return 0
 

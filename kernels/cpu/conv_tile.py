@@ -34,7 +34,7 @@ ARGUMENTS = (
         "row_step",
     ),
     *("column_step", "w", "w_block", "w_vector", "y", "y_block", "start", "first", "zeros"),
-    *("column", "stride", "spread", "extent", "ahead"),
+    *("column", "stride", "spread", "extent", "ahead", "rest"),
 )
 _POINTERS = ("x", "w", "y", "start", "zeros")
 SIGNATURE = f"int64({', '.join('pointer' if n in _POINTERS else 'int64' for n in ARGUMENTS)})"
@@ -74,7 +74,8 @@ def tiles(variants: tuple[Variant, ...], lanes: int) -> Any:
     Vector v of a pixel is at y[v · y_block + pixel · lanes]. The sums start with `start` when
     `first` is 1, else with what `y` holds. Pixel p under tap column t is at
     `column` + p · `stride` + t · `spread` of `extent` columns; outside, `zeros` are read. The cache
-    is asked for the weights `ahead` elements behind those in use, which the next call reads.
+    is asked for the weights `ahead` elements behind those in use, which the next call reads. Of the
+    last block of input channels only `rest` parts of `UNROLL` channels are there.
     """
     kinds = [PTR if n in _POINTERS else types.int64 for n in ARGUMENTS]
 
@@ -147,6 +148,8 @@ class _Tile:
                     b.store(self._load(self._result(i)), slot)
         with cgutils.for_range(b, g["blocks"]) as blocks:
             x = b.gep(g["x"], [b.mul(blocks.index, g["block_step"])])
+            is_last = b.icmp_signed("==", blocks.index, b.sub(g["blocks"], I64(1)))
+            self.parts = b.select(is_last, g["rest"], I64(max(self.channels // UNROLL, 1)))
             w = cgutils.alloca_once(b, _FLOATS, name="w")
             b.store(b.gep(g["w"], [b.mul(blocks.index, g["w_block"])]), w)
             with cgutils.for_range(b, g["taps_y"]) as rows:
@@ -213,7 +216,10 @@ class _Tile:
                     self._pixels(self._places(row, tap), weights, sums, UNROLL)
             with other:
                 self._pixels(self._places(row, tap, column), weights, sums, UNROLL_EDGE)
-        b.store(b.gep(weights, [I64(max(self.channels, 1) * self.lanes)]), w)
+        step = I64(max(self.channels, 1) * self.lanes)
+        if self.channels > UNROLL:
+            step = b.mul(self.parts, I64(UNROLL * self.lanes))
+        b.store(b.gep(weights, [step]), w)
 
     def _window(self, row: Any, w: Any, sums: list[Any]) -> None:
         """A row of taps known beforehand, depthwise."""
@@ -272,10 +278,11 @@ class _Tile:
                 self._add(factor, self._load(place), slot)
             return
         step = min(unroll, self.channels)
-        if step == self.channels:
+        if self.channels <= unroll:
             self._channels(places, weights, step, sums, asks)
             return
-        with cgutils.for_range(b, I64(self.channels // step)) as parts:
+        count = b.mul(self.parts, I64(UNROLL // unroll))
+        with cgutils.for_range(b, count) as parts:
             first = b.mul(parts.index, I64(step))
             moved = [b.gep(place, [first]) for place in places]
             part = b.gep(weights, [b.mul(first, I64(self.lanes))])

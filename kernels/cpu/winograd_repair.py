@@ -1,5 +1,6 @@
 """Tiles of a Winograd convolution with results that are not finite, computed once more directly."""
 
+from conv_tile import UNROLL
 from winograd_cut import BIAS, FLAG, TAPS
 
 
@@ -58,6 +59,7 @@ def repairs(k, step):
                 1,
                 width,
                 0,
+                max(lanes // UNROLL, 1),
             )
         return 0
 
