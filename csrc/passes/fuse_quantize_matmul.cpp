@@ -111,26 +111,71 @@ ValueId plain_zero(Graph& graph, const Node& node) {
                             Tensor(from.dtype(), {}, from.buffer(), from.raw()));
 }
 
-bool multiply_bytes(Graph& graph, NodeId id) {
+// x · weights, as many numbers as `out` has: on integers where both come from bytes, else kNone.
+ValueId bytes_product(Graph& graph, NodeId id, const Weights& weights) {
   const Node node = graph.node(id);
-  const ValueId out = node.outputs[0];
-  const Type type = graph.value(out).type;
-  if (type.dtype != DType::Float || !type.shape) return false;
-  const auto weights = dequantised(graph, node.inputs[1], 1);
-  const Node* left = weights ? dequantised_operand(graph, node.inputs[0]) : nullptr;
-  if (!left || graph.constant(left->inputs[0])) return false;
+  const Type type = graph.value(node.outputs[0]).type;
+  const Node* left = dequantised_operand(graph, node.inputs[0]);
+  if (!left || graph.constant(left->inputs[0])) return kNone;
   const Node x = *left;
-  std::vector<ValueId> inputs = {x.inputs[0], weights->bytes};
-  if (has_input(x, 2) || weights->zero != kNone) {
+  std::vector<ValueId> inputs = {x.inputs[0], weights.bytes};
+  if (has_input(x, 2) || weights.zero != kNone) {
     inputs.push_back(has_input(x, 2) ? plain_zero(graph, x) : kNone);
   }
-  if (weights->zero != kNone) inputs.push_back(weights->zero);
+  if (weights.zero != kNone) inputs.push_back(weights.zero);
   const ValueId sums = insert_node(graph, id, {"MatMulInteger", std::move(inputs)},
                                    Type::tensor(DType::Int32, *type.shape), node.name + "_sums");
   const ValueId floats = as_float(graph, id, sums, node.name + "_floats");
   const double factor = *scalar(graph, x.inputs[1]);
-  const ValueId scale = scaled(graph, weights->scale, factor, node.name);
-  redirect(graph, out, insert_node(graph, id, {"Mul", {floats, scale}}, type, node.name));
+  const ValueId scale = scaled(graph, weights.scale, factor, node.name);
+  return insert_node(graph, id, {"Mul", {floats, scale}}, type, node.name);
+}
+
+bool is_known_float(const Graph& graph, ValueId id) {
+  return graph.value(id).type.dtype == DType::Float && graph.value(id).type.shape;
+}
+
+bool multiply_bytes(Graph& graph, NodeId id) {
+  const ValueId out = graph.node(id).outputs[0];
+  if (!is_known_float(graph, out)) return false;
+  const auto weights = dequantised(graph, graph.node(id).inputs[1], 1);
+  const ValueId made = weights ? bytes_product(graph, id, *weights) : kNone;
+  if (made != kNone) redirect(graph, out, made);
+  return made != kNone;
+}
+
+// The transpose of a matrix of bytes.
+Tensor turned_bytes(const Tensor& from) {
+  const int64_t rows = from.dims()[0], columns = from.dims()[1];
+  Tensor made(from.dtype(), {columns, rows});
+  const auto* source = static_cast<const uint8_t*>(from.raw());
+  auto* target = static_cast<uint8_t*>(made.raw());
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < columns; ++c) target[c * rows + r] = source[r * columns + c];
+  }
+  return made;
+}
+
+// Gemm without factors, as the product and the sum that it is.
+bool multiply_bytes_and_add(Graph& graph, NodeId id) {
+  const Node node = graph.node(id);
+  const ValueId out = node.outputs[0];
+  const bool plain = attr_float(node, "alpha", 1) == 1 && attr_float(node, "beta", 1) == 1;
+  const bool across = attr_int(node, "transB", 0) != 0;
+  if (!plain || attr_int(node, "transA", 0) != 0 || !is_known_float(graph, out)) return false;
+  auto weights = dequantised(graph, node.inputs[1], across ? 0 : 1);
+  const Node* left = weights ? dequantised_operand(graph, node.inputs[0]) : nullptr;
+  if (!left || graph.constant(left->inputs[0])) return false;
+  if (across) {
+    weights->bytes =
+        graph.add_constant(node.name + "_turned", turned_bytes(*graph.constant(weights->bytes)));
+  }
+  ValueId made = bytes_product(graph, id, *weights);
+  if (has_input(node, 2)) {
+    const Type type = graph.value(out).type;
+    made = insert_node(graph, id, {"Add", {made, node.inputs[2]}}, type, node.name + "_add");
+  }
+  redirect(graph, out, made);
   return true;
 }
 
@@ -169,6 +214,8 @@ bool fuse_quantize_matmul(Graph& graph, PassContext&) {
       const bool is_product = !g.node(id).removed && is_op(g.node(id), "MatMul");
       const bool is_gemm = !g.node(id).removed && is_op(g.node(id), "Gemm");
       if (is_product && has_bytes && multiply_bytes(g, id)) {
+        changed = true;
+      } else if (is_gemm && has_bytes && multiply_bytes_and_add(g, id)) {
         changed = true;
       } else if ((is_product || is_gemm) && multiply_weights(g, id)) {
         changed = true;

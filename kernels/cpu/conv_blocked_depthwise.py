@@ -1,8 +1,8 @@
 """Depthwise Conv of float32 images in the blocked layout: a vector of channels for each pixel."""
 
-from conv_tile import Variant, outlined
+from conv_depthwise_rows import depthwise_rows
 from numba import float32
-from windows import WINDOW, window
+from windows import WINDOW
 
 from _lang import inline, kernel, parts
 
@@ -31,18 +31,11 @@ def conv(k):
     """
     lanes = k.lanes("T")
     get, put = k.load("T"), k.store("T")
-    w = window(k, 1)
-    most = 8
-    known = ((3, 1), (3, 2), (5, 1), (5, 2), (7, 1))
-    tile = outlined(k, (Variant(most, 1, 0), *(Variant(most, 1, 0, *window) for window in known)))
+    sweep = depthwise_rows(k, 1)
 
     @inline
     def taps_of(call):
         return k.input_dim(call, 1, 2) * k.input_dim(call, 1, 3)
-
-    @k.outline("int64(call, int64)")
-    def pad(call, i):
-        return w.before(call, i)
 
     @k.outline("int64(call, pointer)")
     def pack_weights(call, to):
@@ -54,60 +47,6 @@ def conv(k):
                 if c < channels:
                     value = get(weight, c * taps + t)
                 put(to, (c // lanes * taps + t) * lanes + c % lanes, value)
-        return 0
-
-    @k.outline("int64(call, int64, pointer, pointer, pointer, pointer, pointer)")
-    def sweep(call, row, x, weights, y, start, zeros):
-        """One row of output pixels of one block, whose planes are at `x` and `y`."""
-        columns, extent = k.output_dim(call, 0, 3), k.input_dim(call, 0, 3)
-        taps_x = k.input_dim(call, 1, 3)
-        stride, spread, before = w.stride(call, 1), w.dilation(call, 1), pad(call, 1)
-        spread_y, height = w.dilation(call, 0), k.input_dim(call, 0, 2)
-        top = row * w.stride(call, 0) - pad(call, 0)
-        low = max((spread_y - 1 - top) // spread_y, 0)
-        high = min(max((height - 1 - top) // spread_y + 1, 0), k.input_dim(call, 1, 2))
-        weights = k.offset(weights, low * taps_x * lanes * 4)
-        line = (top + low * spread_y) * extent
-        kind = 0
-        if spread == 1:
-            if stride == 1:
-                kind = 1 if taps_x == 3 else 3 if taps_x == 5 else 5 if taps_x == 7 else 0
-            elif stride == 2:
-                kind = 2 if taps_x == 3 else 4 if taps_x == 5 else 0
-        n = (columns + most - 1) // most
-        for half in range(2):
-            # Strips of one pixel less than the others come first.
-            many = columns // n + half
-            strips = columns % n if half == 1 else n - columns % n
-            at = half * (columns // n) * (n - columns % n)
-            column = at * stride - before
-            tile(
-                kind,
-                many,
-                strips,
-                1,
-                max(high - low, 0),
-                taps_x,
-                k.offset(x, (line + column) * lanes * 4),
-                stride * lanes,
-                0,
-                spread_y * extent * lanes,
-                spread * lanes,
-                weights,
-                0,
-                0,
-                k.offset(y, (row * columns + at) * lanes * 4),
-                0,
-                start,
-                1,
-                zeros,
-                column,
-                stride,
-                spread,
-                extent,
-                0,
-                1,
-            )
         return 0
 
     @inline

@@ -314,7 +314,7 @@ class TileRun {
     if (!by_row) return expand(input, start, n, bits);
     const std::byte* at = base + bytes_at(offset(input, start), bits);
     if (walk_.strides[input][last] != 0) return const_cast<std::byte*>(at);
-    if (splatted_[input] != at) splat(expansion_[input], at, walk_.tile, bits);
+    if (splatted_[input] != at) splat(expansion_[input], at, std::min(row, walk_.tile), bits);
     splatted_[input] = at;
     return expansion_[input];
   }
