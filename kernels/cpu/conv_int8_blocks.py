@@ -15,12 +15,12 @@ from _lang import inline, kernel, parts
 
 ATTRIBUTES = (*WINDOW, "group")
 GROUP = len(WINDOW)
-MOST = 1 << 12  # elements of a plane: beyond, blocks of them leave the caches
+BAND = 1 << 12  # elements of a plane that become a block at once: what stays in the L2 cache
 REASONS = (
     "it has two spatial axes only",
     "groups that are not one channel and one output",
     "cut edges, or a large window",
-    "planes that are smaller than a vector, or large",
+    "planes that are smaller than a vector",
 )
 
 
@@ -34,9 +34,10 @@ REASONS = (
     reasons=REASONS,
 )
 def q_linear_conv(k):
-    """A unit is a vector of channels of one image. Scratch memory: two squares of vectors; zeros,
-    where sums start, and factors, a vector each; weights; the plane as a block, and that of sums.
-    Weights are packed as they are, [blocks][taps][channels of the block].
+    """A unit is a band of rows of a vector of channels of one image. Scratch memory: two squares of
+    vectors; zeros, where sums start, and factors, a vector each; weights, with and without their
+    zero points; blocks: of the rows under the band, and of sums. Weights are packed as they are,
+    [blocks][taps][channels of the block].
     """
     v, lanes = k.vector("float"), k.lanes("float")
     get, put, put_byte, byte = k.load("uint8"), k.store("float"), k.store("uint8"), k.cast("uint8")
@@ -91,26 +92,44 @@ def q_linear_conv(k):
             v.store(memory, (t + 1) * lanes, v.load(weights, t * lanes) - zero)
         return 0
 
-    @k.outline("int64(call, int64, int64, pointer, pointer)")
-    def gather(call, image, block, to, squares):
-        """The planes of a block without their zero point, as [H, W, c]. The last square of pixels
-        lies as far to the right as the plane goes."""
+    @inline
+    def bands_of(call):
+        """Bands that have pixels enough for a square, all of them."""
+        rows, columns = k.output_dim(call, 0, 2), k.output_dim(call, 0, 3)
+        most = max(rows // ((lanes + columns - 1) // columns), 1)
+        return min((max(area_of(call), out_area(call)) + BAND - 1) // BAND, most)
+
+    @inline
+    def most_rows(call):
+        """Of the output, in one band."""
+        return (k.output_dim(call, 0, 2) + bands_of(call) - 1) // bands_of(call)
+
+    @inline
+    def reach_of(call, rows):
+        """Rows of input under so many rows of output."""
+        window_rows = (k.input_dim(call, 3, 2) - 1) * w.dilation(call, 0) + 1
+        return (rows - 1) * w.stride(call, 0) + window_rows
+
+    @k.outline("int64(call, int64, int64, int64, int64, pointer, pointer)")
+    def gather(call, image, block, first, end, to, squares):
+        """Pixels of a block without their zero point, as [pixels, c]. The last square of pixels
+        lies as far to the right as they go."""
         area, channels = area_of(call), k.output_dim(call, 0, 1)
         is_unsigned = k.input_dtype(call, 0) == UNSIGNED
         zero, x = v.set(float32(number(call, 2, 0, 0))), k.input(call, 0)
-        for start in range(0, area, lanes):
-            p = min(start, area - lanes)
+        for start in range(first, end, lanes):
+            p = min(start, end - lanes)
             for j in range(lanes):
                 c = min(block * lanes + j, channels - 1)
                 at = (image * channels + c) * area + p
                 z = unsigned(x, at) if is_unsigned else signed(x, at)
                 v.store(squares, j * lanes, z - zero)
-            turn(squares, lanes, offset(to, p * line), lanes)
+            turn(squares, lanes, offset(to, (p - first) * line), lanes)
         return 0
 
-    @k.outline("int64(call, int64, int64, pointer, pointer, pointer)")
-    def deliver(call, image, block, sums, factors, squares):
-        """Sums [Y, X, c] as bytes of the planes of a block."""
+    @k.outline("int64(call, int64, int64, int64, int64, pointer, pointer, pointer)")
+    def deliver(call, image, block, first, end, sums, factors, squares):
+        """Sums [pixels, c] as bytes of the planes of a block."""
         area, channels = out_area(call), k.output_dim(call, 0, 1)
         is_unsigned = k.output_dtype(call, 0) == UNSIGNED
         zero = int64(get(k.input(call, 7), 0))
@@ -119,10 +138,10 @@ def q_linear_conv(k):
         most = v.set(float32((255 if is_unsigned else 127) - zero))
         factor, point = v.load(factors, 0), v.set(float32(zero))
         turned = offset(squares, square)
-        for start in range(0, area, lanes):
-            p = min(start, area - lanes)
+        for start in range(first, end, lanes):
+            p = min(start, end - lanes)
             for j in range(lanes):
-                q = v.rint(v.load(sums, (p + j) * lanes) * factor)
+                q = v.rint(v.load(sums, (p - first + j) * lanes) * factor)
                 v.store(squares, j * lanes, v.min(v.max(q, least), most) + point)
             turn(squares, lanes, turned, lanes)
             for j in range(min(channels - block * lanes, lanes)):
@@ -130,8 +149,8 @@ def q_linear_conv(k):
                 v.store_bytes(k.output(call, 0), at, v.load(turned, j * lanes))
         return 0
 
-    @k.outline("int64(call, int64, int64, int64, pointer, pointer)")
-    def add_large(call, image, channel, lane, sums, factors):
+    @k.outline("int64(call, int64, int64, int64, int64, int64, pointer, pointer)")
+    def add_large(call, image, channel, lane, first, end, sums, factors):
         """The bytes of a channel whose bias is no float: added as whole numbers."""
         area, channels = out_area(call), k.output_dim(call, 0, 1)
         is_unsigned = k.output_dtype(call, 0) == UNSIGNED
@@ -140,8 +159,8 @@ def q_linear_conv(k):
         low, high = (0 if is_unsigned else -128) - zero, (255 if is_unsigned else 127) - zero
         bias, scale = load(k.input(call, 8), channel), real(factors, lane)
         at = (image * channels + channel) * area
-        for p in range(area):
-            total = float32(int32(real(sums, p * lanes + lane)) + bias)
+        for p in range(first, end):
+            total = float32(int32(real(sums, (p - first) * lanes + lane)) + bias)
             q = min(max(rint(total * scale), float32(low)), float32(high))
             put_byte(k.output(call, 0), at + p, byte(int64(q) + zero))
         return 0
@@ -167,39 +186,55 @@ def q_linear_conv(k):
             put(factors, j, x_scale * w_scale / y_scale)
         return 0
 
-    def run(call, phase, begin, end, scratch):
-        taps, channels, blocks = taps_of(call), k.output_dim(call, 0, 1), blocks_of(call)
-        columns = k.output_dim(call, 0, 3)
-        zeros = offset(scratch, 2 * square)
+    @k.outline("int64(call, int64, int64, int64, pointer, pointer, pointer)")
+    def convolve(call, image, block, band, own, memory, x):
+        """A band of rows of a block whose weights are `own`."""
+        rows, bands, area = k.output_dim(call, 0, 2), bands_of(call), area_of(call)
+        width, columns = k.input_dim(call, 0, 3), k.output_dim(call, 0, 3)
+        row, stop = band * rows // bands, (band + 1) * rows // bands
+        zeros = offset(memory, 2 * square)
         start, factors = offset(zeros, line), offset(zeros, 2 * line)
         weights = offset(zeros, 3 * line)
-        raw = offset(weights, (taps + 1) * line)
-        x = offset(raw, taps * line)
-        sums = offset(x, area_of(call) * line)
+        prepare(call, block, start, factors)
+        less_zeros(call, block, own, weights)
+        top = row * w.stride(call, 0) - w.before(call, 0)
+        end = min(max((top + reach_of(call, stop - row)) * width, lanes), area)
+        first = max(min(max(top, 0) * width, end - lanes), 0)
+        gather(call, image, block, first, end, x, memory)
+        sums = offset(x, (reach_of(call, most_rows(call)) * width + lanes) * line)
+        plane, out = offset(x, -first * line), offset(sums, -row * columns * line)
+        for r in range(row, stop):
+            sweep(call, r, plane, offset(weights, line), out, start, zeros)
+        low, high = row * columns, stop * columns
+        deliver(call, image, block, low, high, sums, factors, memory)
+        for j in range(min(k.output_dim(call, 0, 1) - block * lanes, lanes)):
+            if is_large(call, block * lanes + j):
+                add_large(call, image, block * lanes + j, j, low, high, sums, factors)
+        return 0
+
+    def run(call, phase, begin, end, scratch):
+        taps, blocks, bands = taps_of(call), blocks_of(call), bands_of(call)
+        zeros = offset(scratch, 2 * square)
+        raw = offset(zeros, (taps + 4) * line)
         k.fill(zeros, 0, line)
         for unit in range(begin, end):
-            image, block = unit // blocks, unit % blocks
-            prepare(call, block, start, factors)
-            own = raw
+            place, own = unit // bands, raw
             if k.has_packed(call, 3):
-                own = offset(k.packed(call, 3), block * taps * line)
+                own = offset(k.packed(call, 3), place % blocks * taps * line)
             else:
-                pack_block(call, block, raw)
-            less_zeros(call, block, own, weights)
-            gather(call, image, block, x, scratch)
-            for row in range(k.output_dim(call, 0, 2)):
-                sweep(call, row, x, offset(weights, line), sums, start, zeros)
-            deliver(call, image, block, sums, factors, scratch)
-            for j in range(min(channels - block * lanes, lanes)):
-                if is_large(call, block * lanes + j):
-                    add_large(call, image, block * lanes + j, j, sums, factors)
+                pack_block(call, place % blocks, raw)
+            x = offset(raw, taps * line)
+            convolve(call, place // blocks, place % blocks, unit % bands, own, scratch, x)
         return k.OK
 
     def units(call, phase):
-        return k.output_dim(call, 0, 0) * blocks_of(call) if k.output_size(call, 0) > 0 else 0
+        n = k.output_dim(call, 0, 0) * blocks_of(call)
+        return n * bands_of(call) if k.output_size(call, 0) > 0 else 0
 
     def scratch(call):
-        planes = area_of(call) + out_area(call)
+        rows = most_rows(call)
+        planes = reach_of(call, rows) * k.input_dim(call, 0, 3) + lanes
+        planes += rows * k.output_dim(call, 0, 3)
         return 2 * square + (planes + 2 * taps_of(call) + 4) * line
 
     def work(call):
@@ -215,8 +250,7 @@ def q_linear_conv(k):
             for i in range(2):
                 if w.before(call, i) < 0 or w.after(call, i) < 0 or taps_of(call) > MOST_TAPS:
                     why = 3
-            out = out_area(call)
-            if min(area_of(call), out) < lanes or max(area_of(call), out) > MOST:
+            if min(area_of(call), out_area(call)) < lanes:
                 why = 4 if why == 0 else why
         return why
 
