@@ -27,14 +27,6 @@ def bands(k, w, most_pixels):
         return k.input_dim(call, 1, 2) * k.input_dim(call, 1, 3)
 
     @inline
-    def blocked_channels(call):
-        """Input channels of a group that fill blocks, and in the last block parts of `UNROLL`."""
-        part, whole = min(lanes, UNROLL), 0
-        if k.input_rank(call, 0) == 5:
-            whole = k.input_dim(call, 1, 1) // part * part
-        return whole
-
-    @inline
     def group_blocks(call):
         return k.output_dim(call, 0, 1) // k.attr_int(call, GROUP)
 
@@ -78,6 +70,16 @@ def bands(k, w, most_pixels):
             out = out and w.stride(call, i) == 1 and pad(call, i) == 0
             out = out and k.input_dim(call, 0, i + 2) == k.output_dim(call, 0, i + 2)
         return 1 if out else 0
+
+    @inline
+    def blocked_channels(call):
+        """Input channels of a group that fill blocks; of a line the last may have `UNROLL`."""
+        part, whole = lanes, 0
+        if is_line(call) == 1:
+            part = min(lanes, UNROLL)
+        if k.input_rank(call, 0) == 5:
+            whole = k.input_dim(call, 1, 1) // part * part
+        return whole
 
     @k.outline("int64(call, int64)")
     def grid(call, axis):

@@ -24,15 +24,16 @@ def heights(k):
 
 
 STRIDES = (1, 2, 4, 16)  # of windows over planes of single channels, with tiles of their own
+FLAT = 2 + len(STRIDES)  # the number of the tiles for one tap over images that are lines
 
 
 def variants(most, lanes):
     """Whole blocks of inputs by one, two and three blocks of outputs, then single channels of any
-    window, then those of known strides."""
-    shapes = [(lanes, 0, 0), (1, 0, 0), *((1, 0, stride) for stride in STRIDES)]
+    window, those of known strides, and blocks of lines."""
+    shapes = [(lanes, 0, 0), (1, 0, 0), *((1, 0, stride) for stride in STRIDES), (lanes, 0, 0)]
     return tuple(
-        Variant(pixels, i + 1, *shape, asks=shape[0] == WIDE)
-        for shape in shapes
+        Variant(pixels, i + 1, *shape, asks=shape[0] == WIDE, flat=number == FLAT)
+        for number, shape in enumerate(shapes)
         for i, pixels in enumerate(most)
     )
 
@@ -55,7 +56,6 @@ def conv(k):
     [inputs of the block][outputs of the block].
     """
     lanes = k.lanes("T")
-    part = min(lanes, UNROLL)
     get, put = k.load("T"), k.store("T")
     w = window(k, 1)
     one, two, three = heights(k)
@@ -100,7 +100,9 @@ def conv(k):
     def kind_of(call, vectors, blocked):
         """The variant of the tile."""
         kind = 0 if blocked == 1 else 1
-        if k.input_rank(call, 0) == 4 and cut.spread(call, 1) == 1:
+        if blocked == 1 and is_line(call) == 1:
+            kind = FLAT
+        elif k.input_rank(call, 0) == 4 and cut.spread(call, 1) == 1:
             stride = cut.stride(call, 1)
             if stride == 1 or stride == 2:
                 kind = stride + 1
@@ -131,13 +133,11 @@ def conv(k):
         ahead,
     ):
         """One row of output pixels of one set, over some of the input channels: `x` and `y` are the
-        planes of the first blocks, `weights` those of the first of the channels. `rest`: parts of
-        the last block."""
+        planes of the first blocks, `weights` those of the first of the channels. `rest`: 1 where
+        the last block is not whole."""
         columns = grid(call, 1)
         width = lanes if k.input_rank(call, 0) == 5 else 1
         channels = lanes if blocked == 1 else 1
-        if blocked == 1 and blocks == 1:
-            channels = rest * part
         extent, taps_x = cut.extent(call, 1), cut.taps(call, 1)
         stride, spread, before = cut.stride(call, 1), cut.spread(call, 1), pad(call, 1)
         pixels = k.output_dim(call, 0, 2) * k.output_dim(call, 0, 3)
@@ -235,14 +235,13 @@ def conv(k):
         heavy = packed_bytes(call) > HEAVY
         done = 0
         while done < inputs:
-            blocked, some, rest = 0, min(inputs - done, held * lanes), lanes // part
+            blocked, some, rest = 0, min(inputs - done, held * lanes), 0
             depth = some
             if done < whole:
                 blocked, some = 1, min((whole - done) // lanes, held)
                 depth = some * lanes
-                # What is left of a block comes along, or where it has several taps on its own.
-                if done + depth + part == whole and some < held and (some == 0 or taps == 1):
-                    some, depth, rest = some + 1, depth + part, 1
+                if done + depth + UNROLL == whole and some < held:
+                    some, depth, rest = some + 1, depth + UNROLL, 1
             channel, step = image * k.input_dim(call, 0, 1) + done, planes
             within = 0
             if k.input_rank(call, 0) == 5:

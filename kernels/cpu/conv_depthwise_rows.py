@@ -70,7 +70,7 @@ def depthwise_rows(k, weight):
                 spread,
                 extent,
                 0,
-                1,
+                0,
             )
         return 0
 

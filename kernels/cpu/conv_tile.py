@@ -50,6 +50,8 @@ class Variant:
     and a `stride` that are known beforehand, without dilation, let one load of an input serve all
     pixels that it lies under. With `channels` 1, whose columns are one element apart, a known
     stride needs no addresses for pixels. 0: any. `asks`: for the weights `ahead`.
+    `flat`: one tap, pixels one after another, and the last block of inputs may have `UNROLL`
+    channels only.
     """
 
     most: int
@@ -58,6 +60,7 @@ class Variant:
     taps: int = 0
     stride: int = 0
     asks: bool = False
+    flat: bool = False
 
 
 @cache
@@ -74,8 +77,8 @@ def tiles(variants: tuple[Variant, ...], lanes: int) -> Any:
     Vector v of a pixel is at y[v · y_block + pixel · lanes]. The sums start with `start` when
     `first` is 1, else with what `y` holds. Pixel p under tap column t is at
     `column` + p · `stride` + t · `spread` of `extent` columns; outside, `zeros` are read. The cache
-    is asked for the weights `ahead` elements behind those in use, which the next call reads. Of the
-    last block of input channels only `rest` parts of `UNROLL` channels are there.
+    is asked for the weights `ahead` elements behind those in use, which the next call reads. Of
+    the last block of input channels only `UNROLL` are there if `rest` is 1.
     """
     kinds = [PTR if n in _POINTERS else types.int64 for n in ARGUMENTS]
 
@@ -116,6 +119,7 @@ class _Tile:
         self.b, self.given, self.pixels, self.lanes = b, given, pixels, lanes
         self.vectors, self.channels = variant.vectors, variant.channels
         self.taps, self.stride, self.asks = variant.taps, variant.stride, variant.asks
+        self.flat = variant.flat
         self.vector = ir.VectorType(_F32, lanes)
 
     def emit(self) -> None:
@@ -146,10 +150,33 @@ class _Tile:
             with other:
                 for i, slot in enumerate(sums):
                     b.store(self._load(self._result(i)), slot)
+        if self.flat:
+            self._flat(sums)
+        else:
+            self._windows(sums)
+        for i, slot in enumerate(sums):
+            self._store(b.load(slot), self._result(i))
+
+    def _flat(self, sums: list[Any]) -> None:
+        """Whole blocks, then what is left of the last one: addresses are known distances apart."""
+        b, g = self.b, self.given
+        with cgutils.for_range(b, b.sub(g["blocks"], g["rest"])) as blocks:
+            self._block(blocks.index, self.channels, sums)
+        if self.channels > UNROLL:
+            with b.if_then(b.icmp_signed("!=", g["rest"], I64(0)), likely=False):
+                self._block(b.sub(g["blocks"], I64(1)), UNROLL, sums)
+
+    def _block(self, index: Any, channels: int, sums: list[Any]) -> None:
+        b, g = self.b, self.given
+        x = b.gep(g["x"], [b.mul(index, g["block_step"])])
+        w = b.gep(g["w"], [b.mul(index, g["w_block"])])
+        places = [b.gep(x, [I64(p * self.lanes)]) for p in range(self.pixels)]
+        self._channels(places, w, channels, sums, self.asks)
+
+    def _windows(self, sums: list[Any]) -> None:
+        b, g = self.b, self.given
         with cgutils.for_range(b, g["blocks"]) as blocks:
             x = b.gep(g["x"], [b.mul(blocks.index, g["block_step"])])
-            is_last = b.icmp_signed("==", blocks.index, b.sub(g["blocks"], I64(1)))
-            self.parts = b.select(is_last, g["rest"], I64(max(self.channels // UNROLL, 1)))
             w = cgutils.alloca_once(b, _FLOATS, name="w")
             b.store(b.gep(g["w"], [b.mul(blocks.index, g["w_block"])]), w)
             with cgutils.for_range(b, g["taps_y"]) as rows:
@@ -161,8 +188,6 @@ class _Tile:
                 else:
                     with cgutils.for_range(b, g["taps_x"]) as columns:
                         self._tap(row, columns.index, w, sums)
-        for i, slot in enumerate(sums):
-            self._store(b.load(slot), self._result(i))
 
     def _result(self, i: int) -> Any:
         at = self.b.mul(self.given["y_block"], I64(i % self.vectors))
@@ -216,10 +241,7 @@ class _Tile:
                     self._pixels(self._places(row, tap), weights, sums, UNROLL)
             with other:
                 self._pixels(self._places(row, tap, column), weights, sums, UNROLL_EDGE)
-        step = I64(max(self.channels, 1) * self.lanes)
-        if self.channels > UNROLL:
-            step = b.mul(self.parts, I64(UNROLL * self.lanes))
-        b.store(b.gep(weights, [step]), w)
+        b.store(b.gep(weights, [I64(max(self.channels, 1) * self.lanes)]), w)
 
     def _window(self, row: Any, w: Any, sums: list[Any]) -> None:
         """A row of taps known beforehand, depthwise."""
@@ -278,11 +300,10 @@ class _Tile:
                 self._add(factor, self._load(place), slot)
             return
         step = min(unroll, self.channels)
-        if self.channels <= unroll:
+        if step == self.channels:
             self._channels(places, weights, step, sums, asks)
             return
-        count = b.mul(self.parts, I64(UNROLL // unroll))
-        with cgutils.for_range(b, count) as parts:
+        with cgutils.for_range(b, I64(self.channels // step)) as parts:
             first = b.mul(parts.index, I64(step))
             moved = [b.gep(place, [first]) for place in places]
             part = b.gep(weights, [b.mul(first, I64(self.lanes))])

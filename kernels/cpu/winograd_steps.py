@@ -1,6 +1,6 @@
 """The steps of a Winograd convolution in the blocked layout: weights, inputs and products."""
 
-from conv_tile import UNROLL, Variant, outlined
+from conv_tile import Variant, outlined
 from numba import float32
 from winograd_cut import TAPS, VECTORS
 from winograd_tile import input_tile, weight_tile
@@ -20,7 +20,6 @@ def steps(k, w, cut):
     lanes = k.lanes("T")
     get, put = k.load("T"), k.store("T")
     one, two = heights(k)
-    whole = max(lanes // UNROLL, 1)
     products = (Variant(one, 1, lanes, asks=True), Variant(two, 2, lanes, asks=True))
     tile = outlined(k, (*products, Variant(4, 1, 1)))
     in_2, in_4 = input_tile(2, lanes), input_tile(4, lanes)
@@ -126,7 +125,7 @@ def steps(k, w, cut):
                     0,
                     1,
                     vectors * depth * lanes,
-                    whole,
+                    0,
                 )
         return 0
 

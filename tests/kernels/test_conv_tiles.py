@@ -89,6 +89,29 @@ def test_not_a_number_and_infinity_spread_as_far_as_windows_reach(seed: int) -> 
     np.testing.assert_allclose(got[finite], want[finite], rtol=1e-3, atol=1e-2)
 
 
+@pytest.mark.parametrize("channels", [8, 24, 40, 72, 248, 264, 280, 17])
+@pytest.mark.parametrize("size", [(5, 5), (7, 21)])
+def test_single_taps_of_half_blocks(channels: int, size: tuple[int, int]) -> None:
+    """Channels between two blocks of 16, more and fewer than those that are multiplied at once."""
+    numbers, nodes, constants, name = np.random.default_rng(channels), [], [], "x"
+    for i, (m, c, taps) in enumerate([(channels, 16, 3), (48, channels, 1), (channels, 48, 1)]):
+        weight = numbers.standard_normal((m, c, taps, taps)).astype(np.float32)
+        constants.append(numpy_helper.from_array(weight, f"w{i}"))
+        window = {"kernel_shape": [taps, taps], "pads": [taps // 2] * 4}
+        nodes.append(helper.make_node("Conv", [name, f"w{i}"], [f"c{i}"], **window))
+        name = f"c{i}"
+    x = numbers.standard_normal((2, 16, *size)).astype(np.float32)
+    ports = [
+        [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, shape)]
+        for n, shape in (("x", x.shape), (name, None))
+    ]
+    graph = helper.make_graph(nodes, "g", *ports, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    want, got = expected(model, x), run(model, x, 1)
+    assert np.linalg.norm(got - want) <= 3e-6 * np.linalg.norm(want)
+    np.testing.assert_array_equal(got, run(model, x, 2))
+
+
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
 def test_numbers_near_the_ends_of_the_range(scale: float) -> None:
     """Sums in float32 that neither overflow nor vanish are as exact as at any other scale."""

@@ -111,6 +111,25 @@ def test_both_operands(form: str, per_column: bool, activation: type, zero: int 
         assert left["MatMulInteger"] == 1
 
 
+@pytest.mark.parametrize("alpha", [1.0, 0.5])
+@pytest.mark.parametrize("per_column", [False, True])
+@pytest.mark.parametrize("across", [0, 1])
+def test_gemm(across: int, per_column: bool, alpha: float) -> None:
+    net = Net("plain", np.int8, (64, 48), False)
+    shape = (48, 64) if across else (64, 48)
+    w = net.constant(RNG.integers(-127, 128, shape).astype(np.int8))
+    scale = np.asarray(RNG.random(48 if per_column else None) * 0.01 + 0.001, np.float32)
+    zero = np.asarray(RNG.integers(-60, 60, scale.shape), np.int8)
+    points = [net.constant(scale), net.constant(zero)]
+    weight = net.op("DequantizeLinear", w, *points, axis=1 - across)
+    bias = net.constant(RNG.standard_normal(48).astype(np.float32))
+    x = net.quantised("x", np.uint8, 3)
+    y = net.op("Relu", net.op("Gemm", x, weight, bias, transB=across, alpha=alpha))
+    left = check(net.model(y, (5, 64)), (5, 64))
+    if BYTES:
+        assert left.get("MatMulInteger", 0) == (alpha == 1)
+
+
 def test_weights_with_a_scale_for_each_row_stay() -> None:
     net = Net("cast", np.int8, (64, 64), False)
     rows = net.constant((RNG.random((64, 1)) * 0.01).astype(np.float32))

@@ -249,9 +249,10 @@ class TileRun {
   // The row again and again, long enough for a tile that starts anywhere in it.
   void repeat(std::byte* out, const void* row, int64_t period, int64_t bits) const {
     const int64_t total = walk_.tile + std::min(period, walk_.tile);
-    for (int64_t i = 0; i < total; i += period) {
-      const int64_t n = std::min(period, total - i);
-      std::memcpy(out + bytes_at(i, bits), row, static_cast<size_t>(bytes_at(n, bits)));
+    std::memcpy(out, row, static_cast<size_t>(bytes_at(std::min(period, total), bits)));
+    for (int64_t done = period; done < total; done *= 2) {  // what is there, once more
+      const int64_t n = std::min(done, total - done);
+      std::memcpy(out + bytes_at(done, bits), out, static_cast<size_t>(bytes_at(n, bits)));
     }
   }
 
