@@ -1,7 +1,7 @@
 """Conv of float32 images in the blocked layout: register tiles of pixels × output channels."""
 
 from conv_bands import EACH, GROUP, HEAVY, bands
-from conv_tile import UNROLL, Variant, outlined
+from conv_tile import Variant, outlined
 from numba import float32
 from windows import WINDOW, window
 
@@ -113,28 +113,15 @@ def conv(k):
         return 3 * kind + vectors - 1
 
     @k.outline(
-        "int64(call, int64, int64, int64, int64, int64, pointer, int64, pointer, pointer, pointer,"
-        "int64, pointer, int64)"
+        "int64(call, int64, int64, int64, int64, pointer, int64, pointer, pointer, pointer, int64,"
+        "pointer, int64)"
     )
     def sweep(
-        call,
-        row,
-        vectors,
-        blocked,
-        blocks,
-        rest,
-        x,
-        block_step,
-        weights,
-        y,
-        start,
-        first,
-        zeros,
-        ahead,
+        call, row, vectors, blocked, depth, x, block_step, weights, y, start, first, zeros, ahead
     ):
-        """One row of output pixels of one set, over some of the input channels: `x` and `y` are the
-        planes of the first blocks, `weights` those of the first of the channels. `rest`: 1 where
-        the last block is not whole."""
+        """One row of output pixels of one set, over `depth` input channels: `x` and `y` are the
+        planes of the first blocks, `weights` those of the first of the channels."""
+        blocks = (depth + lanes - 1) // lanes if blocked == 1 else depth
         columns = grid(call, 1)
         width = lanes if k.input_rank(call, 0) == 5 else 1
         channels = lanes if blocked == 1 else 1
@@ -162,12 +149,7 @@ def conv(k):
             source = k.offset(x, (line + column) * width * 4)
             target = k.offset(y, (row * columns + at) * lanes * 4)
             tile(
-                kind_of(call, vectors, blocked),
-                many,
-                strips,
-                blocks,
-                taps_y,
-                taps_x,
+                *(kind_of(call, vectors, blocked), many, strips, blocks, taps_y, taps_x),
                 source,
                 stride * width,
                 block_step,
@@ -186,7 +168,7 @@ def conv(k):
                 spread,
                 extent,
                 ahead * (1 - half),
-                rest,
+                min(depth % lanes, blocked),
             )
         return 0
 
@@ -235,13 +217,9 @@ def conv(k):
         heavy = packed_bytes(call) > HEAVY
         done = 0
         while done < inputs:
-            blocked, some, rest = 0, min(inputs - done, held * lanes), 0
-            depth = some
+            blocked, depth = 0, min(inputs - done, held * lanes)
             if done < whole:
-                blocked, some = 1, min((whole - done) // lanes, held)
-                depth = some * lanes
-                if done + depth + UNROLL == whole and some < held:
-                    some, depth, rest = some + 1, depth + UNROLL, 1
+                blocked, depth = 1, min(whole - done, held * lanes)
             channel, step = image * k.input_dim(call, 0, 1) + done, planes
             within = 0
             if k.input_rank(call, 0) == 5:
@@ -260,7 +238,7 @@ def conv(k):
             for r in range(row, end):
                 ahead = coming if r == row and heavy else 0
                 sweep(
-                    *(call, r, vectors, blocked, some, rest, x, step, of_part, y, start, first),
+                    *(call, r, vectors, blocked, depth, x, step, of_part, y, start, first),
                     *(scratch, ahead),
                 )
                 ready = (r + 1 - row) % at_once

@@ -35,9 +35,8 @@ REASONS = (
 )
 def q_linear_conv(k):
     """A unit is a band of rows of a vector of channels of one image. Scratch memory: two squares of
-    vectors; zeros, where sums start, and factors, a vector each; weights, with and without their
-    zero points; blocks: of the rows under the band, and of sums. Weights are packed as they are,
-    [blocks][taps][channels of the block].
+    vectors; a vector each of zeros, of where sums start and of factors; weights, twice; the block
+    of rows under the band, that of sums. Weights are packed [blocks][taps][channels of the block].
     """
     v, lanes = k.vector("float"), k.lanes("float")
     get, put, put_byte, byte = k.load("uint8"), k.store("float"), k.store("uint8"), k.cast("uint8")
