@@ -71,24 +71,43 @@ bool Checker::ordered(uint32_t epoch, uint32_t meeting, uint32_t index, const Th
   return warp_of(index) == t.warp && meeting != meetings_[t.warp];
 }
 
+// Keeps the last reader, or that several read: then of those bytes alone that all of them read.
 void Checker::note_read(Cell& cell, uint32_t mask, const Thread& t) {
-  uint16_t many = 0;
-  const bool this_epoch = cell.read_epoch == epoch_;
   const uint32_t last = cell.reader & kThread;
-  if (cell.read_epoch >= since_ &&
-      (cell.read_epoch < block_start_ || (cell.reader & kMany) == kBlocksRead)) {
-    many = kBlocksRead;
-  } else if (this_epoch && last != t.index) {
-    many =
-        warp_of(last) == t.warp && (cell.reader & kMany) != kBlockReads ? kWarpReads : kBlockReads;
-    if (many == kWarpReads && cell.read_meeting != meetings_[t.warp]) many = 0;
-  } else if (this_epoch) {
-    many = cell.reader & kMany;
+  const bool this_epoch = cell.read_epoch == epoch_;
+  const bool other_block = cell.read_epoch >= since_ && cell.read_epoch < block_start_;
+  uint16_t many = cell.reader & kMany;
+  const bool same_warp = warp_of(last) == t.warp;
+  const bool ordered_before =
+      same_warp && many != kBlockReads && last != t.index && cell.read_meeting != meetings_[t.warp];
+  const bool warp_went_on =
+      many == kWarpReads && same_warp && cell.read_meeting != meetings_[t.warp];
+  const bool counts =
+      cell.read_epoch >= since_ &&
+      (many == kBlocksRead || other_block || (this_epoch && !ordered_before && !warp_went_on));
+  uint32_t bytes = mask;
+  if (counts) {
+    const uint32_t old = cell.reader >> kMaskShift, both = old & mask;
+    if (this_epoch && last == t.index && many == 0) {
+      bytes = old | mask;
+    } else if (many == kBlocksRead) {
+      bytes = old;
+    } else if (!both) {
+      if (many) return;
+      many = 0;
+    } else {
+      const uint16_t now = other_block                        ? kBlocksRead
+                           : same_warp && many != kBlockReads ? kWarpReads
+                                                              : kBlockReads;
+      bytes = many == now ? old : both;
+      many = now;
+    }
+  } else {
+    many = 0;
   }
-  const uint32_t old = this_epoch || many == kBlocksRead ? cell.reader >> kMaskShift : 0;
   cell.read_epoch = epoch_;
   cell.read_meeting = meetings_[t.warp];
-  cell.reader = static_cast<uint16_t>((old | mask) << kMaskShift | many | t.index);
+  cell.reader = static_cast<uint16_t>(bytes << kMaskShift | many | t.index);
 }
 
 std::string Checker::touch(Cell& cell, uint32_t mask, const Thread& t, Access access) {
