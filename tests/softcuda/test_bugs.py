@@ -1,4 +1,4 @@
-"""Nineteen planted bugs: each is found, with the place of the bug in the message."""
+"""Twenty planted bugs: each is found, with the place of the bug in the message."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ BUGS = {
     "async_nobar": "cp.async of thread .* not waited for|" + RACE,
     "shfl_divergent": "divergent warp operation: lane .* waits at planted_bugs.cu:",
     "shfl_exited": "names lanes that exited|exits while its warp waits",
+    "read_beside_atomics": r"race: thread \d+ (reads|writes) it, with no barrier between",
     "int_overflow": "outside of every allocation|not device memory",
 }
 

@@ -101,14 +101,7 @@ def test_atomic_operations(device: Device, kernels: Load) -> None:
     i = device.upload(np.zeros(3, np.int32))
     f, d = device.upload(np.zeros(2, np.float32)), device.upload(np.zeros(1))
     h, u = device.upload(np.zeros(2, np.float16)), device.upload(np.zeros(3, np.uint32))
-    # what only atomic operations touch: the plain read that starts the loop is a race
-    with pytest.raises(DeviceError, match="race"):
-        kernels("warps.cu").launch("atomics", (1,), (64,), [i, f, d, h, u])
-        device.synchronize()
-    device.reset()
-    for array in (i, f, d, h, u):
-        array.fill_from(np.zeros(array.shape, array.dtype))
-    kernels("warps.cu", checked=False).launch("atomics", (1,), (64,), [i, f, d, h, u])
+    kernels("warps.cu").launch("atomics", (1,), (64,), [i, f, d, h, u])
     lanes = np.arange(64)
     np.testing.assert_array_equal(i.numpy(), [189, -63, np.bitwise_xor.reduce(lanes)])
     np.testing.assert_array_equal(f.numpy(), [32, 63])

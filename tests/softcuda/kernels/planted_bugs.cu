@@ -186,6 +186,12 @@ extern "C" __global__ void int_overflow(const float* x, float* y) {
   y[t] = x[i];
 }
 
+// a plain read of what others change by atomic operations
+extern "C" __global__ void read_beside_atomics(const float* x, float* y) {
+  int t = threadIdx.x;
+  if (!(y[0] > 9.f)) atomicAdd(y, x[t]);
+}
+
 // a correct one
 extern "C" __global__ void good(const float* x, float* y) {
   __shared__ float s[256];

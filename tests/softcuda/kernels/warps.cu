@@ -126,7 +126,7 @@ extern "C" __global__ void atomics(int* i, float* f, double* d, __half2* h, unsi
   atomicAdd(f, 0.5f);
   atomicAdd(d, 0.25);
   atomicAdd(h, __floats2half2_rn(1.f, 2.f));
-  float old = f[1], seen;
+  float old = *(volatile float*)(f + 1), seen;
   do {
     seen = old;
     old = __int_as_float(

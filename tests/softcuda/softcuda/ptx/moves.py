@@ -55,7 +55,8 @@ def place(e: Emitter, ins: Instruction, operand: Operand, size: int, access: str
     space = space_of(e, ins)
     if space == "param":
         return f"char* p = reinterpret_cast<char*>({e.address(operand)});"
-    if any(part in ORDERED for part in ins.parts):
+    fresh = ins.name == "ld" and "volatile" in ins.parts and space != "shared"
+    if fresh or any(part in ORDERED for part in ins.parts):
         access = "kAtomic"
     arguments = f"t, {e.where(ins)}, {SPACES[space]}, {e.address(operand)}, {size}"
     return f"char* p = reach<kChecked>({arguments}, Access::{access});"
