@@ -1,0 +1,73 @@
+// The arguments of matrix products and how their tiles and results are addressed.
+#pragma once
+#include "product.cuh"
+
+// Strides count elements.  Blocks are numbered batch by batch; batch number = (i0 * batch[0] + i1) * batch[1] + i2.
+struct GemmArgs {
+  i64 m, n, k;
+  i64 batch[2];     // sizes of the batch axes 1 and 2
+  i64 a[5];         // strides of a along m, k and the batch axes 0, 1, 2
+  i64 b[5];         // of b along k, n and the batch axes
+  i64 c[5];         // of c along m, n and the batch axes; 0 broadcasts
+  i64 d[5];         // of d along m, n and the batch axes
+  float alpha, beta;
+};
+
+struct GemmTile {
+  i64 batch, m, n;  // batch, first row and column
+};
+// Tiles in bands of eight rows of tiles, so that blocks that run together share operands in the L2 cache.
+template <int BM, int BN>
+DEVICE GemmTile gemm_tile(const GemmArgs& g) {
+  const u32 tm = (u32)ceil_div(g.m, BM), tn = (u32)ceil_div(g.n, BN);
+  const u32 batch = blockIdx.x / (tm * tn), i = blockIdx.x % (tm * tn);
+  const u32 band = i / (8 * tn), first = band * 8, high = min(tm - first, 8u), rest = i % (8 * tn);
+  return {batch, (i64)(first + rest % high) * BM, (i64)(rest / high) * BN};
+}
+DEVICE i64 batch_offset(const GemmArgs& g, const i64 (&strides)[5], i64 batch) {
+  const u32 b = (u32)batch, n1 = (u32)g.batch[0], n2 = (u32)g.batch[1];
+  return b / n2 / n1 * strides[2] + b / n2 % n1 * strides[3] + b % n2 * strides[4];
+}
+
+// Writes results; T is the type of d, C of c and bias, Acc of the sums.
+template <class T, class C, class Acc>
+struct GemmOutput {
+  const C *c, *bias;
+  T* d;
+  const GemmArgs& g;
+  i64 m, n;
+  __device__ __forceinline__ GemmOutput(const C* c_, const C* bias_, T* d_, const GemmArgs& g_,
+                                        const GemmTile& at)
+      : c(c_), bias(bias_), d(d_), g(g_), m(at.m), n(at.n) {
+    d += batch_offset(g, g.d, at.batch);
+    if (c) c += batch_offset(g, g.c, at.batch);
+  }
+  __device__ __forceinline__ Acc value(i64 i, i64 j, Acc x) const {
+    if (g.alpha != 1.f) x = (Acc)(g.alpha * x);
+    if (c) {
+      const Acc y = (Acc)widen(c[i * g.c[0] + j * g.c[1]]);
+      x += g.beta != 1.f ? (Acc)(g.beta * y) : y;
+    }
+    return bias ? x + (Acc)widen(bias[j]) : x;
+  }
+  // (i, j) in the tile
+  __device__ __forceinline__ void put(int i, int j, Acc x) const {
+    const i64 r = m + i, s = n + j;
+    if (r < g.m && s < g.n) d[r * g.d[0] + s * g.d[1]] = narrow<T>(value(r, s, x));
+  }
+  // (i, j) and (i, j + 1), j even: one store of both where that is possible
+  __device__ __forceinline__ void put_pair(int i, int j, Acc x, Acc y) const {
+    const i64 r = m + i, s = n + j;
+    if (r >= g.m || s >= g.n) return;
+    T* p = d + r * g.d[0] + s * g.d[1];
+    struct alignas(2 * sizeof(T)) Pair {
+      T x, y;
+    };
+    if (s + 1 < g.n && g.d[1] == 1 && reinterpret_cast<u64>(p) % sizeof(Pair) == 0) {
+      *reinterpret_cast<Pair*>(p) = {narrow<T>(value(r, s, x)), narrow<T>(value(r, s + 1, y))};
+      return;
+    }
+    *p = narrow<T>(value(r, s, x));
+    if (s + 1 < g.n) p[g.d[1]] = narrow<T>(value(r, s + 1, y));
+  }
+};

@@ -1,0 +1,279 @@
+// Block tiles of matrix products: SIMT tiles, tensor-core tiles, and how their operands get to shared memory.
+#pragma once
+#include "common.cuh"
+
+// A warp's share of results, ROWS x COLUMNS in `room`, goes to `out` in pairs of columns.
+template <int ROWS, int COLUMNS, class Acc, class Out>
+DEVICE void store_warp(const Acc* room, int row, int column, const Out& out) {
+  __syncwarp();  // the results are there
+  _Pragma("unroll 1")
+  for (int e = threadIdx.x % 32 * 2; e < ROWS * COLUMNS; e += 64)
+    out.put_pair(row + e / COLUMNS, column + e % COLUMNS, room[e], room[e + 1]);
+  __syncwarp();  // the room is free again
+}
+
+// ---- SIMT (and tf32): A as lines of k in shared memory, B as lines of n; two stages
+
+// One operand tile, LINES lines of ITEMS items, each line ITEMS + PAD long in shared memory.  `lines` and `items`
+// count what is left of the matrix.
+template <class T, int LINES, int ITEMS, int PAD, int THREADS>
+DEVICE void copy_tile(T* to, const T* from, i64 line_stride, i64 item_stride, i64 lines, i64 items,
+                      bool packed) {
+  constexpr int V = Pack<T>::N, S = sizeof(T);
+  if (packed) {
+    for (int c = threadIdx.x; c < LINES * ITEMS / V; c += THREADS) {
+      const int line = c / (ITEMS / V), item = c % (ITEMS / V) * V;
+      const int valid = line < lines ? clamp_int(items - item, 0, V) : 0;
+      const T* source = valid ? from + line * line_stride + item : from;
+      copy_async<16>(to + line * (ITEMS + PAD) + item, source, valid * S);
+    }
+    return;
+  }
+  const bool across = line_stride == 1;  // neighbours in memory are neighbours among the threads
+  for (int c = threadIdx.x; c < LINES * ITEMS; c += THREADS) {
+    const int line = across ? c % LINES : c / ITEMS, item = across ? c / LINES : c % ITEMS;
+    const bool valid = line < lines && item < items;
+    const T* source = valid ? from + line * line_stride + item * item_stride : from;
+    copy_async<S>(to + line * (ITEMS + PAD) + item, source, valid ? S : 0);
+  }
+}
+
+// Tile of BM x BN, TM x TN of it a thread; thread (ty, tx) has rows ty + i * (BM / TM).
+template <class T, int BM, int BN, int BK, int TM, int TN>
+struct SimtTile {
+  static constexpr int V = Pack<T>::N, PA = V, PB = 2 * V, LA = BK + PA, LB = BN + PB;
+  static constexpr int NX = BN / TN, NY = BM / TM, THREADS = NX * NY;
+  static constexpr int A_ITEMS = BM * LA, B_ITEMS = BK * LB;
+  T acc[TM][TN];
+
+  __device__ __forceinline__ void clear() {
+    UNROLL
+    for (int i = 0; i < TM; i++)
+      UNROLL
+      for (int j = 0; j < TN; j++) acc[i][j] = (T)0;
+  }
+  static_assert(NX == 16, "a warp has two rows");
+  static __device__ __forceinline__ int row(int i) { return threadIdx.x / NX + i * NY; }
+  static __device__ __forceinline__ int column(int j) {  // runs of V columns
+    return j / V * (NX * V) + threadIdx.x % NX * V + j % V;
+  }
+  __device__ __forceinline__ void multiply(const T* as, const T* bs) {
+    _Pragma("unroll 1")
+    for (int k = 0; k < BK; k += V) {
+      Pack<T> a[TM];
+      UNROLL
+      for (int i = 0; i < TM; i++) a[i] = load16(as + row(i) * LA + k);
+      UNROLL
+      for (int kk = 0; kk < V; kk++) {
+        Pack<T> b[TN / V];
+        UNROLL
+        for (int j = 0; j < TN / V; j++) b[j] = load16(bs + (k + kk) * LB + column(j * V));
+        UNROLL
+        for (int i = 0; i < TM; i++)
+          UNROLL
+          for (int j = 0; j < TN; j++) acc[i][j] += a[i].v[kk] * b[j / V].v[j % V];
+      }
+    }
+  }
+};
+
+// Results of a SIMT tile, by way of shared memory.
+template <class T, int BM, int BN, int BK, int TM, int TN, class Out>
+DEVICE void store_simt(const SimtTile<T, BM, BN, BK, TM, TN>& tile, T* shared, const Out& out) {
+  typedef SimtTile<T, BM, BN, BK, TM, TN> Tile;
+  T* room = shared + threadIdx.x / 32 * (2 * BN);
+  __syncthreads();  // no one reads operands any more
+  UNROLL
+  for (int i = 0; i < TM; i++) {
+    UNROLL
+    for (int j = 0; j < TN; j++) room[threadIdx.x / 16 % 2 * BN + Tile::column(j)] = tile.acc[i][j];
+    store_warp<2, BN>(room, threadIdx.x / 32 * 2 + i * Tile::NY, 0, out);
+  }
+}
+
+// The same shared memory, multiplied by m16n8k8 tf32; 8 warps in 2 x 4, each (BM / 2) x (BN / 4).
+template <int BM, int BN, int BK>
+struct Tf32Tile {
+  static constexpr int V = 4, PA = 4, PB = 8, LA = BK + PA, LB = BN + PB, THREADS = 256;
+  static constexpr int A_ITEMS = BM * LA, B_ITEMS = BK * LB, MT = BM / 32, NT = BN / 32;
+  float acc[MT][NT][4];
+
+  __device__ __forceinline__ void clear() {
+    UNROLL
+    for (int i = 0; i < MT * NT * 4; i++) acc[i / (NT * 4)][i / 4 % NT][i % 4] = 0.f;
+  }
+  static __device__ __forceinline__ int warp_row() { return threadIdx.x / 128 * (BM / 2); }
+  static __device__ __forceinline__ int warp_column() {
+    return threadIdx.x / 32 % 4 * (BN / 4);
+  }
+  __device__ __forceinline__ void multiply(const float* as, const float* bs) {
+    const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+    UNROLL
+    for (int k = 0; k < BK; k += 8) {
+      u32 a[MT][4];
+      UNROLL
+      for (int i = 0; i < MT; i++)
+        UNROLL
+        for (int e = 0; e < 4; e++)
+          a[i][e] = to_tf32(as[(warp_row() + i * 16 + g + e % 2 * 8) * LA + k + t + e / 2 * 4]);
+      UNROLL
+      for (int j = 0; j < NT; j++) {
+        const int n = warp_column() + j * 8 + g;
+        const u32 b0 = to_tf32(bs[(k + t) * LB + n]), b1 = to_tf32(bs[(k + t + 4) * LB + n]);
+        UNROLL
+        for (int i = 0; i < MT; i++) Mma<float, float>::run(acc[i][j], a[i], b0, b1);
+      }
+    }
+  }
+};
+
+// Runs `load(tile, a, b)` and `tile.multiply(a, b)` over all tiles of k; `load` issues cp.async.
+template <class Tile, class T, class Load>
+DEVICE void run_simt(Tile& tile, T* shared, int tiles, Load load) {
+  T *a = shared, *b = shared + 2 * Tile::A_ITEMS;
+  tile.clear();
+  _Pragma("unroll 1")
+  for (int i = -1; i < tiles; i++) {
+    const int now = i & 1, next = now ^ 1;
+    if (i >= 0) {
+      wait_async<0>();
+      __syncthreads();  // tile i is there for all, and tile i - 1 has been read by all
+    }
+    if (i + 1 < tiles) load(i + 1, a + next * Tile::A_ITEMS, b + next * Tile::B_ITEMS);
+    commit_async();
+    if (i >= 0) tile.multiply(a + now * Tile::A_ITEMS, b + now * Tile::B_ITEMS);
+  }
+}
+
+// The 16 x (NT * 8) results of one row of mma tiles.
+template <int NT, class Acc, class Out>
+DEVICE void store_mma(const Acc (&acc)[NT][4], Acc* shared, int row, int column, const Out& out) {
+  constexpr int W = NT * 8;
+  Acc* room = shared + threadIdx.x / 32 * (16 * W);
+  const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+  UNROLL
+  for (int j = 0; j < NT; j++)
+    UNROLL
+    for (int e = 0; e < 4; e++) room[(g + e / 2 * 8) * W + j * 8 + t * 2 + e % 2] = acc[j][e];
+  store_warp<16, W>(room, row, column, out);
+}
+
+// ---- tensor cores: chunks of 16 bytes, swizzled so that ldmatrix meets no bank twice; three stages
+
+// Where chunk q of a line of CHUNKS chunks lies, in chunks.
+template <int CHUNKS>
+DEVICE int chunk_at(int line, int q) {
+  return line * CHUNKS + (q ^ (CHUNKS == 4 ? line >> 1 & 3 : line & 7));
+}
+
+// One operand tile of LINES lines of CHUNKS chunks.
+template <class T, int LINES, int CHUNKS, int THREADS>
+DEVICE void copy_chunks(T* to, const T* from, i64 line_stride, i64 item_stride, i64 lines, i64 items,
+                        bool packed) {
+  constexpr int E = Pack<T>::N;
+  if (packed) {
+    UNROLL
+    for (int c0 = 0; c0 < LINES * CHUNKS; c0 += THREADS) {
+      const int c = c0 + threadIdx.x;
+      if (LINES * CHUNKS % THREADS && c >= LINES * CHUNKS) break;
+      const int line = c / CHUNKS, q = c % CHUNKS;
+      const int valid = line < lines ? clamp_int(items - q * E, 0, E) : 0;
+      const T* source = valid ? from + line * line_stride + q * E : from;
+      copy_async<16>(to + chunk_at<CHUNKS>(line, q) * E, source, valid * (int)sizeof(T));
+    }
+    return;
+  }
+  const bool across = line_stride == 1;
+  for (int c = threadIdx.x; c < LINES * CHUNKS; c += THREADS) {
+    const int line = across ? c % LINES : c / CHUNKS, q = across ? c / LINES : c % CHUNKS;
+    T* chunk = to + chunk_at<CHUNKS>(line, q) * E;
+    store16(chunk, Pack<T>{});
+    const int valid = line < lines ? clamp_int(items - q * E, 0, E) : 0;
+    const T* source = from + line * line_stride + q * E * item_stride;
+    _Pragma("unroll 1")
+    for (int e = 0; e < valid; e++) chunk[e] = source[e * item_stride];
+  }
+}
+
+// Tile of BM x BN, in warps of WM x WN.  AT: A lies as lines of m (else of k); BT: B as lines of k (else of n).
+template <class TA, class TB, class Acc, int BM, int BN, int WM, int WN, bool AT, bool BT>
+struct MmaTile {
+  static constexpr int E = Pack<TA>::N, BK = 4 * E, STAGES = 3;
+  static constexpr int THREADS = BM / WM * (BN / WN) * 32, MT = WM / 16, NT = WN / 8;
+  static constexpr int A_ITEMS = BM * BK, B_ITEMS = BN * BK;
+  static constexpr int BYTES = STAGES * (A_ITEMS + B_ITEMS) * sizeof(TA);
+  Acc acc[MT][NT][4];
+
+  __device__ __forceinline__ void clear() {
+    UNROLL
+    for (int i = 0; i < MT * NT * 4; i++) acc[i / (NT * 4)][i / 4 % NT][i % 4] = 0;
+  }
+  static __device__ __forceinline__ int warp_row() { return threadIdx.x / 32 / (BN / WN) * WM; }
+  static __device__ __forceinline__ int warp_column() {
+    return threadIdx.x / 32 % (BN / WN) * WN;
+  }
+  static __device__ __forceinline__ void load_a(u32 (&a)[4], const TA* as, int m, int step) {
+    const int lane = threadIdx.x % 32;
+    if (AT) {
+      const int k = step * 16 + lane % 8 + lane / 16 * 8, q = m / 8 + lane / 8 % 2;
+      load_matrices<true>(a, as + chunk_at<BM / 8>(k, q) * E);
+    } else {
+      load_matrices<false>(a, as + chunk_at<4>(m + lane % 16, step * 2 + lane / 16) * E);
+    }
+  }
+  static __device__ __forceinline__ void load_b(u32 (&b)[4], const TB* bs, int n, int step) {
+    const int lane = threadIdx.x % 32;
+    if (BT) {
+      const int line = n + lane % 8 + lane / 16 * 8;
+      load_matrices<false>(b, bs + chunk_at<4>(line, step * 2 + lane / 8 % 2) * E);
+    } else {
+      const int k = step * 16 + lane % 16, q = n / 8 + lane / 16;
+      load_matrices<true>(b, bs + chunk_at<BN / 8>(k, q) * E);
+    }
+  }
+  // `also(a, b, step)` sees each fragment, for sums of rows and columns.
+  template <class Also>
+  __device__ __forceinline__ void multiply(const TA* as, const TB* bs, Also also) {
+    const int m = warp_row(), n = warp_column();
+    UNROLL
+    for (int step = 0; step < 2; step++) {
+      u32 a[MT][4], b[NT / 2][4];
+      UNROLL
+      for (int i = 0; i < MT; i++) load_a(a[i], as, m + i * 16, step);
+      UNROLL
+      for (int j = 0; j < NT / 2; j++) load_b(b[j], bs, n + j * 16, step);
+      UNROLL
+      for (int i = 0; i < MT; i++)
+        UNROLL
+        for (int j = 0; j < NT; j++)
+          Mma<TA, TB>::run(acc[i][j], a[i], b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
+      also(a, b);
+    }
+  }
+};
+struct Nothing {
+  template <class A, class B>
+  __device__ __forceinline__ void operator()(const A&, const B&) const {}
+};
+
+// `load(tile, a, b)` starts the copies of a tile, `finish(tile, a, b)` stores what it keeps in registers.
+template <class Tile, class TA, class TB, class Load, class Finish, class Also>
+DEVICE void run_mma(Tile& tile, TA* a, TB* b, int tiles, Load load, Finish finish, Also also) {
+  constexpr int S = Tile::STAGES, A = Tile::A_ITEMS, B = Tile::B_ITEMS;
+  tile.clear();
+  int now = S - 2, next = 0;  // stages of tile i and of tile i + S - 1
+  _Pragma("unroll 1")
+  for (int i = 1 - S; i < tiles; i++) {
+    if (i >= 0) {
+      wait_async<S - 2>();
+      __syncthreads();  // tile i is there for all, and tile i - 1 has been read by all
+    }
+    const bool more = i + S - 1 < tiles;
+    if (more) load(i + S - 1, a + next * A, b + next * B);
+    if (i >= 0) tile.multiply(a + now * A, b + now * B, also);
+    if (more) finish(i + S - 1, a + next * A, b + next * B);
+    commit_async();
+    now = now + 1 == S ? 0 : now + 1;
+    next = next + 1 == S ? 0 : next + 1;
+  }
+}

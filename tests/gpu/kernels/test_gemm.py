@@ -1,0 +1,168 @@
+"""Matrix products on the software device: layouts, batches, tails, epilogues, special values."""
+
+import ctypes
+
+import numpy as np
+import pytest
+from launch import run
+from values import TYPES, ceil_div, near, random, wide
+
+
+class GemmArgs(ctypes.Structure):
+    """struct GemmArgs of kernels/cuda/gemm.cuh."""
+
+    _fields_ = [
+        ("m", ctypes.c_longlong),
+        ("n", ctypes.c_longlong),
+        ("k", ctypes.c_longlong),
+        ("batch", ctypes.c_longlong * 2),
+        ("a", ctypes.c_longlong * 5),
+        ("b", ctypes.c_longlong * 5),
+        ("c", ctypes.c_longlong * 5),
+        ("d", ctypes.c_longlong * 5),
+        ("alpha", ctypes.c_float),
+        ("beta", ctypes.c_float),
+    ]
+
+
+def strides(x, shape=None):
+    """Strides along the last two axes and three batch axes, in items; 0 along axes to broadcast."""
+    items = [0 if n == 1 else s // x.itemsize for s, n in zip(x.strides, x.shape, strict=True)]
+    items = [0] * (5 - len(items)) + items
+    return (ctypes.c_longlong * 5)(items[3], items[4], *items[:3])
+
+
+def arguments(a, b, c, d, alpha=1.0, beta=1.0):
+    """GemmArgs for arrays of up to five axes."""
+    shape = (1,) * (5 - d.ndim) + d.shape
+    zero = (ctypes.c_longlong * 5)()
+    return GemmArgs(
+        d.shape[-2], d.shape[-1], a.shape[-1], (ctypes.c_longlong * 2)(*shape[1:3]),
+        strides(a), strides(b), zero if c is None else strides(c), strides(d), alpha, beta,
+    )  # fmt: skip
+
+
+TILES = {
+    "gemm_f32": ("gemm", 128, 128, 256),
+    "gemm_tf32": ("gemm", 128, 128, 256),
+    "gemm_small_f32": ("gemm", 64, 64, 256),
+    "gemm_small_f64": ("gemm", 64, 64, 256),
+    "gemm_small_i32": ("gemm", 64, 64, 256),
+    "gemm_small_i64": ("gemm", 64, 64, 256),
+    "gemm_f16": ("gemm_mma", 128, 128, 256),
+    "gemm_bf16": ("gemm_mma", 128, 128, 256),
+    "gemm_small_f16": ("gemm_mma", 64, 64, 128),
+    "gemm_small_bf16": ("gemm_mma", 64, 64, 128),
+}
+
+
+def product(kernel, a, b, c=None, bias=None, alpha=1.0, beta=1.0, seed=0, d=None):
+    """Run a kernel of TILES; d may be given to have other strides."""
+    source, bm, bn, block = TILES[kernel]
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    if d is None:
+        d = np.zeros((*batch, a.shape[-2], b.shape[-1]), a.dtype)
+    grid = int(np.prod(batch)) * ceil_div(d.shape[-2], bm) * ceil_div(d.shape[-1], bn)
+    run(source, kernel, grid, block, a, b, c, bias, d, arguments(a, b, c, d, alpha, beta), seed=seed)
+    return d
+
+
+def matrix(rng, shape, name, layout):
+    """A random matrix of a layout: rows, columns, padded rows, or any strides."""
+    *batch, m, n = shape
+    if layout == "rows":
+        return random(rng, shape, name)
+    if layout == "columns":
+        return random(rng, (*batch, n, m), name).swapaxes(-1, -2)
+    if layout == "padded":
+        return random(rng, (*batch, m, n + 3), name)[..., 1 : n + 1]
+    return random(rng, (*batch, 2 * m, 3 * n), name)[..., ::2, ::3]
+
+
+SIZES = [(1, 1, 1), (128, 128, 64), (37, 65, 19), (130, 72, 40), (64, 136, 33)]
+LAYOUTS = ["rows", "columns", "padded", "any"]
+
+
+@pytest.mark.parametrize("kernel", TILES)
+def test_product_of_every_layout(kernel):
+    rng = np.random.default_rng(len(kernel))
+    name = kernel.split("_")[-1]
+    kind = "f32" if name == "tf32" else name
+    for i, (m, n, k) in enumerate(SIZES):
+        for j in range(4):
+            a = matrix(rng, (m, k), kind, LAYOUTS[j])
+            b = matrix(rng, (k, n), kind, LAYOUTS[(i + j) % 4])
+            got = product(kernel, a, b, seed=1 + i * 4 + j)
+            near(got, wide(a) @ wide(b), name, scale=np.sqrt(k))
+
+
+@pytest.mark.parametrize("kernel", TILES)
+def test_batches_and_epilogue(kernel):
+    rng = np.random.default_rng(5)
+    name = kernel.split("_")[-1]
+    kind = "f32" if name == "tf32" else name
+    a, b = random(rng, (2, 1, 3, 33, 24), kind), random(rng, (3, 1, 24, 40), kind)
+    b = np.ascontiguousarray(np.broadcast_to(b[:, :1], (3, 1, 24, 40)))[:, 0][None, None]
+    c = random(rng, (33, 1), kind)
+    bias = random(rng, (40,), kind)
+    d = np.zeros((2, 1, 33, 3, 40), a.dtype).swapaxes(-2, -3)
+    alpha, beta = (0.5, -1.5) if kind in ("f32", "f64", "f16", "bf16") else (2.0, -3.0)
+    got = product(kernel, a, b, c, bias, alpha, beta, seed=3, d=d)
+    want = alpha * (wide(a) @ wide(b)) + beta * wide(c) + wide(bias)
+    near(got, want, name, scale=8)
+
+
+@pytest.mark.parametrize("kernel", ["gemm_f32", "gemm_f16", "gemm_tf32"])
+def test_infinity_and_nan(kernel):
+    kind = "f16" if kernel == "gemm_f16" else "f32"
+    rng = np.random.default_rng(0)
+    a, b = random(rng, (20, 40), kind), random(rng, (40, 24), kind)
+    a[3, 7], a[5, 1], b[2, 9] = np.inf, np.nan, -np.inf
+    near(product(kernel, a, b), wide(a) @ wide(b), "bf16")
+
+
+def test_no_columns_to_sum_over():
+    a, b = np.zeros((5, 0), np.float32), np.zeros((0, 7), np.float32)
+    bias = np.arange(7, dtype=np.float32)
+    for kernel in ("gemm_f32", "gemm_small_f32", "gemm_tf32"):
+        near(product(kernel, a, b, bias=bias), np.broadcast_to(bias, (5, 7)))
+
+
+@pytest.mark.parametrize("name", ["f32", "f16", "bf16"])
+def test_few_rows(name):
+    rng = np.random.default_rng(11)
+    for i, (m, n, k) in enumerate([(1, 130, 300), (2, 5, 17), (3, 256, 64), (8, 40, 260), (5, 1, 1)]):
+        for j, layout in enumerate(LAYOUTS):
+            a, b = random(rng, (2, m, k), name), matrix(rng, (2, k, n), name, layout)
+            bias = random(rng, (n,), name)
+            want = wide(a) @ wide(b) + wide(bias)
+            for kernel in ("gemv_k", "gemv_n"):
+                d = np.zeros((2, m, n), a.dtype)
+                args = [a, b, None, bias, d, arguments(a, b, None, d)]
+                if kernel == "gemv_k":
+                    run("gemv", f"gemv_k_{name}", ceil_div(2 * n, 8), 256, *args, 2 * n, seed=i + j)
+                else:
+                    run("gemv", f"gemv_n_{name}", 2 * ceil_div(n, 128), 256, *args, seed=i + j)
+                near(d, want, name, scale=np.sqrt(k))
+
+
+@pytest.mark.parametrize("types", ["s8_s8", "u8_s8", "s8_u8", "u8_u8"])
+def test_bytes(types):
+    rng = np.random.default_rng(2)
+    kinds = [np.iinfo(TYPES[t]) for t in types.split("_")]
+    shapes = [(1, 1, 1), (37, 65, 19), (130, 72, 64), (64, 70, 200)]
+    for i, (m, n, k) in enumerate(shapes):
+        a, b = (rng.integers(t.min, t.max + 1, s, t.dtype) for t, s in zip(kinds, [(m, k), (n, k)]))
+        b = b.T if i % 2 else np.ascontiguousarray(b.T)
+        za = rng.integers(kinds[0].min, kinds[0].max + 1, m, a.dtype)
+        zb = rng.integers(kinds[1].min, kinds[1].max + 1, n, b.dtype)
+        bias = rng.integers(-1000, 1000, n).astype(np.int32)
+        grid = ceil_div(m, 128) * ceil_div(n, 64)
+        for steps in [(None, None), (0, 1), (1, 0), (1, None)]:
+            x = a.astype(np.int32) - (0 if steps[0] is None else za[:, None] if steps[0] else za[0])
+            y = b.astype(np.int32) - (0 if steps[1] is None else zb if steps[1] else zb[0])
+            d = np.zeros((m, n), np.int32)
+            run("gemm_mma", f"gemm_{types}", grid, 256, a, b, None if steps[0] is None else za,
+                None if steps[1] is None else zb, bias, d, arguments(a, b, None, d),
+                steps[0] or 0, steps[1] or 0, seed=i + 1)  # fmt: skip
+            np.testing.assert_array_equal(d, x @ y + bias)
