@@ -21,6 +21,7 @@ DEVICE void copy_tile(T* to, const T* from, i64 line_stride, i64 item_stride, i6
                       bool packed) {
   constexpr int V = Pack<T>::N, S = sizeof(T);
   if (packed) {
+    _Pragma("unroll 1")
     for (int c = threadIdx.x; c < LINES * ITEMS / V; c += THREADS) {
       const int line = c / (ITEMS / V), item = c % (ITEMS / V) * V;
       const int valid = line < lines ? clamp_int(items - item, 0, V) : 0;
@@ -30,6 +31,7 @@ DEVICE void copy_tile(T* to, const T* from, i64 line_stride, i64 item_stride, i6
     return;
   }
   const bool across = line_stride == 1;  // neighbours in memory are neighbours among the threads
+  _Pragma("unroll 1")
   for (int c = threadIdx.x; c < LINES * ITEMS; c += THREADS) {
     const int line = across ? c % LINES : c / ITEMS, item = across ? c / LINES : c % ITEMS;
     const bool valid = line < lines && item < items;
@@ -58,13 +60,17 @@ struct SimtTile {
     return j / V * (NX * V) + threadIdx.x % NX * V + j % V;
   }
   __device__ __forceinline__ void multiply(const T* as, const T* bs) {
+    constexpr int W = V / 2;  // items of a row of A at once: fewer registers than 16 bytes
+    struct alignas(8) Half {
+      T v[W];
+    };
     _Pragma("unroll 1")
-    for (int k = 0; k < BK; k += V) {
-      Pack<T> a[TM];
+    for (int k = 0; k < BK; k += W) {
+      Half a[TM];
       UNROLL
-      for (int i = 0; i < TM; i++) a[i] = load16(as + row(i) * LA + k);
+      for (int i = 0; i < TM; i++) a[i] = *reinterpret_cast<const Half*>(as + row(i) * LA + k);
       UNROLL
-      for (int kk = 0; kk < V; kk++) {
+      for (int kk = 0; kk < W; kk++) {
         Pack<T> b[TN / V];
         UNROLL
         for (int j = 0; j < TN / V; j++) b[j] = load16(bs + (k + kk) * LB + column(j * V));

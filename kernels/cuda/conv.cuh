@@ -1,0 +1,97 @@
+// The arguments of convolutions, how implicit products address images, and how results are written.
+#pragma once
+#include "product.cuh"
+
+// Images are [batch, groups * channels, size...], results [batch, groups * filters, out...]; missing spatial axes
+// come first, with sizes 1.  An image must have less than 2^31 elements, and so must batch * out.
+struct ConvArgs {
+  i32 batch, groups, channels, filters;  // channels and filters of one group
+  i32 size[3], out[3], kernel[3], stride[3], dilation[3], pad[3];  // pad: before the first item
+};
+
+// Where an item of the kernel (one k of the product) lies: offset in the image, and shifts along the axes.
+// The table of a convolution has ceil(channels * kernel / 32) * 32 entries, made by conv_table.
+typedef int4 Tap;
+static constexpr i32 OUTSIDE = 1 << 30;
+
+// The column of the product that a thread reads: one point of the result.  FORWARD: of Conv, else of ConvTranspose.
+template <class T, bool FORWARD>
+struct ConvColumn {
+  const T* image;
+  i32 at[3];
+  __device__ __forceinline__ ConvColumn(const T* x, const ConvArgs& c, u32 group, u32 n) {
+    const u32 area = c.out[1] * c.out[2], points = area * c.out[0], b = n / points;
+    const u32 p = n % points;
+    const i32 o[3] = {(i32)(p / area), (i32)(p % area / c.out[2]), (i32)(p % c.out[2])};
+    const i32 plane = c.size[1] * c.size[2];
+    image = x + ((i64)b * c.groups + group) * c.channels * c.size[0] * plane;
+    const bool valid = b < c.batch;
+    UNROLL
+    for (int i = 0; i < 3; i++)
+      at[i] = !valid ? -OUTSIDE : FORWARD ? o[i] * c.stride[i] - c.pad[i] : o[i] + c.pad[i];
+    if (FORWARD && valid) image += (i64)at[0] * plane + at[1] * c.size[2] + at[2];
+  }
+  // The item of the image for a tap, or null where the tap falls outside.
+  __device__ __forceinline__ const T* item(const ConvArgs& c, const Tap& tap) const {
+    if (FORWARD) {
+      const bool in = (u32)(at[0] + tap.y) < (u32)c.size[0] &&
+                      (u32)(at[1] + tap.z) < (u32)c.size[1] &&
+                      (u32)(at[2] + tap.w) < (u32)c.size[2];
+      return in ? image + tap.x : nullptr;
+    }
+    const i32 t[3] = {at[0] - tap.y, at[1] - tap.z, at[2] - tap.w};
+    i32 offset = 0;
+    UNROLL
+    for (int i = 0; i < 3; i++) {
+      if (t[i] < 0) return nullptr;
+      const u32 q = (u32)t[i] / (u32)c.stride[i];
+      if (q * c.stride[i] != (u32)t[i] || q >= (u32)c.size[i]) return nullptr;
+      offset = offset * c.size[i] + q;
+    }
+    return image + tap.x + offset;
+  }
+};
+
+struct ConvTile {
+  u32 group, m, n;
+};
+template <int BM, int BN>
+DEVICE ConvTile conv_tile(const ConvArgs& c) {
+  const u32 points = c.batch * c.out[0] * c.out[1] * c.out[2];
+  const u32 tm = (u32)ceil_div(c.filters, BM), tn = (u32)ceil_div(points, BN), i = blockIdx.x;
+  return {i / (tm * tn), i % tm * BM, i / tm % tn * BN};
+}
+
+template <class T>
+struct ConvOutput {
+  T* y;
+  const T* bias;
+  const ConvArgs& c;
+  u32 m, n, points, columns;
+  __device__ __forceinline__ ConvOutput(T* y_, const T* bias_, const ConvArgs& c_,
+                                        const ConvTile& at)
+      : y(y_), bias(bias_), c(c_), m(at.m), n(at.n) {
+    points = c.out[0] * c.out[1] * c.out[2];
+    columns = points * c.batch;
+    y += (i64)at.group * c.filters * points;
+    if (bias) bias += at.group * c.filters;
+  }
+  __device__ __forceinline__ void put_pair(int i, int j, float a, float b) const {
+    const u32 r = m + i, s = n + j;
+    if (r >= (u32)c.filters || s >= columns) return;
+    const float add = bias ? widen(bias[r]) : 0.f;
+    u32 image = s / points, point = s % points;
+    T* p = y + ((i64)image * c.groups * c.filters + r) * points + point;
+    struct alignas(2 * sizeof(T)) Pair {
+      T a, b;
+    };
+    if (point + 1 < points && reinterpret_cast<u64>(p) % sizeof(Pair) == 0) {
+      *reinterpret_cast<Pair*>(p) = {narrow<T>(a + add), narrow<T>(b + add)};
+      return;
+    }
+    *p = narrow<T>(a + add);
+    if (s + 1 >= columns) return;
+    if (point + 1 == points) p += ((i64)c.groups * c.filters - 1) * points;
+    p[1] = narrow<T>(b + add);
+  }
+};
