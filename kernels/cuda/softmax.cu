@@ -49,9 +49,10 @@ DEVICE void softmax_held(const T* x, T* y, int n, i32 logarithm, float* room) {
     sum += logarithm ? expf(held[i] - largest) : held[i];
   }
   sum = reduce_row<LANES>(sum, Add(), 0.f, room + 32);
-  const float factor = logarithm ? largest + logf(sum) : 1.f / sum;
-  write_row<T, LANES>(y, n, packed,
-                      [&](int i, int) { return logarithm ? held[i] - factor : held[i] * factor; });
+  const float factor = logarithm ? logf(sum) : 1.f / sum;
+  write_row<T, LANES>(y, n, packed, [&](int i, int) {
+    return logarithm ? held[i] - largest - factor : held[i] * factor;
+  });
 }
 
 // Rows that do not fit in registers are read twice.

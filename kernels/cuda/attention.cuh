@@ -1,0 +1,68 @@
+// The arguments of attention, which keys a query sees, and how scores are scaled, capped and masked.
+#pragma once
+#include "product.cuh"
+
+enum MaskKind { NO_MASK = 0, MASK_OF_TYPE = 1, MASK_OF_BYTES = 2, MASK_OF_FLOATS = 3 };
+
+// Strides count items: batch, head, row, item; of mask: batch, head, query, key (0 broadcasts).
+// Query i sees key j if position(i) - left <= j <= position(i) + right, with position(i) = i + offset; a negative
+// left or right sets no limit, so causal is left = -1, right = 0.  Queries that see nothing get zeros.
+struct AttentionArgs {
+  i64 q[4], k[4], v[4], y[4], mask[4];
+  i32 batch, heads, kv_heads, rows, keys, size, value_size;
+  i32 mask_kind;     // a byte of 0 hides, floats are added
+  i32 left, right, offset;
+  i32 from_lengths;  // 1: offset is lengths[batch] - rows
+  float scale, softcap;  // softcap 0: none
+};
+
+// What a block knows about its head.
+template <class T>
+struct Head {
+  const T *q, *k, *v, *mask;
+  T* y;
+  const AttentionArgs& a;
+  i32 keys, offset;
+  __device__ __forceinline__ Head(const T* q_, const T* k_, const T* v_, const void* mask_,
+                                  const i64* lengths, T* y_, const AttentionArgs& a_, u32 b, u32 h)
+      : a(a_) {
+    const u32 kv = h / (a.heads / a.kv_heads);
+    q = q_ + b * a.q[0] + h * a.q[1];
+    k = k_ + b * a.k[0] + kv * a.k[1];
+    v = v_ + b * a.v[0] + kv * a.v[1];
+    y = y_ + b * a.y[0] + h * a.y[1];
+    const i64 m = b * a.mask[0] + h * a.mask[1];
+    const int bytes = a.mask_kind == MASK_OF_BYTES ? 1 : a.mask_kind == MASK_OF_FLOATS ? 4 : sizeof(T);
+    mask = reinterpret_cast<const T*>(reinterpret_cast<const u8*>(mask_) + m * bytes);
+    keys = a.keys;
+    offset = a.offset;
+    if (lengths) keys = (i32)min((i64)keys, lengths[b]);
+    if (lengths && a.from_lengths) offset = (i32)lengths[b] - a.rows;
+  }
+  // Keys that query i sees: from first(i) to before end(i).
+  __device__ __forceinline__ i32 first(i32 i) const {
+    return a.left < 0 ? 0 : max(i + offset - a.left, 0);
+  }
+  __device__ __forceinline__ i32 end(i32 i) const {
+    return a.right < 0 ? keys : min(keys, i + offset + a.right + 1);
+  }
+  // The score of query i and key j, whose product is x.
+  __device__ __forceinline__ float score(float x, i32 i, i32 j) const {
+    if (j >= end(i) || j < first(i)) return -INFINITE;
+    x *= a.scale;
+    if (a.softcap != 0.f) x = a.softcap * tanhf(x / a.softcap);
+    if (a.mask_kind == NO_MASK) return x;
+    const i64 at = i * a.mask[2] + j * a.mask[3];
+    if (a.mask_kind == MASK_OF_TYPE) return x + widen(mask[at]);
+    if (a.mask_kind == MASK_OF_FLOATS) return x + reinterpret_cast<const float*>(mask)[at];
+    return reinterpret_cast<const u8*>(mask)[at] ? x : -INFINITE;
+  }
+};
+
+// exp(x - largest); 0 for all of a row that has no largest yet.
+DEVICE float weight(float x, float largest) {
+  return __expf(x - (largest == -INFINITE ? 0.f : largest));
+}
+// What sums that go with an earlier largest score are to be multiplied by.
+DEVICE float rescale(float before, float now) { return before == now ? 1.f : __expf(before - now); }
+DEVICE float inverse_sum(float sum) { return sum == 0.f ? 0.f : 1.f / sum; }
