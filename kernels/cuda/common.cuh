@@ -86,9 +86,19 @@ DEVICE bool packed_lines(const T* p, i64 line, i64 item) {
   return item == 1 && aligned16(p) && line % Pack<T>::N == 0;
 }
 
-DEVICE i64 divide(i64 a, i64 b) {  // of non-negative numbers; 32-bit where they fit
+// Quotient of non-negative numbers: 32-bit where they fit, else bit by bit (a 64-bit division is a call and spills).
+DEVICE i64 divide(i64 a, i64 b) {
   if ((((u64)a | (u64)b) >> 32) == 0) return (u32)a / (u32)b;
-  return a / b;
+  u64 quotient = 0, rest = 0;
+  _Pragma("unroll 1")
+  for (int bit = 62; bit >= 0; bit--) {
+    rest = rest << 1 | ((u64)a >> bit & 1);
+    if (rest >= (u64)b) {
+      rest -= (u64)b;
+      quotient |= 1ull << bit;
+    }
+  }
+  return (i64)quotient;
 }
 DEVICE i64 ceil_div(i64 a, i64 b) { return divide(a + b - 1, b); }
 DEVICE int clamp_int(i64 x, int low, int high) {

@@ -18,7 +18,7 @@ struct NormRow {
   const T *x, *residual, *add;
   __device__ __forceinline__ NormRow(const NormArgs<T>& a, i64 row)
       : x(a.x + row * a.n), residual(nullptr), add(a.add) {
-    if (a.residual) residual = a.residual + (row % a.residual_rows) * a.n;
+    if (a.residual) residual = a.residual + (row - divide(row, a.residual_rows) * a.residual_rows) * a.n;
   }
   __device__ __forceinline__ float operator()(i64 i) const {
     float v = widen(x[i]);
@@ -122,7 +122,7 @@ DEVICE void norm_group(const T* x, const T* scale, const T* bias, T* y, i64 grou
                        i64 inner, float epsilon) {
   __shared__ float room[64];
   constexpr int E = Pack<T>::N;
-  const i64 n = channels * inner, first = blockIdx.x % groups * channels;
+  const i64 n = channels * inner, first = (blockIdx.x - divide(blockIdx.x, groups) * groups) * channels;
   x += blockIdx.x * n;
   y += blockIdx.x * n;
   const bool packed = aligned16(x) && aligned16(y) && inner % E == 0;

@@ -30,10 +30,10 @@ template <class C>
 DEVICE C before(C x, i32 how) {
   return how == ABSOLUTE ? (x < (C)0 ? -x : x) : how == SQUARE ? x * x : x;
 }
-template <class C>
-DEVICE C after(C x, i64 n, i32 how) {
-  return how == MEAN ? (C)(x / (C)n) : x;
+DEVICE i64 after(i64 x, i64 n, i32 how) {  // truncated
+  return how != MEAN ? x : x < 0 ? -divide(-x, n) : divide(x, n);
 }
+DEVICE i32 after(i32 x, i64 n, i32 how) { return (i32)after((i64)x, n, how); }
 DEVICE float after(float x, i64 n, i32 how) {
   return how == MEAN ? x / (float)n : how == ROOT ? sqrtf(x) : how == LOGARITHM ? logf(x) : x;
 }
