@@ -39,7 +39,7 @@ struct Flash {
     const int lane = threadIdx.x % 32, m = threadIdx.x / 32 * 16;
     UNROLL
     for (int i = 0; i < BN / 2; i++) s[i / 4][i % 4] = 0.f;
-    UNROLL
+    _Pragma("unroll 2")
     for (int k = 0; k < D / 16; k++) {
       u32 a[4];
       load_matrices<false>(a, qs + chunk_at<CHUNKS>(m + lane % 16, k * 2 + lane / 16) * 8);

@@ -21,6 +21,13 @@ DEVICE float hyperbolic_tangent(float x) {
   return 1.f - __fdividef(2.f, 1.f + __expf(fminf(2.f * x, 80.f) + (x - x)));
 }
 
+// The compiler must not make a copy of all that follows for each value of x.
+DEVICE i32 opaque(i32 x) {
+  i32 r;
+  asm volatile("mov.b32 %0, %1;" : "=r"(r) : "r"(x));
+  return r;
+}
+
 // What a block knows about its head.
 template <class T>
 struct Head {
@@ -53,14 +60,20 @@ struct Head {
   }
   // The score of query i and key j, whose product is x.
   __device__ __forceinline__ float score(float x, i32 i, i32 j) const {
-    if (j >= end(i) || j < first(i)) return -INFINITE;
     x *= a.scale;
-    if (a.softcap != 0.f) x = a.softcap * hyperbolic_tangent(x / a.softcap);
-    if (a.mask_kind == NO_MASK) return x;
-    const i64 at = i * a.mask[2] + j * a.mask[3];
-    if (a.mask_kind == MASK_OF_TYPE) return x + widen(mask[at]);
-    if (a.mask_kind == MASK_OF_FLOATS) return x + reinterpret_cast<const float*>(mask)[at];
-    return reinterpret_cast<const u8*>(mask)[at] ? x : -INFINITE;
+    if (opaque(a.softcap != 0.f)) x = a.softcap * hyperbolic_tangent(__fdividef(x, a.softcap));
+    const bool seen = j < end(i) && j >= first(i);
+    const i32 kind = opaque(seen ? a.mask_kind : NO_MASK);
+    if (kind != NO_MASK) {
+      const i64 at = i * a.mask[2] + j * a.mask[3];
+      if (kind == MASK_OF_TYPE)
+        x += widen(mask[at]);
+      else if (kind == MASK_OF_FLOATS)
+        x += reinterpret_cast<const float*>(mask)[at];
+      else if (reinterpret_cast<const u8*>(mask)[at] == 0)
+        x = -INFINITE;
+    }
+    return seen ? x : -INFINITE;
   }
 };
 

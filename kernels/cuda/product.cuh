@@ -178,7 +178,7 @@ DEVICE void copy_chunks(T* to, const T* from, i64 line_stride, i64 item_stride, 
                         bool packed) {
   constexpr int E = Pack<T>::N;
   if (packed) {
-    UNROLL
+    _Pragma("unroll 4")
     for (int c0 = 0; c0 < LINES * CHUNKS; c0 += THREADS) {
       const int c = c0 + threadIdx.x;
       if (LINES * CHUNKS % THREADS && c >= LINES * CHUNKS) break;

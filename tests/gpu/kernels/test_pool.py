@@ -1,0 +1,118 @@
+"""Pooling and resizing on the software device."""
+
+import ctypes
+import itertools
+
+import numpy as np
+import pytest
+from launch import run
+from values import FLOATS, near, random, wide
+
+
+class PoolArgs(ctypes.Structure):
+    """struct PoolArgs of kernels/cuda/pool.cu."""
+
+    _fields_ = (
+        [("planes", ctypes.c_longlong)]
+        + [
+            (name, ctypes.c_int * 3)
+            for name in ("size", "out", "kernel", "stride", "dilation", "pad", "pad_end")
+        ]
+        + [("include_pad", ctypes.c_int), ("p", ctypes.c_float)]
+    )
+
+
+class ResizeArgs(ctypes.Structure):
+    """struct ResizeArgs of kernels/cuda/pool.cu."""
+
+    _fields_ = [(name, ctypes.c_int * 3) for name in ("size", "out", "taps")]
+
+
+def three(values, fill):
+    """Values of up to three axes, the missing ones first."""
+    return (ctypes.c_int * 3)(*[fill] * (3 - len(values)), *values)
+
+
+# size, kernel, stride, dilation, pads, rounded up
+CASES = [
+    ((7, 9), (3, 2), (2, 1), (1, 1), [(1, 1), (0, 1)], False),
+    ((8, 8), (3, 3), (2, 2), (1, 1), [(0, 0), (0, 0)], True),
+    ((20,), (4,), (3,), (2,), [(2, 1)], False),
+    ((4, 5, 6), (2, 3, 2), (1, 2, 2), (1, 1, 2), [(0, 1), (1, 1), (1, 0)], False),
+]
+
+
+def windows(x, kernel, stride, dilation, pads, out):
+    """Items and flat places of each window; NaN and -1 outside, None where even padding ends."""
+    padded_ends = [s + p + q for s, (p, q) in zip(x.shape, pads)]
+    for o in np.ndindex(*out):
+        items, places, counted = [], [], 0
+        for k in itertools.product(*map(range, kernel)):
+            at = [a * s + b * d - p[0] for a, s, b, d, p in zip(o, stride, k, dilation, pads)]
+            counted += all(a + p[0] < e for a, p, e in zip(at, pads, padded_ends))
+            if all(0 <= a < n for a, n in zip(at, x.shape)):
+                items.append(x[tuple(at)])
+                places.append(tuple(at))
+        yield o, np.array(items), places, counted
+
+
+@pytest.mark.parametrize("name", FLOATS)
+@pytest.mark.parametrize("case", range(len(CASES)))
+def test_pool(name, case):
+    size, kernel, stride, dilation, pads, up = CASES[case]
+    x = random(np.random.default_rng(case), (3, *size), name)
+    rounded = np.ceil if up else np.floor
+    out = [
+        int(rounded((n + p + q - (k - 1) * d - 1) / s)) + 1
+        for n, k, s, d, (p, q) in zip(size, kernel, stride, dilation, pads)
+    ]
+    shape = (3, *out)
+    largest, places, columns = np.zeros(shape), np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    averages = np.zeros((2, *shape))
+    norms = np.zeros((3, *shape))
+    for plane in range(3):
+        for o, items, at, counted in windows(wide(x[plane]), kernel, stride, dilation, pads, out):
+            best = int(np.argmax(items))
+            largest[(plane, *o)] = items[best]
+            start = plane * int(np.prod(size))
+            places[(plane, *o)] = start + np.ravel_multi_index(at[best], size)
+            columns[(plane, *o)] = start + np.ravel_multi_index(at[best], size, order="F")
+            averages[(0, plane, *o)] = items.mean()
+            averages[(1, plane, *o)] = items.sum() / counted
+            for i, p in enumerate((1, 2, 3)):
+                norms[(i, plane, *o)] = (np.abs(items) ** p).sum() ** (1 / p)
+    spatial = [three(size, 1), three(out, 1), three(kernel, 1), three(stride, 1), three(dilation, 1)]
+    edges = [three([p[0] for p in pads], 0), three([p[1] for p in pads], 0)]
+    y, where = np.zeros(shape, x.dtype), np.zeros(shape, np.int64)
+    for by_columns, want in ((0, places), (1, columns)):
+        args = PoolArgs(3, *spatial, *edges, 0, 0)
+        run("pool", f"max_pool_{name}", 2, 256, x, y, where, y.size, np.int32(by_columns), args)
+        near(y, largest, name)
+        np.testing.assert_array_equal(where, want)
+    for include in (0, 1):
+        args = PoolArgs(3, *spatial, *edges, include, 0)
+        run("pool", f"average_pool_{name}", 2, 256, x, y, y.size, args)
+        near(y, averages[include], name, scale=2)
+    for i, p in enumerate((1, 2, 3)):
+        run("pool", f"lp_pool_{name}", 2, 256, x, y, y.size, PoolArgs(3, *spatial, *edges, 0, p))
+        near(y, norms[i], name, scale=4)
+
+
+@pytest.mark.parametrize("name", FLOATS)
+def test_resize(name):
+    rng = np.random.default_rng(9)
+    for size, out, taps in [((1, 5, 6), (1, 9, 4), (1, 2, 4)), ((3, 4, 5), (6, 2, 7), (2, 1, 2))]:
+        x = random(rng, (2, *size), name)
+        indices = [rng.integers(0, n, (o, t)).astype(np.int32) for n, o, t in zip(size, out, taps)]
+        weights = [rng.standard_normal((o, t)).astype(np.float32) for o, t in zip(out, taps)]
+        tables = []
+        for n, i, w in zip(size, indices, weights):
+            table = np.zeros((len(i), n))
+            np.add.at(table, (np.arange(len(i))[:, None], i), w)
+            tables.append(table)
+        want = np.einsum("pdhw,ad,bh,cw->pabc", wide(x), *tables)
+        y = np.zeros((2, *out), x.dtype)
+        args = ResizeArgs(*(three(v, 1) for v in (size, out, taps)))
+        pairs = [a for pair in zip(indices, weights) for a in pair]
+        run("pool", f"resize_{name}", 1, 256, x, *pairs, y, y.size, args)
+        near(y, want, name, scale=8)
