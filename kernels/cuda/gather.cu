@@ -8,12 +8,12 @@ typedef u32 b32;
 typedef u64 b64;
 typedef uint4 b128;
 
-// The index in range, or -1 after it was reported in *error (1 + its place among the indices).
+// The index in range, or -1 after it was reported in *error: 1 + its place among the indices, of several the last.
 template <class I>
 DEVICE i64 checked(const I* indices, i64 at, i64 n, i64* error) {
   const i64 i = indices[at], j = i < 0 ? i + n : i;
   if (j >= 0 && j < n) return j;
-  *error = at + 1;
+  atomicMax(reinterpret_cast<u64*>(error), (u64)at + 1);
   return -1;
 }
 

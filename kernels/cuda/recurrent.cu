@@ -16,13 +16,15 @@ struct CellArgs {
 };
 
 // gates [batch, 4 * hidden] in the order i, o, f, c with all biases added; peepholes null or [3 * hidden] (i, o, f);
-// c and h are replaced; y: null or this step of the output.
+// c_next and h_next may be c and h; y: null or this step of the output.
 template <class T>
-DEVICE void lstm_step(const T* gates, const T* peepholes, const i32* lengths, T* c, T* h, T* y,
-                      const CellArgs& a) {
+DEVICE void lstm_step(const T* gates, const T* peepholes, const i32* lengths, const T* c,
+                      const T* h, T* c_next, T* h_next, T* y, const CellArgs& a) {
   for (i64 i = first_item(); i < a.batch * a.hidden; i += item_step()) {
     const i64 b = divide(i, a.hidden), j = i - b * a.hidden;
     if (lengths && a.step >= lengths[b]) {
+      c_next[i] = c[i];
+      h_next[i] = h[i];
       if (y) y[i] = narrow<T>(0.f);
       continue;
     }
@@ -37,8 +39,8 @@ DEVICE void lstm_step(const T* gates, const T* peepholes, const i32* lengths, T*
     const float now = keep * before + in * activate(clipped(widen(row[3 * a.hidden]), a.clip), a.g);
     const float out = activate(clipped(widen(row[a.hidden]) + po * now, a.clip), a.f);
     const T result = narrow<T>(out * activate(now, a.h));
-    c[i] = narrow<T>(now);
-    h[i] = result;
+    c_next[i] = narrow<T>(now);
+    h_next[i] = result;
     if (y) y[i] = result;
   }
 }
@@ -46,7 +48,7 @@ DEVICE void lstm_step(const T* gates, const T* peepholes, const i32* lengths, T*
 // Gates in the order z, r, h.  x [batch, 3 * hidden]: products of the input with both biases of z and r and the
 // input's bias of h; recurrent [batch, 3 * hidden]: products of the state, with the recurrence's bias of h.
 // Without linear_before_reset the h gate needs r * state first: gru_reset makes it in `state`, and recurrent's third
-// part is then its product.
+// part is then its product.  h_next may be h.
 template <class T>
 DEVICE void gru_reset_state(const T* x, const T* recurrent, const T* h, T* state,
                             const CellArgs& a) {
@@ -57,12 +59,13 @@ DEVICE void gru_reset_state(const T* x, const T* recurrent, const T* h, T* state
   }
 }
 template <class T>
-DEVICE void gru_step(const T* x, const T* recurrent, const i32* lengths, T* h, T* y,
-                     const CellArgs& a) {
+DEVICE void gru_step(const T* x, const T* recurrent, const i32* lengths, const T* h, T* h_next,
+                     T* y, const CellArgs& a) {
   for (i64 i = first_item(); i < a.batch * a.hidden; i += item_step()) {
     const i64 b = divide(i, a.hidden), z_at = b * 3 * a.hidden + (i - b * a.hidden);
     const i64 r_at = z_at + a.hidden, h_at = r_at + a.hidden;
     if (lengths && a.step >= lengths[b]) {
+      h_next[i] = h[i];
       if (y) y[i] = narrow<T>(0.f);
       continue;
     }
@@ -72,24 +75,24 @@ DEVICE void gru_step(const T* x, const T* recurrent, const i32* lengths, T* h, T
       from_state *= activate(clipped(widen(x[r_at]) + widen(recurrent[r_at]), a.clip), a.f);
     const float made = activate(clipped(widen(x[h_at]) + from_state, a.clip), a.g);
     const T result = narrow<T>((1.f - z) * made + z * widen(h[i]));
-    h[i] = result;
+    h_next[i] = result;
     if (y) y[i] = result;
   }
 }
 
 // grid: any; block: 256; no dynamic shared memory.  Activations: 0 Sigmoid, 1 Tanh, 2 Relu.
-#define CELLS(suffix, T)                                                                        \
-  KERNEL(256) lstm_##suffix(const T* gates, const T* peepholes, const i32* lengths, T* c, T* h, \
-                            T* y, CellArgs a) {                                                 \
-    lstm_step<T>(gates, peepholes, lengths, c, h, y, a);                                        \
-  }                                                                                             \
-  KERNEL(256) gru_reset_##suffix(const T* x, const T* recurrent, const T* h, T* state,          \
-                                 CellArgs a) {                                                  \
-    gru_reset_state<T>(x, recurrent, h, state, a);                                              \
-  }                                                                                             \
-  KERNEL(256) gru_##suffix(const T* x, const T* recurrent, const i32* lengths, T* h, T* y,      \
-                           CellArgs a) {                                                        \
-    gru_step<T>(x, recurrent, lengths, h, y, a);                                                \
+#define CELLS(suffix, T)                                                                         \
+  KERNEL(256) lstm_##suffix(const T* gates, const T* peepholes, const i32* lengths, const T* c,  \
+                            const T* h, T* c_next, T* h_next, T* y, CellArgs a) {                \
+    lstm_step<T>(gates, peepholes, lengths, c, h, c_next, h_next, y, a);                         \
+  }                                                                                              \
+  KERNEL(256) gru_reset_##suffix(const T* x, const T* recurrent, const T* h, T* state,           \
+                                 CellArgs a) {                                                   \
+    gru_reset_state<T>(x, recurrent, h, state, a);                                               \
+  }                                                                                              \
+  KERNEL(256) gru_##suffix(const T* x, const T* recurrent, const i32* lengths, const T* h,       \
+                           T* h_next, T* y, CellArgs a) {                                        \
+    gru_step<T>(x, recurrent, lengths, h, h_next, y, a);                                         \
   }
 CELLS(f32, float)
 CELLS(f16, f16)

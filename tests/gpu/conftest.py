@@ -1,0 +1,6 @@
+"""Puts the software CUDA device on the path of the tests below."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, "/work/wt/g/tests/softcuda")
