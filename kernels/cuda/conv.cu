@@ -166,7 +166,7 @@ DEVICE void conv_of_channels(const T* x, const T* w, const T* bias, T* y, const 
 
 // grid: any (ceil(items / 256)); block: 256; no dynamic shared memory.
 #define CONV_DEPTHWISE(suffix, T)                                                              \
-  KERNEL(256)                                                                                  \
+  KERNEL(256, 1)                                                                                  \
   conv_depthwise_##suffix(const T* x, const T* w, const T* bias, T* y, ConvArgs c) {           \
     conv_of_channels<T>(x, w, bias, y, c);                                                     \
   }

@@ -125,7 +125,7 @@ DEVICE void rotate(const T* x, const T* cosines, const T* sines, const i64* posi
 // matmul_nbits_*: m <= 8, b and zeros aligned to 8 bytes; grid: ceil(n / 8); block: 256.
 // widen_nbits_*, rotary_embedding_*: grid: any; block: 256.  No dynamic shared memory.
 #define DECODE(suffix, T)                                                                      \
-  KERNEL(256) matmul_nbits_##suffix(const T* a, const u8* b, const T* scales, const u8* zeros, \
+  KERNEL(256, 1) matmul_nbits_##suffix(const T* a, const u8* b, const T* scales, const u8* zeros, \
                                     const T* bias, T* y, NbitsArgs args) {                     \
     nbits_product<T>(a, b, scales, zeros, bias, y, args);                                      \
   }                                                                                            \

@@ -170,7 +170,7 @@ DEVICE void scatter_runs(const T* updates, const i64* indices, T* y, i64* error,
 }
 // how: 1 add, 2 multiply, 3 largest, 4 smallest.  grid: any; block: 256; no dynamic shared memory.
 #define SCATTER(suffix, T)                                                                        \
-  KERNEL(256) scatter_elements_reduce_##suffix(const T* updates, const i64* indices, T* y,        \
+  KERNEL(256, 1) scatter_elements_reduce_##suffix(const T* updates, const i64* indices, T* y,        \
                                                i64* error, i64 total, i32 how, ElementsArgs a) {  \
     scatter_lines<T>(updates, indices, y, error, total, how, a);                                  \
   }                                                                                               \

@@ -133,7 +133,7 @@ DEVICE void rows_along_n(const T* a, const T* b, const T* c, const T* bias, T* d
 // gemv_k_*: fast where b[0] is 1; grid: ceil(columns / 8); block: 256; no dynamic shared memory.
 // gemv_n_*: fast where b[1] is 1; grid: batches * ceil(n / 128); block: 256; no dynamic shared memory.
 #define GEMV(suffix, T)                                                                        \
-  KERNEL(256)                                                                                  \
+  KERNEL(256, 1)                                                                                  \
   gemv_k_##suffix(const T* a, const T* b, const T* c, const T* bias, T* d, GemmArgs g,         \
                   i64 columns) {                                                               \
     rows_along_k<T>(a, b, c, bias, d, g, columns);                                             \

@@ -124,7 +124,7 @@ DEVICE void resize_items(const T* x, const i32* id, const float* wd, const i32* 
                                 PoolArgs a) {                                                   \
     pool_largest<T>(x, y, places, total, by_columns, a);                                        \
   }                                                                                             \
-  KERNEL(256) average_pool_##suffix(const T* x, T* y, i64 total, PoolArgs a) {                  \
+  KERNEL(256, 1) average_pool_##suffix(const T* x, T* y, i64 total, PoolArgs a) {                  \
     pool_average<T>(x, y, total, a);                                                            \
   }                                                                                             \
   KERNEL(256) lp_pool_##suffix(const T* x, T* y, i64 total, PoolArgs a) {                       \

@@ -1,0 +1,65 @@
+"""Every CUDA source compiles for every architecture, within the limits of registers and memory."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from launch import KERNELS
+from softcuda import nvrtc
+
+ARCHITECTURES = ("sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
+SOURCES = sorted(path.stem for path in KERNELS.glob("*.cu"))
+REPORT = re.compile(
+    r"entry function '(\w+)'.*?(\d+) bytes spill stores, (\d+) bytes spill loads.*?"
+    r"Used (\d+) registers(.*?)\n",
+    re.DOTALL,
+)
+
+
+def reports(source: str, arch: str) -> list[tuple[str, int, int, int]]:
+    """Kernel, registers, bytes of static shared memory and of spills, for each kernel of a file."""
+    text = (KERNELS / f"{source}.cu").read_text()
+    library, program = nvrtc.library(), ctypes.c_void_p()
+    name = f"{source}.cu".encode()
+    library.nvrtcCreateProgram(ctypes.byref(program), text.encode(), name, 0, None, None)
+    options = [f"--gpu-architecture={arch}", "-std=c++17", "--ptxas-options=-v"]
+    options += nvrtc.include_options([KERNELS])
+    array = (ctypes.c_char_p * len(options))(*[option.encode() for option in options])
+    failed = library.nvrtcCompileProgram(program, len(options), array)
+    size = ctypes.c_size_t()
+    library.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+    buffer = ctypes.create_string_buffer(size.value)
+    library.nvrtcGetProgramLog(program, buffer)
+    library.nvrtcDestroyProgram(ctypes.byref(program))
+    log = buffer.value.decode()
+    assert not failed, log
+    found = []
+    for kernel, stores, loads, registers, rest in REPORT.findall(log):
+        shared = re.search(r"(\d+) bytes smem", rest)
+        found.append((kernel, int(registers), int(shared[1]) if shared else 0, int(stores) + int(loads)))
+    return found
+
+
+def threads(source: str) -> dict[str, int]:
+    """The launch bound of each kernel, from the PTX."""
+    text = (KERNELS / f"{source}.cu").read_text()
+    ptx = nvrtc.compile_cuda(text, f"{source}.cu", "compute_80", [KERNELS])
+    bounds = re.findall(r"\.entry (\w+)\((?:[^{]*?)\.maxntid (\d+)", ptx)
+    assert len(bounds) == ptx.count(".entry")
+    return {name: int(count) for name, count in bounds}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_limits(source: str) -> None:
+    bounds = threads(source)
+    with ThreadPoolExecutor(2) as pool:
+        results = pool.map(lambda arch: reports(source, arch), ARCHITECTURES)
+        for arch, found in zip(ARCHITECTURES, results, strict=True):
+            assert {kernel for kernel, *_ in found} == set(bounds), arch
+            for kernel, registers, shared, spilled in found:
+                assert -(-registers // 8) * 8 * bounds[kernel] <= 65536, (arch, kernel, registers)
+                assert shared <= 48 * 1024, (arch, kernel, shared)
+                assert spilled == 0, (arch, kernel, spilled)
