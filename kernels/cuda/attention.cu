@@ -1,4 +1,5 @@
-// Attention with online softmax: tiles of queries by tensor cores or FMA, and few queries a key at a time.
+// Attention with online softmax: tiles of queries by tensor cores or FMA, and few queries a key at
+// a time.
 #include "attention.cuh"
 
 // ---- f16 and bf16: a warp has 16 queries; D: sizes of keys and values, rounded up
@@ -9,12 +10,11 @@ DEVICE void softmax_tile(float (&s)[BN / 8][4], float (&largest)[2], float (&sum
   const int t = threadIdx.x % 4 * 2;
   const float before[2] = {largest[0], largest[1]};
   UNROLL
-  for (int j = 0; j < BN / 8; j++)
-    UNROLL
-    for (int e = 0; e < 4; e++) {
-      s[j][e] = head.score(s[j][e], row + e / 2 * 8, key + j * 8 + t + e % 2);
-      largest[e / 2] = fmaxf(largest[e / 2], s[j][e]);
-    }
+  for (int j = 0; j < BN / 8; j++) UNROLL
+  for (int e = 0; e < 4; e++) {
+    s[j][e] = head.score(s[j][e], row + e / 2 * 8, key + j * 8 + t + e % 2);
+    largest[e / 2] = fmaxf(largest[e / 2], s[j][e]);
+  }
   UNROLL
   for (int h = 0; h < 2; h++) {
     largest[h] = fmaxf(largest[h], __shfl_xor_sync(ALL_LANES, largest[h], 1));
@@ -23,12 +23,11 @@ DEVICE void softmax_tile(float (&s)[BN / 8][4], float (&largest)[2], float (&sum
     sum[h] *= factor[h];
   }
   UNROLL
-  for (int j = 0; j < BN / 8; j++)
-    UNROLL
-    for (int e = 0; e < 4; e++) {
-      s[j][e] = weight(s[j][e], largest[e / 2]);
-      sum[e / 2] += s[j][e];
-    }
+  for (int j = 0; j < BN / 8; j++) UNROLL
+  for (int e = 0; e < 4; e++) {
+    s[j][e] = weight(s[j][e], largest[e / 2]);
+    sum[e / 2] += s[j][e];
+  }
 }
 
 template <class T, int D, int BM, int BN>
@@ -39,8 +38,7 @@ struct Flash {
     const int lane = threadIdx.x % 32, m = threadIdx.x / 32 * 16;
     UNROLL
     for (int i = 0; i < BN / 2; i++) s[i / 4][i % 4] = 0.f;
-    _Pragma("unroll 2")
-    for (int k = 0; k < D / 16; k++) {
+    _Pragma("unroll 2") for (int k = 0; k < D / 16; k++) {
       u32 a[4];
       load_matrices<false>(a, qs + chunk_at<CHUNKS>(m + lane % 16, k * 2 + lane / 16) * 8);
       UNROLL
@@ -98,8 +96,7 @@ DEVICE void attention_tiles(const T* q, const T* k, const T* v, const void* mask
                                                 a.size, packed_k);
     commit_async();
   };
-  _Pragma("unroll 1")
-  for (i32 j = first - BN; j < end; j += BN) {
+  _Pragma("unroll 1") for (i32 j = first - BN; j < end; j += BN) {
     float s[BN / 8][4], factor[2];
     if (j >= first) {
       wait_async<0>();
@@ -129,11 +126,11 @@ DEVICE void attention_tiles(const T* q, const T* k, const T* v, const void* mask
 }
 
 // grid: batch * heads * ceil(rows / BM); block: BM * 2 threads; no dynamic shared memory.
-#define ATTENTION(name, T, D, BM, BN)                                                          \
-  KERNEL(BM * 2)                                                                               \
-  name(const T* q, const T* k, const T* v, const void* mask, const i64* lengths, T* y,         \
-       AttentionArgs a) {                                                                      \
-    attention_tiles<T, D, BM, BN>(q, k, v, mask, lengths, y, a);                               \
+#define ATTENTION(name, T, D, BM, BN)                                                  \
+  KERNEL(BM * 2)                                                                       \
+  name(const T* q, const T* k, const T* v, const void* mask, const i64* lengths, T* y, \
+       AttentionArgs a) {                                                              \
+    attention_tiles<T, D, BM, BN>(q, k, v, mask, lengths, y, a);                       \
   }
 ATTENTION(attention_64_f16, f16, 64, 64, 64)
 ATTENTION(attention_64_bf16, bf16, 64, 64, 64)

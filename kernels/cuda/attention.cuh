@@ -1,18 +1,20 @@
-// The arguments of attention, which keys a query sees, and how scores are scaled, capped and masked.
+// The arguments of attention, which keys a query sees, and how scores are scaled, capped and
+// masked.
 #pragma once
 #include "product.cuh"
 
 enum MaskKind { NO_MASK = 0, MASK_OF_TYPE = 1, MASK_OF_BYTES = 2, MASK_OF_FLOATS = 3 };
 
 // Strides count items: batch, head, row, item; of mask: batch, head, query, key (0 broadcasts).
-// Query i sees key j if position(i) - left <= j <= position(i) + right, with position(i) = i + offset; a negative
-// left or right sets no limit, so causal is left = -1, right = 0.  Queries that see nothing get zeros.
+// Query i sees key j if position(i) - left <= j <= position(i) + right, with position(i) = i +
+// offset; a negative left or right sets no limit, so causal is left = -1, right = 0.  Queries that
+// see nothing get zeros.
 struct AttentionArgs {
   i64 q[4], k[4], v[4], y[4], mask[4];
   i32 batch, heads, kv_heads, rows, keys, size, value_size;
-  i32 mask_kind;     // a byte of 0 hides, floats are added
+  i32 mask_kind;  // a byte of 0 hides, floats are added
   i32 left, right, offset;
-  i32 from_lengths;  // 1: offset is lengths[batch] - rows
+  i32 from_lengths;      // 1: offset is lengths[batch] - rows
   float scale, softcap;  // softcap 0: none
 };
 
@@ -44,7 +46,9 @@ struct Head {
     v = v_ + b * a.v[0] + kv * a.v[1];
     y = y_ + b * a.y[0] + h * a.y[1];
     const i64 m = b * a.mask[0] + h * a.mask[1];
-    const int bytes = a.mask_kind == MASK_OF_BYTES ? 1 : a.mask_kind == MASK_OF_FLOATS ? 4 : sizeof(T);
+    const int bytes = a.mask_kind == MASK_OF_BYTES    ? 1
+                      : a.mask_kind == MASK_OF_FLOATS ? 4
+                                                      : sizeof(T);
     mask = reinterpret_cast<const T*>(reinterpret_cast<const u8*>(mask_) + m * bytes);
     keys = a.keys;
     offset = a.offset;
@@ -62,7 +66,7 @@ struct Head {
   __device__ __forceinline__ float score(float x, i32 i, i32 j) const {
     x *= a.scale;
     if (opaque(a.softcap != 0.f)) x = a.softcap * hyperbolic_tangent(__fdividef(x, a.softcap));
-    const bool seen = j < end(i) && j >= first(i);
+    const bool seen = i < a.rows && j < end(i) && j >= first(i);
     const i32 kind = opaque(seen ? a.mask_kind : NO_MASK);
     if (kind != NO_MASK) {
       const i64 at = i * a.mask[2] + j * a.mask[3];

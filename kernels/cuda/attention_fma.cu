@@ -9,7 +9,8 @@ struct Spot {
   __device__ __forceinline__ Spot() : row(threadIdx.x / 16 * 2), column(threadIdx.x % 16) {}
 };
 
-// A tile of `lines` lines and `items` items, transposed if line and item strides of `to` say so; the rest is 0.
+// A tile of `lines` lines and `items` items, transposed if line and item strides of `to` say so;
+// the rest is 0.
 DEVICE void fetch(float* to, int to_line, int to_item, int lines, int items, const float* from,
                   i64 line, i64 item, i64 lines_left, i64 items_left) {
   for (int c = threadIdx.x; c < lines * items; c += 256) {
@@ -32,8 +33,7 @@ DEVICE void score_tile(float* s, float* qs, float* ks, const Head<float>& head, 
     fetch(ks, DEEP + 1, 1, BN, DEEP, head.k + j * a.k[2] + d * a.k[3], a.k[2], a.k[3], end - j,
           a.size - d);
     __syncthreads();  // the part is there
-    _Pragma("unroll 8")
-    for (int i = 0; i < DEEP; i++) {
+    _Pragma("unroll 8") for (int i = 0; i < DEEP; i++) {
       const float x = qs[at.row * (DEEP + 1) + i], z = qs[(at.row + 1) * (DEEP + 1) + i];
       UNROLL
       for (int c = 0; c < 4; c++) {
@@ -44,24 +44,24 @@ DEVICE void score_tile(float* s, float* qs, float* ks, const Head<float>& head, 
     }
   }
   UNROLL
-  for (int r = 0; r < 2; r++)
-    UNROLL
-    for (int c = 0; c < 4; c++)
-      s[(at.row + r) * (BN + 1) + at.column + 16 * c] =
-          head.score(acc[r][c], row0 + at.row + r, j + at.column + 16 * c);
+  for (int r = 0; r < 2; r++) UNROLL
+  for (int c = 0; c < 4; c++)
+    s[(at.row + r) * (BN + 1) + at.column + 16 * c] =
+        head.score(acc[r][c], row0 + at.row + r, j + at.column + 16 * c);
 }
 
 // grid: batch * heads * ceil(rows / 32); block: 256; no dynamic shared memory.
 KERNEL(256)
-attention_f32(const float* q, const float* k, const float* v, const void* mask,
-              const i64* lengths, float* y, AttentionArgs a) {
+attention_f32(const float* q, const float* k, const float* v, const void* mask, const i64* lengths,
+              float* y, AttentionArgs a) {
   __shared__ float s[BM * (BN + 1)], qs[BM * (DEEP + 1)], ks[BN * 65], factors[BM];
   const u32 blocks = (a.rows + BM - 1) / BM, h = blockIdx.x / blocks;
   const Head<float> head(q, k, v, mask, lengths, y, a, h / a.heads, h % a.heads);
   const i32 row0 = blockIdx.x % blocks * BM, last = min(row0 + BM, a.rows) - 1;
   const i32 end = head.end(last);
   const Spot at;
-  float o[4][2][4] = {}, largest = -INFINITE, sum = 0.f;  // of row tid / 8, for the eight threads of it
+  float o[4][2][4] = {}, largest = -INFINITE,
+        sum = 0.f;  // of row tid / 8, for the eight threads of it
   const i32 first = head.first(row0) / BN * BN;
   for (i32 j = first; j < end; j += BN) {
     if (j > first) __syncthreads();  // all have read the values before
@@ -86,11 +86,9 @@ attention_f32(const float* q, const float* k, const float* v, const void* mask,
             a.value_size - part * 64);
       __syncthreads();  // weights, factors and values are there
       UNROLL
-      for (int r = 0; r < 2; r++)
-        UNROLL
-        for (int c = 0; c < 4; c++) o[part][r][c] *= factors[at.row + r];
-      _Pragma("unroll 4")
-      for (int i = 0; i < BN; i++) {
+      for (int r = 0; r < 2; r++) UNROLL
+      for (int c = 0; c < 4; c++) o[part][r][c] *= factors[at.row + r];
+      _Pragma("unroll 4") for (int i = 0; i < BN; i++) {
         const float x = s[at.row * (BN + 1) + i], z = s[(at.row + 1) * (BN + 1) + i];
         UNROLL
         for (int c = 0; c < 4; c++) {
@@ -119,8 +117,8 @@ attention_f32(const float* q, const float* k, const float* v, const void* mask,
 static constexpr int WARPS = 8, ITEMS = 8;  // items a lane, at most 256 in all
 
 template <class T>
-DEVICE void attention_one(const T* q, const T* k, const T* v, const void* mask,
-                          const i64* lengths, T* y, const AttentionArgs& a) {
+DEVICE void attention_one(const T* q, const T* k, const T* v, const void* mask, const i64* lengths,
+                          T* y, const AttentionArgs& a) {
   __shared__ float parts[WARPS][32 * ITEMS], tops[WARPS], sums[WARPS];
   const i32 i = blockIdx.x % a.rows;
   const u32 h = blockIdx.x / a.rows;
@@ -169,11 +167,11 @@ DEVICE void attention_one(const T* q, const T* k, const T* v, const void* mask,
 }
 
 // grid: batch * heads * rows; block: 256; no dynamic shared memory.
-#define ATTENTION_ONE(suffix, T)                                                               \
-  KERNEL(256)                                                                                  \
-  attention_one_##suffix(const T* q, const T* k, const T* v, const void* mask,                 \
-                         const i64* lengths, T* y, AttentionArgs a) {                          \
-    attention_one<T>(q, k, v, mask, lengths, y, a);                                            \
+#define ATTENTION_ONE(suffix, T)                                                                   \
+  KERNEL(256)                                                                                      \
+  attention_one_##suffix(const T* q, const T* k, const T* v, const void* mask, const i64* lengths, \
+                         T* y, AttentionArgs a) {                                                  \
+    attention_one<T>(q, k, v, mask, lengths, y, a);                                                \
   }
 ATTENTION_ONE(f32, float)
 ATTENTION_ONE(f16, f16)

@@ -1,4 +1,5 @@
-// Convolutions and transposed convolutions as implicit matrix products, and convolutions of single channels.
+// Convolutions and transposed convolutions as implicit matrix products, and convolutions of single
+// channels.
 #include "conv.cuh"
 
 // Fills the table of taps.  grid: any; block: 256.  Entries count `entries`, a multiple of 32.
@@ -7,7 +8,8 @@ KERNEL(256) conv_table(Tap* table, ConvArgs c, i64 entries, i32 transposed) {
   for (i64 k = first_item(); k < entries; k += item_step()) {
     const i32 channel = (i32)k / volume, v = (i32)k % volume;
     const i32 d = v / (c.kernel[1] * c.kernel[2]) * c.dilation[0];
-    const i32 h = v / c.kernel[2] % c.kernel[1] * c.dilation[1], w = v % c.kernel[2] * c.dilation[2];
+    const i32 h = v / c.kernel[2] % c.kernel[1] * c.dilation[1],
+              w = v % c.kernel[2] * c.dilation[2];
     const i32 start = channel * c.size[0] * plane;
     table[k] = channel >= c.channels ? make_int4(0, OUTSIDE, OUTSIDE, OUTSIDE)
                : transposed          ? make_int4(start, d, h, w)
@@ -31,8 +33,7 @@ DEVICE ConvTile conv_simt(const float* x, const float* w, const Tap* table, cons
   run_simt(tile, shared, (int)ceil_div(k, BK), [&](int i, float* as, float* bs) {
     copy_tile<float, BM, BK, Tile::PA, Tile::THREADS>(as, w + (i64)i * BK, k, 1, rows,
                                                       k - (i64)i * BK, packed);
-    _Pragma("unroll 4")
-    for (int j = threadIdx.x / BN; j < BK; j += STEP) {
+    _Pragma("unroll 4") for (int j = threadIdx.x / BN; j < BK; j += STEP) {
       const float* item = column.item(c, table[i * BK + j]);
       copy_async<4>(bs + j * Tile::LB + n, item ? item : x, item ? 4 : 0);
     }
@@ -111,12 +112,13 @@ DEVICE void conv_half(const T* x, const T* w, const T* bias, T* y, const Tap* ta
               Tile::warp_column(), out);
 }
 
-// w: [groups * filters, channels * kernel], also for transposed convolutions (whose weights are permuted first).
-// grid: groups * ceil(filters / BM) * ceil(batch * out / BN); block: THREADS; no dynamic shared memory.
-#define CONV(name, T, THREADS, BLOCKS, BODY)                                                     \
-  KERNEL(THREADS, BLOCKS)                                                                        \
-  name(const T* x, const T* w, const T* bias, T* y, const Tap* table, ConvArgs c) {              \
-    BODY(x, w, bias, y, table, c);                                                               \
+// w: [groups * filters, channels * kernel], also for transposed convolutions (whose weights are
+// permuted first). grid: groups * ceil(filters / BM) * ceil(batch * out / BN); block: THREADS; no
+// dynamic shared memory.
+#define CONV(name, T, THREADS, BLOCKS, BODY)                                        \
+  KERNEL(THREADS, BLOCKS)                                                           \
+  name(const T* x, const T* w, const T* bias, T* y, const Tap* table, ConvArgs c) { \
+    BODY(x, w, bias, y, table, c);                                                  \
   }
 CONV(conv_f32, float, 256, 2, (conv_by_fma<128, 128, 8, 8, true>))
 CONV(conv_small_f32, float, 256, 2, (conv_by_fma<64, 64, 4, 4, true>))
@@ -165,10 +167,10 @@ DEVICE void conv_of_channels(const T* x, const T* w, const T* bias, T* y, const 
 }
 
 // grid: any (ceil(items / 256)); block: 256; no dynamic shared memory.
-#define CONV_DEPTHWISE(suffix, T)                                                              \
-  KERNEL(256, 1)                                                                                  \
-  conv_depthwise_##suffix(const T* x, const T* w, const T* bias, T* y, ConvArgs c) {           \
-    conv_of_channels<T>(x, w, bias, y, c);                                                     \
+#define CONV_DEPTHWISE(suffix, T)                                                    \
+  KERNEL(256, 1)                                                                     \
+  conv_depthwise_##suffix(const T* x, const T* w, const T* bias, T* y, ConvArgs c) { \
+    conv_of_channels<T>(x, w, bias, y, c);                                           \
   }
 CONV_DEPTHWISE(f32, float)
 CONV_DEPTHWISE(f16, f16)

@@ -2,19 +2,22 @@
 #pragma once
 #include "product.cuh"
 
-// Images are [batch, groups * channels, size...], results [batch, groups * filters, out...]; missing spatial axes
-// come first, with sizes 1.  An image must have less than 2^31 elements, and so must batch * out.
+// Images are [batch, groups * channels, size...], results [batch, groups * filters, out...];
+// missing spatial axes come first, with sizes 1.  An image must have less than 2^31 elements, and
+// so must batch * out.
 struct ConvArgs {
   i32 batch, groups, channels, filters;  // channels and filters of one group
   i32 size[3], out[3], kernel[3], stride[3], dilation[3], pad[3];  // pad: before the first item
 };
 
-// Where an item of the kernel (one k of the product) lies: offset in the image, and shifts along the axes.
-// The table of a convolution has ceil(channels * kernel / 32) * 32 entries, made by conv_table.
+// Where an item of the kernel (one k of the product) lies: offset in the image, and shifts along
+// the axes. The table of a convolution has ceil(channels * kernel / 32) * 32 entries, made by
+// conv_table.
 typedef int4 Tap;
 static constexpr i32 OUTSIDE = 1 << 30;
 
-// The column of the product that a thread reads: one point of the result.  FORWARD: of Conv, else of ConvTranspose.
+// The column of the product that a thread reads: one point of the result.  FORWARD: of Conv, else
+// of ConvTranspose.
 template <class T, bool FORWARD>
 struct ConvColumn {
   const T* image;
@@ -26,9 +29,10 @@ struct ConvColumn {
     const i32 plane = c.size[1] * c.size[2];
     image = x + ((i64)b * c.groups + group) * c.channels * c.size[0] * plane;
     const bool valid = b < c.batch;
+    const i32 nowhere = FORWARD ? -OUTSIDE / 2 * 3 : -OUTSIDE;  // outside with every tap
     UNROLL
     for (int i = 0; i < 3; i++)
-      at[i] = !valid ? -OUTSIDE : FORWARD ? o[i] * c.stride[i] - c.pad[i] : o[i] + c.pad[i];
+      at[i] = !valid ? nowhere : FORWARD ? o[i] * c.stride[i] - c.pad[i] : o[i] + c.pad[i];
     if (FORWARD && valid) image += (i64)at[0] * plane + at[1] * c.size[2] + at[2];
   }
   // The item of the image for a tap, or null where the tap falls outside.

@@ -1,5 +1,5 @@
 // Moves of items of 1 to 16 bytes: strided copies, transposes, padding.
-#include "common.cuh"
+#include "device.cuh"
 
 static constexpr int AXES = 8;
 typedef u8 b8;
@@ -14,7 +14,8 @@ struct CopyArgs {
   i64 rank;
 };
 
-// y[sum(i * to)] = x[sum(i * from)]: Transpose, Expand, Slice (negative strides), Split, Concat (one part at a time).
+// y[sum(i * to)] = x[sum(i * from)]: Transpose, Expand, Slice (negative strides), Split, Concat
+// (one part at a time).
 template <class T>
 DEVICE void copy_items(const T* x, T* y, i64 total, const CopyArgs& a) {
   for (i64 i = first_item(); i < total; i += item_step()) {
@@ -34,7 +35,8 @@ template <class T>
 DEVICE void transpose_tiles(const T* x, T* y, i64 rows, i64 columns) {
   __shared__ T tile[32][33];
   const i64 tr = ceil_div(rows, 32), tc = ceil_div(columns, 32), rest = divide(blockIdx.x, tc);
-  const i64 batch = divide(rest, tr), c0 = (blockIdx.x - rest * tc) * 32, r0 = (rest - batch * tr) * 32;
+  const i64 batch = divide(rest, tr), c0 = (blockIdx.x - rest * tc) * 32,
+            r0 = (rest - batch * tr) * 32;
   x += batch * rows * columns;
   y += batch * rows * columns;
   const int tx = threadIdx.x, ty = threadIdx.y;
@@ -85,14 +87,15 @@ DEVICE void pad_items(const T* x, const T* value, T* y, i64 total, const PadArgs
 }
 
 // copy_*, pad_* (value: one item on the device, for mode constant): grid: any; block: 256.
-// transpose_*: grid: batch * ceil(rows / 32) * ceil(columns / 32); block: (32, 8).  No dynamic shared memory.
-#define COPY(T)                                                                              \
+// transpose_*: grid: batch * ceil(rows / 32) * ceil(columns / 32); block: (32, 8).  No dynamic
+// shared memory.
+#define COPY(T)                                                                                    \
   KERNEL(256) copy_##T(const T* x, T* y, i64 total, CopyArgs a) { copy_items<T>(x, y, total, a); } \
-  KERNEL(256) pad_##T(const T* x, const T* value, T* y, i64 total, PadArgs a) {              \
-    pad_items<T>(x, value, y, total, a);                                                     \
-  }                                                                                          \
-  KERNEL(256) transpose_##T(const T* x, T* y, i64 rows, i64 columns) {                       \
-    transpose_tiles<T>(x, y, rows, columns);                                                 \
+  KERNEL(256) pad_##T(const T* x, const T* value, T* y, i64 total, PadArgs a) {                    \
+    pad_items<T>(x, value, y, total, a);                                                           \
+  }                                                                                                \
+  KERNEL(256) transpose_##T(const T* x, T* y, i64 rows, i64 columns) {                             \
+    transpose_tiles<T>(x, y, rows, columns);                                                       \
   }
 COPY(b8)
 COPY(b16)

@@ -1,8 +1,9 @@
 // Products with weights of 4 or 8 bits in blocks, and rotary embeddings.
-#include "common.cuh"
+#include "device.cuh"
 
 // Weights of MatMulNBits: b [n, blocks, block * bits / 8], scales [n, blocks], zeros null or packed
-// [n, ceil(blocks * bits / 8)]; low bits first; without zeros 2^(bits - 1) is subtracted.  block: a power of two of at least 16.
+// [n, ceil(blocks * bits / 8)]; low bits first; without zeros 2^(bits - 1) is subtracted.  block: a
+// power of two of at least 16.
 struct NbitsArgs {
   i64 m, n, k;
   i32 block, bits;
@@ -66,8 +67,8 @@ DEVICE void nbits_rows(const T* a, const u8* b, const T* scales, const u8* zeros
   }
 }
 template <class T>
-DEVICE void nbits_product(const T* a, const u8* b, const T* scales, const u8* zeros,
-                          const T* bias, T* y, const NbitsArgs& args) {
+DEVICE void nbits_product(const T* a, const u8* b, const T* scales, const u8* zeros, const T* bias,
+                          T* y, const NbitsArgs& args) {
   if (args.m == 1)
     nbits_rows<T, 1>(a, b, scales, zeros, bias, y, args);
   else if (args.m <= 4)
@@ -77,7 +78,8 @@ DEVICE void nbits_product(const T* a, const u8* b, const T* scales, const u8* ze
 }
 // All weights as [n, k], for products of many rows by gemm with b[0] = 1.
 template <class T>
-DEVICE void nbits_widen(const u8* b, const T* scales, const u8* zeros, T* y, const NbitsArgs& args) {
+DEVICE void nbits_widen(const u8* b, const T* scales, const u8* zeros, T* y,
+                        const NbitsArgs& args) {
   const Weights weights(b, zeros, args);
   const i64 pieces = ceil_div(args.k, 8);
   for (i64 i = first_item(); i < pieces * args.n; i += item_step()) {
@@ -93,8 +95,8 @@ DEVICE void nbits_widen(const u8* b, const T* scales, const u8* zeros, T* y, con
   }
 }
 
-// x, y: [batch, heads, rows, size] by strides; tables: [positions, half]; positions: null (row number + first),
-// [1] (the first, flat = 1) or [batch, rows].
+// x, y: [batch, heads, rows, size] by strides; tables: [positions, half]; positions: null (row
+// number + first), [1] (the first, flat = 1) or [batch, rows].
 struct RotaryArgs {
   i64 x[4], y[4];  // batch, head, row, item
   i64 batch, heads, rows, size, half;
@@ -124,18 +126,20 @@ DEVICE void rotate(const T* x, const T* cosines, const T* sines, const i64* posi
 
 // matmul_nbits_*: m <= 8, b and zeros aligned to 8 bytes; grid: ceil(n / 8); block: 256.
 // widen_nbits_*, rotary_embedding_*: grid: any; block: 256.  No dynamic shared memory.
-#define DECODE(suffix, T)                                                                      \
-  KERNEL(256, 1) matmul_nbits_##suffix(const T* a, const u8* b, const T* scales, const u8* zeros, \
-                                    const T* bias, T* y, NbitsArgs args) {                     \
-    nbits_product<T>(a, b, scales, zeros, bias, y, args);                                      \
-  }                                                                                            \
-  KERNEL(256) widen_nbits_##suffix(const u8* b, const T* scales, const u8* zeros, T* y,        \
-                                   NbitsArgs args) {                                           \
-    nbits_widen<T>(b, scales, zeros, y, args);                                                 \
-  }                                                                                            \
-  KERNEL(256) rotary_embedding_##suffix(const T* x, const T* cosines, const T* sines,          \
-                                        const i64* positions, T* y, RotaryArgs a) {            \
-    rotate<T>(x, cosines, sines, positions, y, a);                                             \
+#define DECODE(suffix, T)                                                                         \
+  KERNEL(256, 1)                                                                                  \
+  matmul_nbits_##suffix(const T* a, const u8* b, const T* scales, const u8* zeros, const T* bias, \
+                        T* y, NbitsArgs args) {                                                   \
+    nbits_product<T>(a, b, scales, zeros, bias, y, args);                                         \
+  }                                                                                               \
+  KERNEL(256)                                                                                     \
+  widen_nbits_##suffix(const u8* b, const T* scales, const u8* zeros, T* y, NbitsArgs args) {     \
+    nbits_widen<T>(b, scales, zeros, y, args);                                                    \
+  }                                                                                               \
+  KERNEL(256)                                                                                     \
+  rotary_embedding_##suffix(const T* x, const T* cosines, const T* sines, const i64* positions,   \
+                            T* y, RotaryArgs a) {                                                 \
+    rotate<T>(x, cosines, sines, positions, y, a);                                                \
   }
 DECODE(f32, float)
 DECODE(f16, f16)

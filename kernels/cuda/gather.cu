@@ -1,5 +1,6 @@
-// Gather and scatter by indices, negative ones from the end; an index out of range is reported, not followed.
-#include "common.cuh"
+// Gather and scatter by indices, negative ones from the end; an index out of range is reported, not
+// followed.
+#include "device.cuh"
 
 static constexpr int AXES = 8;
 typedef u8 b8;
@@ -8,7 +9,8 @@ typedef u32 b32;
 typedef u64 b64;
 typedef uint4 b128;
 
-// The index in range, or -1 after it was reported in *error: 1 + its place among the indices, of several the last.
+// The index in range, or -1 after it was reported in *error: 1 + its place among the indices, of
+// several the last.
 template <class I>
 DEVICE i64 checked(const I* indices, i64 at, i64 n, i64* error) {
   const i64 i = indices[at], j = i < 0 ? i + n : i;
@@ -28,7 +30,8 @@ DEVICE void gather_items(const T* x, const I* indices, T* y, i64* error, i64 out
   }
 }
 
-// Of GatherElements and ScatterElements: shape of the indices (and updates), strides and axis of the data.
+// Of GatherElements and ScatterElements: shape of the indices (and updates), strides and axis of
+// the data.
 struct ElementsArgs {
   i64 shape[AXES], strides[AXES];
   i64 rank, axis, n;  // n: size of the data along the axis
@@ -61,8 +64,8 @@ DEVICE void scatter_each(const T* updates, const I* indices, T* y, i64* error, i
   }
 }
 
-// Of GatherND and ScatterND: tuples of `depth` indices into axes of `size`, each for a run of `inner` items; tuples
-// per_batch of a batch, which has `batch_items` items.
+// Of GatherND and ScatterND: tuples of `depth` indices into axes of `size`, each for a run of
+// `inner` items; tuples per_batch of a batch, which has `batch_items` items.
 struct TupleArgs {
   i64 size[AXES];
   i64 depth, inner, per_batch, batch_items;
@@ -94,33 +97,36 @@ DEVICE void scatter_tuples(const T* updates, const I* indices, T* y, i64* error,
   }
 }
 
-// total: items of y (gather) or of the updates (scatter); y of a scatter holds the data already; error: one item
-// that is 0 before.  grid: any; block: 256; no dynamic shared memory.
-#define GATHER(T, suffix, I)                                                                      \
-  KERNEL(256) gather_##T##_##suffix(const T* x, const I* indices, T* y, i64* error, i64 outer,    \
-                                    i64 n, i64 m, i64 inner) {                                    \
-    gather_items<T, I>(x, indices, y, error, outer, n, m, inner);                                 \
-  }                                                                                               \
-  KERNEL(256) gather_elements_##T##_##suffix(const T* x, const I* indices, T* y, i64* error,      \
-                                             i64 total, ElementsArgs a) {                         \
-    gather_each<T, I>(x, indices, y, error, total, a);                                            \
-  }                                                                                               \
-  KERNEL(256) scatter_elements_##T##_##suffix(const T* updates, const I* indices, T* y,           \
-                                              i64* error, i64 total, ElementsArgs a) {            \
-    scatter_each<T, I>(updates, indices, y, error, total, a);                                     \
+// total: items of y (gather) or of the updates (scatter); y of a scatter holds the data already;
+// error: one item that is 0 before.  grid: any; block: 256; no dynamic shared memory.
+#define GATHER(T, suffix, I)                                                                       \
+  KERNEL(256)                                                                                      \
+  gather_##T##_##suffix(const T* x, const I* indices, T* y, i64* error, i64 outer, i64 n, i64 m,   \
+                        i64 inner) {                                                               \
+    gather_items<T, I>(x, indices, y, error, outer, n, m, inner);                                  \
+  }                                                                                                \
+  KERNEL(256)                                                                                      \
+  gather_elements_##T##_##suffix(const T* x, const I* indices, T* y, i64* error, i64 total,        \
+                                 ElementsArgs a) {                                                 \
+    gather_each<T, I>(x, indices, y, error, total, a);                                             \
+  }                                                                                                \
+  KERNEL(256)                                                                                      \
+  scatter_elements_##T##_##suffix(const T* updates, const I* indices, T* y, i64* error, i64 total, \
+                                  ElementsArgs a) {                                                \
+    scatter_each<T, I>(updates, indices, y, error, total, a);                                      \
   }
-#define GATHER_TUPLES(T)                                                                          \
-  KERNEL(256) gather_nd_##T(const T* x, const i64* indices, T* y, i64* error, i64 total,          \
-                            TupleArgs a) {                                                        \
-    gather_tuples<T, i64>(x, indices, y, error, total, a);                                        \
-  }                                                                                               \
-  KERNEL(256) scatter_nd_##T(const T* updates, const i64* indices, T* y, i64* error, i64 total,   \
-                             TupleArgs a) {                                                       \
-    scatter_tuples<T, i64>(updates, indices, y, error, total, a);                                 \
+#define GATHER_TUPLES(T)                                                                           \
+  KERNEL(256)                                                                                      \
+  gather_nd_##T(const T* x, const i64* indices, T* y, i64* error, i64 total, TupleArgs a) {        \
+    gather_tuples<T, i64>(x, indices, y, error, total, a);                                         \
+  }                                                                                                \
+  KERNEL(256)                                                                                      \
+  scatter_nd_##T(const T* updates, const i64* indices, T* y, i64* error, i64 total, TupleArgs a) { \
+    scatter_tuples<T, i64>(updates, indices, y, error, total, a);                                  \
   }
-#define GATHER_ALL(T)    \
-  GATHER(T, i32, i32)    \
-  GATHER(T, i64, i64)    \
+#define GATHER_ALL(T) \
+  GATHER(T, i32, i32) \
+  GATHER(T, i64, i64) \
   GATHER_TUPLES(T)
 GATHER_ALL(b8)
 GATHER_ALL(b16)
@@ -134,7 +140,10 @@ GATHER(b128, i64, i64)
 enum Reduction { ADD = 1, MULTIPLY = 2, LARGEST = 3, SMALLEST = 4 };
 template <class C>
 DEVICE C combine(C a, C b, i32 how) {
-  return how == ADD ? a + b : how == MULTIPLY ? a * b : how == LARGEST ? Largest()(a, b) : Smallest()(a, b);
+  return how == ADD        ? a + b
+         : how == MULTIPLY ? a * b
+         : how == LARGEST  ? Largest()(a, b)
+                           : Smallest()(a, b);
 }
 template <class T>
 DEVICE void merge(T* to, T with, i32 how) {
@@ -159,8 +168,8 @@ DEVICE void scatter_lines(const T* updates, const i64* indices, T* y, i64* error
 }
 // A thread has one item of every run.
 template <class T>
-DEVICE void scatter_runs(const T* updates, const i64* indices, T* y, i64* error, i64 total,
-                         i32 how, const TupleArgs& a) {
+DEVICE void scatter_runs(const T* updates, const i64* indices, T* y, i64* error, i64 total, i32 how,
+                         const TupleArgs& a) {
   const i64 tuples = divide(total, a.inner);
   for (i64 i = first_item(); i < a.inner; i += item_step())
     for (i64 t = 0; t < tuples; t++) {
@@ -169,14 +178,16 @@ DEVICE void scatter_runs(const T* updates, const i64* indices, T* y, i64* error,
     }
 }
 // how: 1 add, 2 multiply, 3 largest, 4 smallest.  grid: any; block: 256; no dynamic shared memory.
-#define SCATTER(suffix, T)                                                                        \
-  KERNEL(256, 1) scatter_elements_reduce_##suffix(const T* updates, const i64* indices, T* y,        \
-                                               i64* error, i64 total, i32 how, ElementsArgs a) {  \
-    scatter_lines<T>(updates, indices, y, error, total, how, a);                                  \
-  }                                                                                               \
-  KERNEL(256) scatter_nd_reduce_##suffix(const T* updates, const i64* indices, T* y, i64* error,  \
-                                         i64 total, i32 how, TupleArgs a) {                       \
-    scatter_runs<T>(updates, indices, y, error, total, how, a);                                   \
+#define SCATTER(suffix, T)                                                                      \
+  KERNEL(256, 1)                                                                                \
+  scatter_elements_reduce_##suffix(const T* updates, const i64* indices, T* y, i64* error,      \
+                                   i64 total, i32 how, ElementsArgs a) {                        \
+    scatter_lines<T>(updates, indices, y, error, total, how, a);                                \
+  }                                                                                             \
+  KERNEL(256)                                                                                   \
+  scatter_nd_reduce_##suffix(const T* updates, const i64* indices, T* y, i64* error, i64 total, \
+                             i32 how, TupleArgs a) {                                            \
+    scatter_runs<T>(updates, indices, y, error, total, how, a);                                 \
   }
 SCATTER(f32, float)
 SCATTER(f16, f16)

@@ -2,8 +2,8 @@
 #include "gemm.cuh"
 
 template <class T, class Tile, int BM, int BN>
-DEVICE void simt_body(const T* a, const T* b, const T* c, const T* bias, T* d,
-                      const GemmArgs& g, T* shared, Tile& tile, GemmTile& at) {
+DEVICE void simt_body(const T* a, const T* b, const T* c, const T* bias, T* d, const GemmArgs& g,
+                      T* shared, Tile& tile, GemmTile& at) {
   constexpr int BK = Tile::LA - Tile::PA;
   at = gemm_tile<BM, BN>(g);
   a += batch_offset(g, g.a, at.batch) + at.m * g.a[0];
@@ -19,8 +19,7 @@ DEVICE void simt_body(const T* a, const T* b, const T* c, const T* bias, T* d,
 }
 
 template <class T, int BM, int BN, int TM, int TN>
-DEVICE void gemm_simt(const T* a, const T* b, const T* c, const T* bias, T* d,
-                      const GemmArgs& g) {
+DEVICE void gemm_simt(const T* a, const T* b, const T* c, const T* bias, T* d, const GemmArgs& g) {
   typedef SimtTile<T, BM, BN, 16, TM, TN> Tile;
   __shared__ __align__(16) T shared[2 * (Tile::A_ITEMS + Tile::B_ITEMS)];
   Tile tile;
@@ -46,16 +45,16 @@ DEVICE void gemm_by_tf32(const float* a, const float* b, const float* c, const f
 }
 
 // grid: batches * ceil(m / BM) * ceil(n / BN); block: 256; no dynamic shared memory.
-#define GEMM(name, T, BM, BN, TM, TN)                                                          \
-  KERNEL(256, 2) name(const T* a, const T* b, const T* c, const T* bias, T* d, GemmArgs g) {      \
-    gemm_simt<T, BM, BN, TM, TN>(a, b, c, bias, d, g);                                         \
+#define GEMM(name, T, BM, BN, TM, TN)                                                        \
+  KERNEL(256, 2) name(const T* a, const T* b, const T* c, const T* bias, T* d, GemmArgs g) { \
+    gemm_simt<T, BM, BN, TM, TN>(a, b, c, bias, d, g);                                       \
   }
 GEMM(gemm_f32, float, 128, 128, 8, 8)
 GEMM(gemm_small_f32, float, 64, 64, 4, 4)
 GEMM(gemm_small_f64, double, 64, 64, 4, 4)
 GEMM(gemm_small_i32, int, 64, 64, 4, 4)
 GEMM(gemm_small_i64, i64, 64, 64, 4, 4)
-KERNEL(256, 2) gemm_tf32(const float* a, const float* b, const float* c, const float* bias, float* d,
-                      GemmArgs g) {
+KERNEL(256, 2)
+gemm_tf32(const float* a, const float* b, const float* c, const float* bias, float* d, GemmArgs g) {
   gemm_by_tf32<128, 128>(a, b, c, bias, d, g);
 }

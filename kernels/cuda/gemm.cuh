@@ -2,21 +2,23 @@
 #pragma once
 #include "product.cuh"
 
-// Strides count elements.  Blocks are numbered batch by batch; batch number = (i0 * batch[0] + i1) * batch[1] + i2.
+// Strides count elements.  Blocks are numbered batch by batch; batch number = (i0 * batch[0] + i1)
+// * batch[1] + i2.
 struct GemmArgs {
   i64 m, n, k;
-  i64 batch[2];     // sizes of the batch axes 1 and 2
-  i64 a[5];         // strides of a along m, k and the batch axes 0, 1, 2
-  i64 b[5];         // of b along k, n and the batch axes
-  i64 c[5];         // of c along m, n and the batch axes; 0 broadcasts
-  i64 d[5];         // of d along m, n and the batch axes
+  i64 batch[2];  // sizes of the batch axes 1 and 2
+  i64 a[5];      // strides of a along m, k and the batch axes 0, 1, 2
+  i64 b[5];      // of b along k, n and the batch axes
+  i64 c[5];      // of c along m, n and the batch axes; 0 broadcasts
+  i64 d[5];      // of d along m, n and the batch axes
   float alpha, beta;
 };
 
 struct GemmTile {
   i64 batch, m, n;  // batch, first row and column
 };
-// Tiles in bands of eight rows of tiles, so that blocks that run together share operands in the L2 cache.
+// Tiles in bands of eight rows of tiles, so that blocks that run together share operands in the L2
+// cache.
 template <int BM, int BN>
 DEVICE GemmTile gemm_tile(const GemmArgs& g) {
   const u32 tm = (u32)ceil_div(g.m, BM), tn = (u32)ceil_div(g.n, BN);

@@ -1,4 +1,5 @@
-// Matrix products by tensor cores: f16, bf16 (sums in f32) and 8-bit integers (sums in s32, zero points).
+// Matrix products by tensor cores: f16, bf16 (sums in f32) and 8-bit integers (sums in s32, zero
+// points).
 #include "gemm.cuh"
 
 // Starts the copies of the operand tiles at k.
@@ -64,18 +65,20 @@ DEVICE void gemm_any(const T* a, const T* b, const T* c, const T* bias, T* d, co
     gemm_half<T, BM, BN, WM, WN, false, false>(a, b, c, bias, d, g, shared);
 }
 
-// grid: batches * ceil(m / BM) * ceil(n / BN); block: BM / WM * BN / WN * 32; no dynamic shared memory.
-#define GEMM(name, T, BM, BN, WM, WN)                                                        \
-  KERNEL(BM / WM * (BN / WN) * 32)                                                           \
-  name(const T* a, const T* b, const T* c, const T* bias, T* d, GemmArgs g) {                \
-    gemm_any<T, BM, BN, WM, WN>(a, b, c, bias, d, g);                                        \
+// grid: batches * ceil(m / BM) * ceil(n / BN); block: BM / WM * BN / WN * 32; no dynamic shared
+// memory.
+#define GEMM(name, T, BM, BN, WM, WN)                                         \
+  KERNEL(BM / WM * (BN / WN) * 32)                                            \
+  name(const T* a, const T* b, const T* c, const T* bias, T* d, GemmArgs g) { \
+    gemm_any<T, BM, BN, WM, WN>(a, b, c, bias, d, g);                         \
   }
 GEMM(gemm_f16, f16, 128, 128, 64, 32)
 GEMM(gemm_bf16, bf16, 128, 128, 64, 32)
 GEMM(gemm_small_f16, f16, 64, 64, 32, 32)
 GEMM(gemm_small_bf16, bf16, 64, 64, 32, 32)
 
-// ---- 8 bits: d = (a - a_zero) (b - b_zero) + bias; row and column sums come from products with ones
+// ---- 8 bits: d = (a - a_zero) (b - b_zero) + bias; row and column sums come from products with
+// ones
 
 template <int BM, int BN, int MT, int NT, class TA, class TB>
 struct Sums {
@@ -89,13 +92,11 @@ struct Sums {
   }
   __device__ __forceinline__ void operator()(const u32 (&fa)[MT][4], const u32 (&fb)[NT / 2][4]) {
     const u32 one = 0x01010101u, ones[4] = {one, one, one, one};
-    if (of_a)
-      UNROLL
-      for (int i = 0; i < MT; i++) Mma<TA, TB>::run(a[i], fa[i], one, one);
-    if (of_b)
-      UNROLL
-      for (int j = 0; j < NT; j++)
-        Mma<TA, TB>::run(b[j], ones, fb[j / 2][j % 2 * 2], fb[j / 2][j % 2 * 2 + 1]);
+    if (of_a) UNROLL
+    for (int i = 0; i < MT; i++) Mma<TA, TB>::run(a[i], fa[i], one, one);
+    if (of_b) UNROLL
+    for (int j = 0; j < NT; j++)
+      Mma<TA, TB>::run(b[j], ones, fb[j / 2][j % 2 * 2], fb[j / 2][j % 2 * 2 + 1]);
   }
 };
 
@@ -110,8 +111,9 @@ DEVICE void gemm_bytes(const TA* a, const TB* b, const TA* a_zero, const TB* b_z
   const GemmTile at = gemm_tile<BM, BN>(g);
   const GemmLoad<Tile, TA, TB, BM, BN, false, true> load(a, b, g, at);
   Sums<BM, BN, Tile::MT, Tile::NT, TA, TB> sums(b_zero != nullptr, a_zero != nullptr);
-  run_mma(tile, as, bs, (int)ceil_div(g.k, Tile::BK), load, [](int, TA*, TB*) {},
-          [&](const auto& fa, const auto& fb) { sums(fa, fb); });
+  run_mma(
+      tile, as, bs, (int)ceil_div(g.k, Tile::BK), load, [](int, TA*, TB*) {},
+      [&](const auto& fa, const auto& fb) { sums(fa, fb); });
   const GemmOutput<int, int, int> out(nullptr, bias, d, g, at);
   int zb[Tile::NT][2];
   const i64 row = at.m + Tile::warp_row() + threadIdx.x % 32 / 4;
@@ -131,23 +133,22 @@ DEVICE void gemm_bytes(const TA* a, const TB* b, const TA* a_zero, const TB* b_z
       za[h] = a_zero && m < g.m ? a_zero[m * a_step] : 0;
     }
     UNROLL
-    for (int j = 0; j < Tile::NT; j++)
-      UNROLL
-      for (int e = 0; e < 4; e++)
-        tile.acc[i][j][e] += zb[j][e % 2] * ((int)g.k * za[e / 2] - sums.a[i][e]) -
-                             za[e / 2] * sums.b[j][e];
+    for (int j = 0; j < Tile::NT; j++) UNROLL
+    for (int e = 0; e < 4; e++)
+      tile.acc[i][j][e] +=
+          zb[j][e % 2] * ((int)g.k * za[e / 2] - sums.a[i][e]) - za[e / 2] * sums.b[j][e];
     store_mma(tile.acc[i], reinterpret_cast<int*>(shared), Tile::warp_row() + i * 16,
               Tile::warp_column(), out);
   }
 }
 
-// a_zero[row * a_step], b_zero[column * b_step], bias: null where there is none.  alpha is 1; c is not read.
-// grid: batches * ceil(m / 128) * ceil(n / 64); block: 256; no dynamic shared memory.
-#define GEMM_BYTES(name, TA, TB)                                                                \
-  KERNEL(256)                                                                                   \
-  name(const TA* a, const TB* b, const TA* a_zero, const TB* b_zero, const int* bias, int* d,   \
-       GemmArgs g, i64 a_step, i64 b_step) {                                                    \
-    gemm_bytes<TA, TB, 128, 64, 32, 32>(a, b, a_zero, b_zero, bias, d, g, a_step, b_step);      \
+// a_zero[row * a_step], b_zero[column * b_step], bias: null where there is none.  alpha is 1; c is
+// not read. grid: batches * ceil(m / 128) * ceil(n / 64); block: 256; no dynamic shared memory.
+#define GEMM_BYTES(name, TA, TB)                                                              \
+  KERNEL(256)                                                                                 \
+  name(const TA* a, const TB* b, const TA* a_zero, const TB* b_zero, const int* bias, int* d, \
+       GemmArgs g, i64 a_step, i64 b_step) {                                                  \
+    gemm_bytes<TA, TB, 128, 64, 32, 32>(a, b, a_zero, b_zero, bias, d, g, a_step, b_step);    \
   }
 GEMM_BYTES(gemm_s8_s8, s8, s8)
 GEMM_BYTES(gemm_u8_s8, u8, s8)

@@ -1,4 +1,5 @@
-// Matrix products of at most eight rows: d = alpha * a b + beta * c + bias, bound by the reading of b.
+// Matrix products of at most eight rows: d = alpha * a b + beta * c + bias, bound by the reading of
+// b.
 #include "gemm.cuh"
 
 // Batch b of the operands; m is at most ROWS, rows that are not there repeat the last one.
@@ -41,10 +42,8 @@ DEVICE void along_k(const T* a, const T* b, const T* c, const T* bias, T* d, con
     }
     k = g.k / E * E;
   }
-  for (k += lane; k < g.k; k += 32)
-    UNROLL
-    for (int i = 0; i < ROWS; i++)
-      sum[i] += widen(rows[i][k * g.a[1]]) * widen(column[k * g.b[0]]);
+  for (k += lane; k < g.k; k += 32) UNROLL
+  for (int i = 0; i < ROWS; i++) sum[i] += widen(rows[i][k * g.a[1]]) * widen(column[k * g.b[0]]);
   const GemmOutput<T, T, C> out(c, bias, d, g, {batch, 0, n});
   UNROLL
   for (int i = 0; i < ROWS; i++) {
@@ -71,15 +70,13 @@ DEVICE void along_n(const T* a, const T* b, const T* c, const T* bias, T* d, con
   const bool packed = g.b[1] == 1 && g.b[0] % V == 0 && n + V <= g.n &&
                       reinterpret_cast<u64>(b) % sizeof(Some) == 0;
   C sum[ROWS][V] = {};
-  _Pragma("unroll 4")
-  for (i64 k = warp; k < g.k; k += 8) {
+  _Pragma("unroll 4") for (i64 k = warp; k < g.k; k += 8) {
     Some y;
     if (packed)
       y = *reinterpret_cast<const Some*>(b + k * g.b[0]);
     else
       UNROLL
-      for (int v = 0; v < V; v++)
-        y.v[v] = n + v < g.n ? b[k * g.b[0] + v * g.b[1]] : narrow<T>(0.f);
+    for (int v = 0; v < V; v++) y.v[v] = n + v < g.n ? b[k * g.b[0] + v * g.b[1]] : narrow<T>(0.f);
     UNROLL
     for (int i = 0; i < ROWS; i++) {
       const C x = widen(rows[i][k * g.a[1]]);
@@ -105,8 +102,8 @@ DEVICE void along_n(const T* a, const T* b, const T* c, const T* bias, T* d, con
 
 // m is at most 8; `columns` is n times the number of batches.
 template <class T>
-DEVICE void rows_along_k(const T* a, const T* b, const T* c, const T* bias, T* d,
-                         const GemmArgs& g, i64 columns) {
+DEVICE void rows_along_k(const T* a, const T* b, const T* c, const T* bias, T* d, const GemmArgs& g,
+                         i64 columns) {
   if (g.m == 1)
     along_k<T, 1>(a, b, c, bias, d, g, columns);
   else if (g.m == 2)
@@ -131,16 +128,17 @@ DEVICE void rows_along_n(const T* a, const T* b, const T* c, const T* bias, T* d
 }
 
 // gemv_k_*: fast where b[0] is 1; grid: ceil(columns / 8); block: 256; no dynamic shared memory.
-// gemv_n_*: fast where b[1] is 1; grid: batches * ceil(n / 128); block: 256; no dynamic shared memory.
-#define GEMV(suffix, T)                                                                        \
-  KERNEL(256, 1)                                                                                  \
-  gemv_k_##suffix(const T* a, const T* b, const T* c, const T* bias, T* d, GemmArgs g,         \
-                  i64 columns) {                                                               \
-    rows_along_k<T>(a, b, c, bias, d, g, columns);                                             \
-  }                                                                                            \
-  KERNEL(256)                                                                                  \
-  gemv_n_##suffix(const T* a, const T* b, const T* c, const T* bias, T* d, GemmArgs g) {       \
-    rows_along_n<T, 4>(a, b, c, bias, d, g);                                                   \
+// gemv_n_*: fast where b[1] is 1; grid: batches * ceil(n / 128); block: 256; no dynamic shared
+// memory.
+#define GEMV(suffix, T)                                                                  \
+  KERNEL(256, 1)                                                                         \
+  gemv_k_##suffix(const T* a, const T* b, const T* c, const T* bias, T* d, GemmArgs g,   \
+                  i64 columns) {                                                         \
+    rows_along_k<T>(a, b, c, bias, d, g, columns);                                       \
+  }                                                                                      \
+  KERNEL(256)                                                                            \
+  gemv_n_##suffix(const T* a, const T* b, const T* c, const T* bias, T* d, GemmArgs g) { \
+    rows_along_n<T, 4>(a, b, c, bias, d, g);                                             \
   }
 GEMV(f32, float)
 GEMV(f16, f16)

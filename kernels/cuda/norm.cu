@@ -1,12 +1,13 @@
 // Layer, RMS, group, instance and batch normalization; sums in f32.
 #include "rows.cuh"
 
-// y = (v - mean) / sqrt(variance + epsilon) * scale + bias with v = x + residual + add; all but x and y may be null.
-// rms: neither mean nor its subtraction.  Row r of residual is r % residual_rows.
+// y = (v - mean) / sqrt(variance + epsilon) * scale + bias with v = x + residual + add; all but x
+// and y may be null. rms: neither mean nor its subtraction.  Row r of residual is r %
+// residual_rows.
 template <class T>
 struct NormArgs {
   const T *x, *residual, *add, *scale, *bias;
-  T *y, *sum;          // sum: receives v
+  T *y, *sum;             // sum: receives v
   float *mean, *inverse;  // one a row
   i64 rows, n, residual_rows;
   float epsilon;
@@ -18,7 +19,8 @@ struct NormRow {
   const T *x, *residual, *add;
   __device__ __forceinline__ NormRow(const NormArgs<T>& a, i64 row)
       : x(a.x + row * a.n), residual(nullptr), add(a.add) {
-    if (a.residual) residual = a.residual + (row - divide(row, a.residual_rows) * a.residual_rows) * a.n;
+    if (a.residual)
+      residual = a.residual + (row - divide(row, a.residual_rows) * a.residual_rows) * a.n;
   }
   __device__ __forceinline__ float operator()(i64 i) const {
     float v = widen(x[i]);
@@ -43,13 +45,12 @@ DEVICE void norm_held(const NormArgs<T>& a, i64 row, float* room) {
   read_row<T, LANES>(items.x, n, packed, [&](int i, float v) { held[i] = v; });
   constexpr int E = Pack<T>::N;
   auto item = [&](int i) { return (i / E * LANES + row_lane<LANES>()) * E + i % E; };
-  if (items.residual || items.add)
-    UNROLL
-    for (int i = 0; i < HELD; i++) {
-      if (item(i) >= n) continue;
-      if (items.residual) held[i] += widen(items.residual[item(i)]);
-      if (items.add) held[i] += widen(items.add[item(i)]);
-    }
+  if (items.residual || items.add) UNROLL
+  for (int i = 0; i < HELD; i++) {
+    if (item(i) >= n) continue;
+    if (items.residual) held[i] += widen(items.residual[item(i)]);
+    if (items.add) held[i] += widen(items.add[item(i)]);
+  }
   UNROLL
   for (int i = 0; i < HELD; i++)
     if (item(i) < n) total += held[i];
@@ -64,9 +65,8 @@ DEVICE void norm_held(const NormArgs<T>& a, i64 row, float* room) {
   if (a.sum)
     write_row<T, LANES>(a.sum + row * a.n, n, packed && aligned16(a.sum),
                         [&](int i, int) { return held[i]; });
-  write_row<T, LANES>(a.y + row * a.n, n, packed, [&](int i, int at) {
-    return normal(a, held[i], at, mean, inverse);
-  });
+  write_row<T, LANES>(a.y + row * a.n, n, packed,
+                      [&](int i, int at) { return normal(a, held[i], at, mean, inverse); });
 }
 
 template <class T>
@@ -94,22 +94,24 @@ DEVICE void norm_long(const NormArgs<T>& a, i64 row, float* room) {
 // Arguments as in NormArgs, one by one.
 // norm_short_*: n <= 1024; grid: ceil(rows / 8); block: 256.
 // norm_*: any n; grid: rows; block: 256.  No dynamic shared memory.
-#define NORM_PARAMETERS(T)                                                                    \
-  const T *x, const T *residual, const T *add, const T *scale, const T *bias, T *y, T *sum,   \
+#define NORM_PARAMETERS(T)                                                                  \
+  const T *x, const T *residual, const T *add, const T *scale, const T *bias, T *y, T *sum, \
       float *mean, float *inverse, i64 rows, i64 n, i64 residual_rows, float epsilon, i32 rms
-#define NORM_ARGS(T) \
-  NormArgs<T> { x, residual, add, scale, bias, y, sum, mean, inverse, rows, n, residual_rows, epsilon, rms }
-#define NORM(suffix, T)                                                  \
-  KERNEL(256) norm_short_##suffix(NORM_PARAMETERS(T)) {                  \
-    const i64 row = row_index<32>();                                     \
-    if (row < rows) norm_held<T, 32>(NORM_ARGS(T), row, nullptr);        \
-  }                                                                      \
-  KERNEL(256) norm_##suffix(NORM_PARAMETERS(T)) {                        \
-    __shared__ float room[64];                                           \
-    if (n <= HELD * 256)                                                 \
-      norm_held<T, 256>(NORM_ARGS(T), blockIdx.x, room);                 \
-    else                                                                 \
-      norm_long<T>(NORM_ARGS(T), blockIdx.x, room);                      \
+#define NORM_ARGS(T)                                                                           \
+  NormArgs<T> {                                                                                \
+    x, residual, add, scale, bias, y, sum, mean, inverse, rows, n, residual_rows, epsilon, rms \
+  }
+#define NORM(suffix, T)                                           \
+  KERNEL(256) norm_short_##suffix(NORM_PARAMETERS(T)) {           \
+    const i64 row = row_index<32>();                              \
+    if (row < rows) norm_held<T, 32>(NORM_ARGS(T), row, nullptr); \
+  }                                                               \
+  KERNEL(256) norm_##suffix(NORM_PARAMETERS(T)) {                 \
+    __shared__ float room[64];                                    \
+    if (n <= HELD * 256)                                          \
+      norm_held<T, 256>(NORM_ARGS(T), blockIdx.x, room);          \
+    else                                                          \
+      norm_long<T>(NORM_ARGS(T), blockIdx.x, room);               \
   }
 NORM(f32, float)
 NORM(f16, f16)
@@ -122,7 +124,8 @@ DEVICE void norm_group(const T* x, const T* scale, const T* bias, T* y, i64 grou
                        i64 inner, float epsilon) {
   __shared__ float room[64];
   constexpr int E = Pack<T>::N;
-  const i64 n = channels * inner, first = (blockIdx.x - divide(blockIdx.x, groups) * groups) * channels;
+  const i64 n = channels * inner,
+            first = (blockIdx.x - divide(blockIdx.x, groups) * groups) * channels;
   x += blockIdx.x * n;
   y += blockIdx.x * n;
   const bool packed = aligned16(x) && aligned16(y) && inner % E == 0;
@@ -176,17 +179,16 @@ DEVICE void norm_batch(const T* x, const T* scale, const T* bias, const T* mean,
 
 // group_norm_*: also InstanceNormalization (channels = 1); grid: batch * groups; block: 512.
 // batch_norm_*: total = batch * channels * inner; grid: any; block: 256.  No dynamic shared memory.
-#define GROUP_NORM(suffix, T)                                                                   \
-  KERNEL(512)                                                                                   \
-  group_norm_##suffix(const T* x, const T* scale, const T* bias, T* y, i64 groups,              \
-                      i64 channels, i64 inner, float epsilon) {                                 \
-    norm_group<T>(x, scale, bias, y, groups, channels, inner, epsilon);                         \
-  }                                                                                             \
-  KERNEL(256)                                                                                   \
-  batch_norm_##suffix(const T* x, const T* scale, const T* bias, const T* mean,                 \
-                      const T* variance, T* y, i64 total, i64 channels, i64 inner,              \
-                      float epsilon) {                                                          \
-    norm_batch<T>(x, scale, bias, mean, variance, y, total, channels, inner, epsilon);          \
+#define GROUP_NORM(suffix, T)                                                                      \
+  KERNEL(512)                                                                                      \
+  group_norm_##suffix(const T* x, const T* scale, const T* bias, T* y, i64 groups, i64 channels,   \
+                      i64 inner, float epsilon) {                                                  \
+    norm_group<T>(x, scale, bias, y, groups, channels, inner, epsilon);                            \
+  }                                                                                                \
+  KERNEL(256)                                                                                      \
+  batch_norm_##suffix(const T* x, const T* scale, const T* bias, const T* mean, const T* variance, \
+                      T* y, i64 total, i64 channels, i64 inner, float epsilon) {                   \
+    norm_batch<T>(x, scale, bias, mean, variance, y, total, channels, inner, epsilon);             \
   }
 GROUP_NORM(f32, float)
 GROUP_NORM(f16, f16)

@@ -1,5 +1,5 @@
 // Pooling over windows of up to three axes, and resizing by tables of indices and weights.
-#include "common.cuh"
+#include "device.cuh"
 
 // [planes, size...] to [planes, out...]; missing axes come first, with sizes 1.
 struct PoolArgs {
@@ -9,7 +9,8 @@ struct PoolArgs {
   float p;          // of Lp
 };
 
-// use(x, place) for each item of the window of an output; returns how many places count for an average.
+// use(x, place) for each item of the window of an output; returns how many places count for an
+// average.
 template <class T, class Use>
 DEVICE i32 each_of_window(const T* x, i64 at, const PoolArgs& a, Use use) {
   const u32 area = a.out[1] * a.out[2];
@@ -45,7 +46,8 @@ DEVICE i32 each_of_window(const T* x, i64 at, const PoolArgs& a, Use use) {
   return a.include_pad ? count : inside;
 }
 
-// places: null, or the place of each largest item in all of x; by_columns: counted with the last axis outermost.
+// places: null, or the place of each largest item in all of x; by_columns: counted with the last
+// axis outermost.
 template <class T>
 DEVICE void pool_largest(const T* x, T* y, i64* places, i64 total, i32 by_columns,
                          const PoolArgs& a) {
@@ -86,14 +88,14 @@ DEVICE void pool_norm(const T* x, T* y, i64 total, const PoolArgs& a) {
   }
 }
 
-// y[plane, d, h, w] = sum over taps of the three axes; axis i has out[i] * taps[i] indices and weights.
+// y[plane, d, h, w] = sum over taps of the three axes; axis i has out[i] * taps[i] indices and
+// weights.
 struct ResizeArgs {
   i32 size[3], out[3], taps[3];
 };
 template <class T>
-DEVICE void resize_items(const T* x, const i32* id, const float* wd, const i32* ih,
-                         const float* wh, const i32* iw, const float* ww, T* y, i64 total,
-                         const ResizeArgs& a) {
+DEVICE void resize_items(const T* x, const i32* id, const float* wd, const i32* ih, const float* wh,
+                         const i32* iw, const float* ww, T* y, i64 total, const ResizeArgs& a) {
   const u32 area = a.out[1] * a.out[2];
   const i64 points = (i64)area * a.out[0];
   for (i64 at = first_item(); at < total; at += item_step()) {
@@ -119,21 +121,21 @@ DEVICE void resize_items(const T* x, const i32* id, const float* wd, const i32* 
 }
 
 // total: items of y.  grid: any; block: 256; no dynamic shared memory.
-#define POOL(suffix, T)                                                                         \
-  KERNEL(256) max_pool_##suffix(const T* x, T* y, i64* places, i64 total, i32 by_columns,       \
-                                PoolArgs a) {                                                   \
-    pool_largest<T>(x, y, places, total, by_columns, a);                                        \
-  }                                                                                             \
-  KERNEL(256, 1) average_pool_##suffix(const T* x, T* y, i64 total, PoolArgs a) {                  \
-    pool_average<T>(x, y, total, a);                                                            \
-  }                                                                                             \
-  KERNEL(256) lp_pool_##suffix(const T* x, T* y, i64 total, PoolArgs a) {                       \
-    pool_norm<T>(x, y, total, a);                                                               \
-  }                                                                                             \
-  KERNEL(256) resize_##suffix(const T* x, const i32* id, const float* wd, const i32* ih,        \
-                              const float* wh, const i32* iw, const float* ww, T* y, i64 total, \
-                              ResizeArgs a) {                                                   \
-    resize_items<T>(x, id, wd, ih, wh, iw, ww, y, total, a);                                    \
+#define POOL(suffix, T)                                                                       \
+  KERNEL(256)                                                                                 \
+  max_pool_##suffix(const T* x, T* y, i64* places, i64 total, i32 by_columns, PoolArgs a) {   \
+    pool_largest<T>(x, y, places, total, by_columns, a);                                      \
+  }                                                                                           \
+  KERNEL(256, 1) average_pool_##suffix(const T* x, T* y, i64 total, PoolArgs a) {             \
+    pool_average<T>(x, y, total, a);                                                          \
+  }                                                                                           \
+  KERNEL(256) lp_pool_##suffix(const T* x, T* y, i64 total, PoolArgs a) {                     \
+    pool_norm<T>(x, y, total, a);                                                             \
+  }                                                                                           \
+  KERNEL(256)                                                                                 \
+  resize_##suffix(const T* x, const i32* id, const float* wd, const i32* ih, const float* wh, \
+                  const i32* iw, const float* ww, T* y, i64 total, ResizeArgs a) {            \
+    resize_items<T>(x, id, wd, ih, wh, iw, ww, y, total, a);                                  \
   }
 POOL(f32, float)
 POOL(f16, f16)

@@ -1,28 +1,27 @@
-// Block tiles of matrix products: SIMT tiles, tensor-core tiles, and how their operands get to shared memory.
+// Block tiles of matrix products: SIMT tiles, tensor-core tiles, and how their operands get to
+// shared memory.
 #pragma once
-#include "common.cuh"
+#include "device.cuh"
 
 // A warp's share of results, ROWS x COLUMNS in `room`, goes to `out` in pairs of columns.
 template <int ROWS, int COLUMNS, class Acc, class Out>
 DEVICE void store_warp(const Acc* room, int row, int column, const Out& out) {
   __syncwarp();  // the results are there
-  _Pragma("unroll 1")
-  for (int e = threadIdx.x % 32 * 2; e < ROWS * COLUMNS; e += 64)
-    out.put_pair(row + e / COLUMNS, column + e % COLUMNS, room[e], room[e + 1]);
+  _Pragma("unroll 1") for (int e = threadIdx.x % 32 * 2; e < ROWS * COLUMNS; e += 64)
+      out.put_pair(row + e / COLUMNS, column + e % COLUMNS, room[e], room[e + 1]);
   __syncwarp();  // the room is free again
 }
 
 // ---- SIMT (and tf32): A as lines of k in shared memory, B as lines of n; two stages
 
-// One operand tile, LINES lines of ITEMS items, each line ITEMS + PAD long in shared memory.  `lines` and `items`
-// count what is left of the matrix.
+// One operand tile, LINES lines of ITEMS items, each line ITEMS + PAD long in shared memory.
+// `lines` and `items` count what is left of the matrix.
 template <class T, int LINES, int ITEMS, int PAD, int THREADS>
 DEVICE void copy_tile(T* to, const T* from, i64 line_stride, i64 item_stride, i64 lines, i64 items,
                       bool packed) {
   constexpr int V = Pack<T>::N, S = sizeof(T);
   if (packed) {
-    _Pragma("unroll 1")
-    for (int c = threadIdx.x; c < LINES * ITEMS / V; c += THREADS) {
+    _Pragma("unroll 1") for (int c = threadIdx.x; c < LINES * ITEMS / V; c += THREADS) {
       const int line = c / (ITEMS / V), item = c % (ITEMS / V) * V;
       const int valid = line < lines ? clamp_int(items - item, 0, V) : 0;
       const T* source = valid ? from + line * line_stride + item : from;
@@ -31,8 +30,7 @@ DEVICE void copy_tile(T* to, const T* from, i64 line_stride, i64 item_stride, i6
     return;
   }
   const bool across = line_stride == 1;  // neighbours in memory are neighbours among the threads
-  _Pragma("unroll 1")
-  for (int c = threadIdx.x; c < LINES * ITEMS; c += THREADS) {
+  _Pragma("unroll 1") for (int c = threadIdx.x; c < LINES * ITEMS; c += THREADS) {
     const int line = across ? c % LINES : c / ITEMS, item = across ? c / LINES : c % ITEMS;
     const bool valid = line < lines && item < items;
     const T* source = valid ? from + line * line_stride + item * item_stride : from;
@@ -50,9 +48,8 @@ struct SimtTile {
 
   __device__ __forceinline__ void clear() {
     UNROLL
-    for (int i = 0; i < TM; i++)
-      UNROLL
-      for (int j = 0; j < TN; j++) acc[i][j] = (T)0;
+    for (int i = 0; i < TM; i++) UNROLL
+    for (int j = 0; j < TN; j++) acc[i][j] = (T)0;
   }
   static_assert(NX == 16, "a warp has two rows");
   static __device__ __forceinline__ int row(int i) { return threadIdx.x / NX + i * NY; }
@@ -64,8 +61,7 @@ struct SimtTile {
     struct alignas(8) Half {
       T v[W];
     };
-    _Pragma("unroll 1")
-    for (int k = 0; k < BK; k += W) {
+    _Pragma("unroll 1") for (int k = 0; k < BK; k += W) {
       Half a[TM];
       UNROLL
       for (int i = 0; i < TM; i++) a[i] = *reinterpret_cast<const Half*>(as + row(i) * LA + k);
@@ -75,9 +71,8 @@ struct SimtTile {
         UNROLL
         for (int j = 0; j < TN / V; j++) b[j] = load16(bs + (k + kk) * LB + column(j * V));
         UNROLL
-        for (int i = 0; i < TM; i++)
-          UNROLL
-          for (int j = 0; j < TN; j++) acc[i][j] += a[i].v[kk] * b[j / V].v[j % V];
+        for (int i = 0; i < TM; i++) UNROLL
+        for (int j = 0; j < TN; j++) acc[i][j] += a[i].v[kk] * b[j / V].v[j % V];
       }
     }
   }
@@ -109,19 +104,16 @@ struct Tf32Tile {
     for (int i = 0; i < MT * NT * 4; i++) acc[i / (NT * 4)][i / 4 % NT][i % 4] = 0.f;
   }
   static __device__ __forceinline__ int warp_row() { return threadIdx.x / 128 * (BM / 2); }
-  static __device__ __forceinline__ int warp_column() {
-    return threadIdx.x / 32 % 4 * (BN / 4);
-  }
+  static __device__ __forceinline__ int warp_column() { return threadIdx.x / 32 % 4 * (BN / 4); }
   __device__ __forceinline__ void multiply(const float* as, const float* bs) {
     const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
     UNROLL
     for (int k = 0; k < BK; k += 8) {
       u32 a[MT][4];
       UNROLL
-      for (int i = 0; i < MT; i++)
-        UNROLL
-        for (int e = 0; e < 4; e++)
-          a[i][e] = to_tf32(as[(warp_row() + i * 16 + g + e % 2 * 8) * LA + k + t + e / 2 * 4]);
+      for (int i = 0; i < MT; i++) UNROLL
+      for (int e = 0; e < 4; e++)
+        a[i][e] = to_tf32(as[(warp_row() + i * 16 + g + e % 2 * 8) * LA + k + t + e / 2 * 4]);
       UNROLL
       for (int j = 0; j < NT; j++) {
         const int n = warp_column() + j * 8 + g;
@@ -138,8 +130,7 @@ template <class Tile, class T, class Load>
 DEVICE void run_simt(Tile& tile, T* shared, int tiles, Load load) {
   T *a = shared, *b = shared + 2 * Tile::A_ITEMS;
   tile.clear();
-  _Pragma("unroll 1")
-  for (int i = -1; i < tiles; i++) {
+  _Pragma("unroll 1") for (int i = -1; i < tiles; i++) {
     const int now = i & 1, next = now ^ 1;
     if (i >= 0) {
       wait_async<0>();
@@ -158,13 +149,13 @@ DEVICE void store_mma(const Acc (&acc)[NT][4], Acc* shared, int row, int column,
   Acc* room = shared + threadIdx.x / 32 * (16 * W);
   const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
   UNROLL
-  for (int j = 0; j < NT; j++)
-    UNROLL
-    for (int e = 0; e < 4; e++) room[(g + e / 2 * 8) * W + j * 8 + t * 2 + e % 2] = acc[j][e];
+  for (int j = 0; j < NT; j++) UNROLL
+  for (int e = 0; e < 4; e++) room[(g + e / 2 * 8) * W + j * 8 + t * 2 + e % 2] = acc[j][e];
   store_warp<16, W>(room, row, column, out);
 }
 
-// ---- tensor cores: chunks of 16 bytes, swizzled so that ldmatrix meets no bank twice; three stages
+// ---- tensor cores: chunks of 16 bytes, swizzled so that ldmatrix meets no bank twice; three
+// stages
 
 // Where chunk q of a line of CHUNKS chunks lies, in chunks.
 template <int CHUNKS>
@@ -174,12 +165,11 @@ DEVICE int chunk_at(int line, int q) {
 
 // One operand tile of LINES lines of CHUNKS chunks.
 template <class T, int LINES, int CHUNKS, int THREADS>
-DEVICE void copy_chunks(T* to, const T* from, i64 line_stride, i64 item_stride, i64 lines, i64 items,
-                        bool packed) {
+DEVICE void copy_chunks(T* to, const T* from, i64 line_stride, i64 item_stride, i64 lines,
+                        i64 items, bool packed) {
   constexpr int E = Pack<T>::N;
   if (packed) {
-    _Pragma("unroll 4")
-    for (int c0 = 0; c0 < LINES * CHUNKS; c0 += THREADS) {
+    _Pragma("unroll 4") for (int c0 = 0; c0 < LINES * CHUNKS; c0 += THREADS) {
       const int c = c0 + threadIdx.x;
       if (LINES * CHUNKS % THREADS && c >= LINES * CHUNKS) break;
       const int line = c / CHUNKS, q = c % CHUNKS;
@@ -196,12 +186,12 @@ DEVICE void copy_chunks(T* to, const T* from, i64 line_stride, i64 item_stride, 
     store16(chunk, Pack<T>{});
     const int valid = line < lines ? clamp_int(items - q * E, 0, E) : 0;
     const T* source = from + line * line_stride + q * E * item_stride;
-    _Pragma("unroll 1")
-    for (int e = 0; e < valid; e++) chunk[e] = source[e * item_stride];
+    _Pragma("unroll 1") for (int e = 0; e < valid; e++) chunk[e] = source[e * item_stride];
   }
 }
 
-// Tile of BM x BN, in warps of WM x WN.  AT: A lies as lines of m (else of k); BT: B as lines of k (else of n).
+// Tile of BM x BN, in warps of WM x WN.  AT: A lies as lines of m (else of k); BT: B as lines of k
+// (else of n).
 template <class TA, class TB, class Acc, int BM, int BN, int WM, int WN, bool AT, bool BT>
 struct MmaTile {
   static constexpr int E = Pack<TA>::N, BK = 4 * E, STAGES = 3;
@@ -215,9 +205,7 @@ struct MmaTile {
     for (int i = 0; i < MT * NT * 4; i++) acc[i / (NT * 4)][i / 4 % NT][i % 4] = 0;
   }
   static __device__ __forceinline__ int warp_row() { return threadIdx.x / 32 / (BN / WN) * WM; }
-  static __device__ __forceinline__ int warp_column() {
-    return threadIdx.x / 32 % (BN / WN) * WN;
-  }
+  static __device__ __forceinline__ int warp_column() { return threadIdx.x / 32 % (BN / WN) * WN; }
   static __device__ __forceinline__ void load_a(u32 (&a)[4], const TA* as, int m, int step) {
     const int lane = threadIdx.x % 32;
     if (AT) {
@@ -249,10 +237,9 @@ struct MmaTile {
       UNROLL
       for (int j = 0; j < NT / 2; j++) load_b(b[j], bs, n + j * 16, step);
       UNROLL
-      for (int i = 0; i < MT; i++)
-        UNROLL
-        for (int j = 0; j < NT; j++)
-          Mma<TA, TB>::run(acc[i][j], a[i], b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
+      for (int i = 0; i < MT; i++) UNROLL
+      for (int j = 0; j < NT; j++)
+        Mma<TA, TB>::run(acc[i][j], a[i], b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
       also(a, b);
     }
   }
@@ -262,14 +249,14 @@ struct Nothing {
   __device__ __forceinline__ void operator()(const A&, const B&) const {}
 };
 
-// `load(tile, a, b)` starts the copies of a tile, `finish(tile, a, b)` stores what it keeps in registers.
+// `load(tile, a, b)` starts the copies of a tile, `finish(tile, a, b)` stores what it keeps in
+// registers.
 template <class Tile, class TA, class TB, class Load, class Finish, class Also>
 DEVICE void run_mma(Tile& tile, TA* a, TB* b, int tiles, Load load, Finish finish, Also also) {
   constexpr int S = Tile::STAGES, A = Tile::A_ITEMS, B = Tile::B_ITEMS;
   tile.clear();
   int now = S - 2, next = 0;  // stages of tile i and of tile i + S - 1
-  _Pragma("unroll 1")
-  for (int i = 1 - S; i < tiles; i++) {
+  _Pragma("unroll 1") for (int i = 1 - S; i < tiles; i++) {
     if (i >= 0) {
       wait_async<S - 2>();
       __syncthreads();  // tile i is there for all, and tile i - 1 has been read by all

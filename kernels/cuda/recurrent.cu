@@ -1,9 +1,12 @@
 // One step of LSTM and GRU cells, after the products of their gates.
-#include "common.cuh"
+#include "device.cuh"
 
 enum Activation { SIGMOID = 0, TANH = 1, RELU = 2 };
 DEVICE float activate(float x, i32 how) {
-  return how == SIGMOID ? 1.f / (1.f + expf(-x)) : how == TANH ? tanhf(x) : x > 0.f || x != x ? x : 0.f;
+  return how == SIGMOID      ? 1.f / (1.f + expf(-x))
+         : how == TANH       ? tanhf(x)
+         : x > 0.f || x != x ? x
+                             : 0.f;
 }
 DEVICE float clipped(float x, float clip) { return clip > 0.f ? fminf(fmaxf(x, -clip), clip) : x; }
 
@@ -15,8 +18,8 @@ struct CellArgs {
   float clip;               // 0: none
 };
 
-// gates [batch, 4 * hidden] in the order i, o, f, c with all biases added; peepholes null or [3 * hidden] (i, o, f);
-// c_next and h_next may be c and h; y: null or this step of the output.
+// gates [batch, 4 * hidden] in the order i, o, f, c with all biases added; peepholes null or [3 *
+// hidden] (i, o, f); c_next and h_next may be c and h; y: null or this step of the output.
 template <class T>
 DEVICE void lstm_step(const T* gates, const T* peepholes, const i32* lengths, const T* c,
                       const T* h, T* c_next, T* h_next, T* y, const CellArgs& a) {
@@ -34,8 +37,7 @@ DEVICE void lstm_step(const T* gates, const T* peepholes, const i32* lengths, co
     const float po = p ? widen(p[a.hidden]) : 0.f, pf = p ? widen(p[2 * a.hidden]) : 0.f;
     const float in = activate(clipped(widen(row[0]) + pi * before, a.clip), a.f);
     const float keep =
-        a.flag ? 1.f - in
-               : activate(clipped(widen(row[2 * a.hidden]) + pf * before, a.clip), a.f);
+        a.flag ? 1.f - in : activate(clipped(widen(row[2 * a.hidden]) + pf * before, a.clip), a.f);
     const float now = keep * before + in * activate(clipped(widen(row[3 * a.hidden]), a.clip), a.g);
     const float out = activate(clipped(widen(row[a.hidden]) + po * now, a.clip), a.f);
     const T result = narrow<T>(out * activate(now, a.h));
@@ -45,10 +47,10 @@ DEVICE void lstm_step(const T* gates, const T* peepholes, const i32* lengths, co
   }
 }
 
-// Gates in the order z, r, h.  x [batch, 3 * hidden]: products of the input with both biases of z and r and the
-// input's bias of h; recurrent [batch, 3 * hidden]: products of the state, with the recurrence's bias of h.
-// Without linear_before_reset the h gate needs r * state first: gru_reset makes it in `state`, and recurrent's third
-// part is then its product.  h_next may be h.
+// Gates in the order z, r, h.  x [batch, 3 * hidden]: products of the input with both biases of z
+// and r and the input's bias of h; recurrent [batch, 3 * hidden]: products of the state, with the
+// recurrence's bias of h. Without linear_before_reset the h gate needs r * state first: gru_reset
+// makes it in `state`, and recurrent's third part is then its product.  h_next may be h.
 template <class T>
 DEVICE void gru_reset_state(const T* x, const T* recurrent, const T* h, T* state,
                             const CellArgs& a) {
@@ -81,18 +83,20 @@ DEVICE void gru_step(const T* x, const T* recurrent, const i32* lengths, const T
 }
 
 // grid: any; block: 256; no dynamic shared memory.  Activations: 0 Sigmoid, 1 Tanh, 2 Relu.
-#define CELLS(suffix, T)                                                                         \
-  KERNEL(256) lstm_##suffix(const T* gates, const T* peepholes, const i32* lengths, const T* c,  \
-                            const T* h, T* c_next, T* h_next, T* y, CellArgs a) {                \
-    lstm_step<T>(gates, peepholes, lengths, c, h, c_next, h_next, y, a);                         \
-  }                                                                                              \
-  KERNEL(256) gru_reset_##suffix(const T* x, const T* recurrent, const T* h, T* state,           \
-                                 CellArgs a) {                                                   \
-    gru_reset_state<T>(x, recurrent, h, state, a);                                               \
-  }                                                                                              \
-  KERNEL(256) gru_##suffix(const T* x, const T* recurrent, const i32* lengths, const T* h,       \
-                           T* h_next, T* y, CellArgs a) {                                        \
-    gru_step<T>(x, recurrent, lengths, h, h_next, y, a);                                         \
+#define CELLS(suffix, T)                                                                        \
+  KERNEL(256)                                                                                   \
+  lstm_##suffix(const T* gates, const T* peepholes, const i32* lengths, const T* c, const T* h, \
+                T* c_next, T* h_next, T* y, CellArgs a) {                                       \
+    lstm_step<T>(gates, peepholes, lengths, c, h, c_next, h_next, y, a);                        \
+  }                                                                                             \
+  KERNEL(256)                                                                                   \
+  gru_reset_##suffix(const T* x, const T* recurrent, const T* h, T* state, CellArgs a) {        \
+    gru_reset_state<T>(x, recurrent, h, state, a);                                              \
+  }                                                                                             \
+  KERNEL(256)                                                                                   \
+  gru_##suffix(const T* x, const T* recurrent, const i32* lengths, const T* h, T* h_next, T* y, \
+               CellArgs a) {                                                                    \
+    gru_step<T>(x, recurrent, lengths, h, h_next, y, a);                                        \
   }
 CELLS(f32, float)
 CELLS(f16, f16)

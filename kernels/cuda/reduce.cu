@@ -1,5 +1,6 @@
-// Sums, products, extremes and their positions along the middle axis of [outer, n, inner], in a fixed order.
-#include "common.cuh"
+// Sums, products, extremes and their positions along the middle axis of [outer, n, inner], in a
+// fixed order.
+#include "device.cuh"
 
 enum Before { ITEM = 0, ABSOLUTE = 1, SQUARE = 2 };
 enum After { RESULT = 0, MEAN = 1, ROOT = 2, LOGARITHM = 3 };
@@ -12,10 +13,10 @@ template <class C>
 struct Identity<Multiply, C> {
   static __device__ __forceinline__ C value() { return (C)1; }
 };
-#define IDENTITY(F, C, V)                                       \
-  template <>                                                   \
-  struct Identity<F, C> {                                       \
-    static __device__ __forceinline__ C value() { return V; }   \
+#define IDENTITY(F, C, V)                                     \
+  template <>                                                 \
+  struct Identity<F, C> {                                     \
+    static __device__ __forceinline__ C value() { return V; } \
   };
 IDENTITY(Largest, float, -INFINITE)
 IDENTITY(Smallest, float, INFINITE)
@@ -88,20 +89,21 @@ DEVICE void reduce_columns(const T* x, T* y, i64 n, i64 inner, i32 first, i32 la
 
 // reduce_OP_*: inner is 1; block: (32, 8), grid: ceil(rows / 8), or block: (256, 1), grid: rows.
 // reduce_OP_inner_*: grid: outer * ceil(inner / 32); block: 256.
-// first: 0 items, 1 absolute values, 2 squares.  last: 0 result, 1 mean, 2 square root, 3 logarithm (floats).
-#define REDUCE(op, F, suffix, T)                                                                  \
-  KERNEL(256)                                                                                     \
-  reduce_##op##_##suffix(const T* x, T* y, i64 rows, i64 n, i32 first, i32 last) {                \
-    reduce_rows<T, F>(x, y, rows, n, first, last);                                                \
-  }                                                                                               \
-  KERNEL(256)                                                                                     \
-  reduce_##op##_inner_##suffix(const T* x, T* y, i64 n, i64 inner, i32 first, i32 last) {         \
-    reduce_columns<T, F>(x, y, n, inner, first, last);                                            \
+// first: 0 items, 1 absolute values, 2 squares.  last: 0 result, 1 mean, 2 square root, 3 logarithm
+// (floats).
+#define REDUCE(op, F, suffix, T)                                                          \
+  KERNEL(256)                                                                             \
+  reduce_##op##_##suffix(const T* x, T* y, i64 rows, i64 n, i32 first, i32 last) {        \
+    reduce_rows<T, F>(x, y, rows, n, first, last);                                        \
+  }                                                                                       \
+  KERNEL(256)                                                                             \
+  reduce_##op##_inner_##suffix(const T* x, T* y, i64 n, i64 inner, i32 first, i32 last) { \
+    reduce_columns<T, F>(x, y, n, inner, first, last);                                    \
   }
-#define REDUCE_ALL(suffix, T)         \
-  REDUCE(sum, Add, suffix, T)         \
-  REDUCE(prod, Multiply, suffix, T)   \
-  REDUCE(max, Largest, suffix, T)     \
+#define REDUCE_ALL(suffix, T)       \
+  REDUCE(sum, Add, suffix, T)       \
+  REDUCE(prod, Multiply, suffix, T) \
+  REDUCE(max, Largest, suffix, T)   \
   REDUCE(min, Smallest, suffix, T)
 REDUCE_ALL(f32, float)
 REDUCE_ALL(f64, double)
@@ -180,18 +182,18 @@ DEVICE void arg_columns(const T* x, i64* y, i64 outer, i64 n, i64 inner, i32 lar
 // reduce_logsumexp_*, arg_*: a warp a result; grid: ceil(outer * inner / 8); block: 256.
 // arg_inner_*: a thread a result, for a large inner; grid: any; block: 256.
 // largest: 1 for ArgMax, 0 for ArgMin; last: select_last_index.
-#define ARG(suffix, T)                                                                          \
-  KERNEL(256)                                                                                   \
-  arg_##suffix(const T* x, i64* y, i64 outer, i64 n, i64 inner, i32 largest, i32 last) {        \
-    arg_rows<T>(x, y, outer, n, inner, largest, last);                                          \
-  }                                                                                             \
-  KERNEL(256)                                                                                   \
-  arg_inner_##suffix(const T* x, i64* y, i64 outer, i64 n, i64 inner, i32 largest, i32 last) {  \
-    arg_columns<T>(x, y, outer, n, inner, largest, last);                                       \
+#define ARG(suffix, T)                                                                         \
+  KERNEL(256)                                                                                  \
+  arg_##suffix(const T* x, i64* y, i64 outer, i64 n, i64 inner, i32 largest, i32 last) {       \
+    arg_rows<T>(x, y, outer, n, inner, largest, last);                                         \
+  }                                                                                            \
+  KERNEL(256)                                                                                  \
+  arg_inner_##suffix(const T* x, i64* y, i64 outer, i64 n, i64 inner, i32 largest, i32 last) { \
+    arg_columns<T>(x, y, outer, n, inner, largest, last);                                      \
   }
-#define LOGSUMEXP(suffix, T)                                                                    \
-  KERNEL(256) reduce_logsumexp_##suffix(const T* x, T* y, i64 outer, i64 n, i64 inner) {        \
-    reduce_exponents<T>(x, y, outer, n, inner);                                                 \
+#define LOGSUMEXP(suffix, T)                                                             \
+  KERNEL(256) reduce_logsumexp_##suffix(const T* x, T* y, i64 outer, i64 n, i64 inner) { \
+    reduce_exponents<T>(x, y, outer, n, inner);                                          \
   }
 LOGSUMEXP(f32, float)
 LOGSUMEXP(f16, f16)

@@ -1,6 +1,7 @@
-// Rows held in registers: how softmax and normalizations read and write them, by a warp or a block a row.
+// Rows held in registers: how softmax and normalizations read and write them, by a warp or a block
+// a row.
 #pragma once
-#include "common.cuh"
+#include "device.cuh"
 
 static constexpr int HELD = 32;  // items of a row a thread holds
 
@@ -19,7 +20,8 @@ DEVICE T reduce_row(T v, F f, T identity, T* room) {
   return LANES == 32 ? reduce_warp(v, f) : reduce_block(v, f, identity, room);
 }
 
-// `put(i, x)` for every item of a row of n at p, in packs of E items: item i is number i of the thread.
+// `put(i, x)` for every item of a row of n at p, in packs of E items: item i is number i of the
+// thread.
 template <class T, int LANES, class Put>
 DEVICE void read_row(const T* p, int n, bool packed, Put put) {
   constexpr int E = Pack<T>::N;

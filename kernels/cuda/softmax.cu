@@ -38,7 +38,10 @@ template <class T, int LANES>
 DEVICE void softmax_held(const T* x, T* y, int n, i32 logarithm, float* room) {
   const bool packed = packed_rows(x, n) && aligned16(y);
   float held[HELD], largest = -INFINITE, sum = 0.f;
-  read_row<T, LANES>(x, n, packed, [&](int i, float v) { held[i] = v; largest = fmaxf(largest, v); });
+  read_row<T, LANES>(x, n, packed, [&](int i, float v) {
+    held[i] = v;
+    largest = fmaxf(largest, v);
+  });
   largest = reduce_row<LANES>(largest, Largest(), -INFINITE, room);
   constexpr int E = Pack<T>::N;
   UNROLL
@@ -112,22 +115,22 @@ DEVICE void softmax_columns(const T* x, T* y, i64 n, i64 inner, i32 logarithm) {
 // softmax_*: any n; grid: rows; block: 256.
 // softmax_inner_*: [outer, n, inner]; grid: outer * ceil(inner / 32); block: 256.
 // logarithm: 1 for LogSoftmax.  No dynamic shared memory.
-#define SOFTMAX(suffix, T)                                                                       \
-  KERNEL(256) softmax_short_##suffix(const T* x, T* y, i64 rows, i64 n, i32 logarithm) {         \
-    const i64 row = row_index<32>();                                                             \
-    if (row < rows) softmax_held<T, 32>(x + row * n, y + row * n, (int)n, logarithm, nullptr);   \
-  }                                                                                              \
-  KERNEL(256) softmax_##suffix(const T* x, T* y, i64 n, i32 logarithm) {                         \
-    __shared__ float room[64];                                                                   \
-    x += blockIdx.x * n;                                                                         \
-    y += blockIdx.x * n;                                                                         \
-    if (n <= HELD * 256)                                                                         \
-      softmax_held<T, 256>(x, y, (int)n, logarithm, room);                                       \
-    else                                                                                         \
-      softmax_long<T>(x, y, n, logarithm, room);                                                 \
-  }                                                                                              \
-  KERNEL(256) softmax_inner_##suffix(const T* x, T* y, i64 n, i64 inner, i32 logarithm) {        \
-    softmax_columns<T>(x, y, n, inner, logarithm);                                               \
+#define SOFTMAX(suffix, T)                                                                     \
+  KERNEL(256) softmax_short_##suffix(const T* x, T* y, i64 rows, i64 n, i32 logarithm) {       \
+    const i64 row = row_index<32>();                                                           \
+    if (row < rows) softmax_held<T, 32>(x + row * n, y + row * n, (int)n, logarithm, nullptr); \
+  }                                                                                            \
+  KERNEL(256) softmax_##suffix(const T* x, T* y, i64 n, i32 logarithm) {                       \
+    __shared__ float room[64];                                                                 \
+    x += blockIdx.x * n;                                                                       \
+    y += blockIdx.x * n;                                                                       \
+    if (n <= HELD * 256)                                                                       \
+      softmax_held<T, 256>(x, y, (int)n, logarithm, room);                                     \
+    else                                                                                       \
+      softmax_long<T>(x, y, n, logarithm, room);                                               \
+  }                                                                                            \
+  KERNEL(256) softmax_inner_##suffix(const T* x, T* y, i64 n, i64 inner, i32 logarithm) {      \
+    softmax_columns<T>(x, y, n, inner, logarithm);                                             \
   }
 SOFTMAX(f32, float)
 SOFTMAX(f16, f16)

@@ -1,5 +1,5 @@
 // The k largest or smallest items of lines, and running sums.
-#include "common.cuh"
+#include "device.cuh"
 
 // Item and place; before(a, b): a comes first.  Equal items keep their order, NaN is the largest.
 template <class C>
@@ -94,18 +94,18 @@ DEVICE void topk_searched(const T* x, T* y, i64* places, i64 n, i64 inner, i64 k
   }
 }
 
-// topk_*: lines of at most `padded` items, a power of two of at most 4096; grid: outer * inner; block: 256; dynamic
-// shared memory: padded * (size of the compute type + 4) bytes.
-// topk_long_*: n below 2^31, cost n * k; grid: outer * inner; block: 256; no dynamic shared memory.
-#define TOPK(suffix, T)                                                                       \
-  KERNEL(256) topk_##suffix(const T* x, T* y, i64* places, i64 n, i64 inner, i64 k,           \
-                            i32 padded, i32 largest) {                                        \
-    extern __shared__ __align__(16) u8 shared[];                                              \
-    topk_sorted<T>(x, y, places, n, inner, k, padded, largest, shared);                       \
-  }                                                                                           \
-  KERNEL(256) topk_long_##suffix(const T* x, T* y, i64* places, i64 n, i64 inner, i64 k,      \
-                                 i32 largest) {                                               \
-    topk_searched<T>(x, y, places, n, inner, k, largest);                                     \
+// topk_*: lines of at most `padded` items, a power of two of at most 4096; grid: outer * inner;
+// block: 256; dynamic shared memory: padded * (size of the compute type + 4) bytes. topk_long_*: n
+// below 2^31, cost n * k; grid: outer * inner; block: 256; no dynamic shared memory.
+#define TOPK(suffix, T)                                                                            \
+  KERNEL(256)                                                                                      \
+  topk_##suffix(const T* x, T* y, i64* places, i64 n, i64 inner, i64 k, i32 padded, i32 largest) { \
+    extern __shared__ __align__(16) u8 shared[];                                                   \
+    topk_sorted<T>(x, y, places, n, inner, k, padded, largest, shared);                            \
+  }                                                                                                \
+  KERNEL(256)                                                                                      \
+  topk_long_##suffix(const T* x, T* y, i64* places, i64 n, i64 inner, i64 k, i32 largest) {        \
+    topk_searched<T>(x, y, places, n, inner, k, largest);                                          \
   }
 TOPK(f32, float)
 TOPK(f16, f16)
@@ -162,14 +162,16 @@ DEVICE void sum_columns(const T* x, T* y, i64 outer, i64 n, i64 inner, bool excl
     }
   }
 }
-// cumsum_*: inner = 1; grid: outer; block: 256.  cumsum_inner_*: grid: any; block: 256.  No dynamic shared memory.
-#define CUMSUM(suffix, T)                                                                      \
-  KERNEL(256) cumsum_##suffix(const T* x, T* y, i64 n, i32 exclusive, i32 reverse) {           \
-    sum_line<T>(x, y, n, exclusive, reverse);                                                  \
-  }                                                                                            \
-  KERNEL(256) cumsum_inner_##suffix(const T* x, T* y, i64 outer, i64 n, i64 inner,             \
-                                    i32 exclusive, i32 reverse) {                              \
-    sum_columns<T>(x, y, outer, n, inner, exclusive, reverse);                                 \
+// cumsum_*: inner = 1; grid: outer; block: 256.  cumsum_inner_*: grid: any; block: 256.  No dynamic
+// shared memory.
+#define CUMSUM(suffix, T)                                                             \
+  KERNEL(256) cumsum_##suffix(const T* x, T* y, i64 n, i32 exclusive, i32 reverse) {  \
+    sum_line<T>(x, y, n, exclusive, reverse);                                         \
+  }                                                                                   \
+  KERNEL(256)                                                                         \
+  cumsum_inner_##suffix(const T* x, T* y, i64 outer, i64 n, i64 inner, i32 exclusive, \
+                        i32 reverse) {                                                \
+    sum_columns<T>(x, y, outer, n, inner, exclusive, reverse);                        \
   }
 CUMSUM(f32, float)
 CUMSUM(f64, double)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
 import softcuda
 
 KERNELS = Path(__file__).parents[3] / "kernels" / "cuda"
@@ -20,11 +21,10 @@ def device() -> softcuda.Device:
 
 
 @cache
-def module(source: str, checked: bool) -> softcuda.Module:
-    """A file of kernels/cuda, compiled, with or without checks of each access."""
+def module(source: str) -> softcuda.Module:
+    """A file of kernels/cuda, compiled with checks of each access."""
     path = KERNELS / f"{source}.cu"
     ptx = softcuda.compile_cuda(path.read_text(), path.name, "compute_80", [KERNELS])
-    device().set("checked", int(checked))
     return device().load(ptx)
 
 
@@ -58,7 +58,7 @@ class Arrays:
             held.free()
 
 
-def run(source, kernel, grid, block, *arguments, shared=0, seed=0, checked=True):
+def run(source, kernel, grid, block, *arguments, shared=0, seed=0):
     """Launch a kernel of kernels/cuda/SOURCE.cu and wait for it.
 
     Args:
@@ -69,8 +69,6 @@ def run(source, kernel, grid, block, *arguments, shared=0, seed=0, checked=True)
         arguments: numpy arrays and None (pointers; arrays hold the results afterwards), int (long
             long), numpy scalars, ctypes structures.
         shared: Bytes of dynamic shared memory.
-        checked: Find races and accesses out of bounds; without for kernels that change 16-bit items in
-            place, whose neighbours the checker takes for one.
         seed: Order of blocks and threads; 0 is ascending.
     """
     if grid == 0:
@@ -85,7 +83,7 @@ def run(source, kernel, grid, block, *arguments, shared=0, seed=0, checked=True)
     device().set("seed", seed)
     try:
         extents = block if isinstance(block, tuple) else (block,)
-        module(source, checked).launch(kernel, (grid,), extents, values, shared)
+        module(source).launch(kernel, (grid,), extents, values, shared)
         arrays.finish()
     except softcuda.DeviceError:
         device().reset()

@@ -55,7 +55,8 @@ def reference(q, k, v, scale, cap, mask, left, right, offsets, lengths):
     return np.einsum("bhij,bhjd->bhid", e / np.where(total == 0, 1, total), v)
 
 
-# batch, heads, kv heads, rows, keys, size, value size, mask, left, right, offset, lengths, cap, layout
+# batch, heads, kv heads, rows, keys, size, value size, mask, left, right, offset, lengths, cap,
+# layout
 CASES = [
     (1, 2, 2, 5, 7, 8, 8, None, -1, -1, 0, None, 0, "bhsd"),
     (2, 4, 2, 70, 90, 64, 64, "type", -1, -1, 0, None, 0, "bshd"),
@@ -129,7 +130,8 @@ def test_attention(name, case):
     for kernel, source, block, threads in kernels(name, rows, max(size, vsize)):
         y = np.zeros((b, h, rows, vsize), q.dtype)
         args = AttentionArgs(
-            strides(q), strides(k), strides(v), strides(y), nothing if mask is None else strides(mask),
+            strides(q), strides(k), strides(v), strides(y),
+            nothing if mask is None else strides(mask),
             b, h, kv, rows, keys, size, vsize, code, left, right, offset, int(count is not None),
             scale, cap,
         )  # fmt: skip

@@ -27,7 +27,9 @@ def reference(x, w, stride, dilation, pads, groups):
     x = np.pad(wide(x), [(0, 0), (0, 0), *pads])
     n, axes = x.shape[0], x.ndim - 2
     kernel = w.shape[2:]
-    out = [(x.shape[2 + i] - (kernel[i] - 1) * dilation[i] - 1) // stride[i] + 1 for i in range(axes)]
+    out = [
+        (x.shape[2 + i] - (kernel[i] - 1) * dilation[i] - 1) // stride[i] + 1 for i in range(axes)
+    ]
     xs = x.reshape(n, groups, -1, *x.shape[2:])
     ws = wide(w).reshape(groups, -1, *w.shape[1:])
     y = np.zeros((n, groups, ws.shape[1], *out))
@@ -132,17 +134,19 @@ def test_transposed(name):
     for seed, (shape, filters, groups, window, stride, dilation, pads) in enumerate(cases):
         x = random(rng, shape, name)
         w = random(rng, (shape[1], filters // groups, *window), name)
-        full = [(s - 1) * t + (k - 1) * d + 1
-                for s, t, k, d in zip(shape[2:], stride, window, dilation)]  # fmt: skip
-        spread = np.zeros((*shape[:2], *[(s - 1) * t + 1 for s, t in zip(shape[2:], stride)]))
+        extents = zip(shape[2:], stride, window, dilation, strict=True)
+        full = [(s - 1) * t + (k - 1) * d + 1 for s, t, k, d in extents]
+        spread = np.zeros(
+            (*shape[:2], *[(s - 1) * t + 1 for s, t in zip(shape[2:], stride, strict=True)])
+        )
         spread[(..., *[slice(None, None, t) for t in stride])] = wide(x)
         flipped = wide(w).reshape(groups, shape[1] // groups, filters // groups, *window)
         rows = np.ascontiguousarray(w.reshape(flipped.shape).swapaxes(1, 2))
         flipped = np.flip(flipped.swapaxes(1, 2), axis=tuple(range(3, 3 + len(window))))
-        edges = [((k - 1) * d,) * 2 for k, d in zip(window, dilation)]
+        edges = [((k - 1) * d,) * 2 for k, d in zip(window, dilation, strict=True)]
         flipped = flipped.reshape(filters, shape[1] // groups, *window)
         want = reference(spread, flipped, [1] * len(window), dilation, edges, groups)
-        cut = [slice(p, n - q) for (p, q), n in zip(pads, full)]
+        cut = [slice(p, n - q) for (p, q), n in zip(pads, full, strict=True)]
         want = want[(..., *cut)]
         args = build(shape, filters, groups, window, stride, dilation, pads, want.shape[2:])
         got = convolve(f"conv_transpose_{name}", block, 64, 64, x, rows, None, args, True, seed)

@@ -8,7 +8,13 @@ from launch import run
 from values import TYPES, ceil_div, near, random
 
 AXES = 8
-WORDS = {"b8": np.uint8, "b16": np.uint16, "b32": np.uint32, "b64": np.uint64, "b128": np.complex128}
+WORDS = {
+    "b8": np.uint8,
+    "b16": np.uint16,
+    "b32": np.uint32,
+    "b64": np.uint64,
+    "b128": np.complex128,
+}
 INDICES = {"i32": np.int32, "i64": np.int64}
 
 
@@ -109,7 +115,9 @@ def test_gather_and_elements(word, kind):
         shape[axis] = 6
         n = x.shape[axis]
         at = rng.integers(-n, n, shape).astype(INDICES[kind])
-        at = np.argsort(rng.random((*shape[:axis], n, *shape[axis + 1 :])), axis).astype(INDICES[kind])
+        at = np.argsort(rng.random((*shape[:axis], n, *shape[axis + 1 :])), axis).astype(
+            INDICES[kind]
+        )
         y = np.zeros(at.shape, x.dtype)
         args = ElementsArgs(axes(at.shape), axes([35, 5, 1]), 3, axis, n)
         run("gather", f"gather_elements_{word}_{kind}", 1, 256, x, at, y, error, at.size, args)
@@ -117,7 +125,18 @@ def test_gather_and_elements(word, kind):
         same(y, np.take_along_axis(part, at.astype(np.int64), axis))
         z = x.copy()
         updates = words(rng, at.shape, word)
-        run("gather", f"scatter_elements_{word}_{kind}", 1, 256, updates, at, z, error, at.size, args)
+        run(
+            "gather",
+            f"scatter_elements_{word}_{kind}",
+            1,
+            256,
+            updates,
+            at,
+            z,
+            error,
+            at.size,
+            args,
+        )
         want = x.copy()
         part = want[tuple(slice(None) if i == axis else slice(s) for i, s in enumerate(at.shape))]
         np.put_along_axis(part, at.astype(np.int64), updates, axis)
@@ -125,7 +144,20 @@ def test_gather_and_elements(word, kind):
     assert error[0] == 0
     indices[3] = 7
     run("gather", f"gather_{word}_{kind}", 1, 256, x, indices, y[:0], error, 1, 7, 9, 0)
-    run("gather", f"gather_{word}_{kind}", 1, 256, x, indices, np.zeros((9, 5), x.dtype), error, 1, 7, 9, 5)
+    run(
+        "gather",
+        f"gather_{word}_{kind}",
+        1,
+        256,
+        x,
+        indices,
+        np.zeros((9, 5), x.dtype),
+        error,
+        1,
+        7,
+        9,
+        5,
+    )
     assert error[0] == 4
 
 
@@ -165,7 +197,7 @@ def test_scatter_with_reduction(name):
             want[o, k, i] = function(want[o, k, i], updates[o, j, i])
         args = ElementsArgs(axes(at.shape), axes([15, 3, 1]), 3, 1, 5)
         run("gather", f"scatter_elements_reduce_{name}", 1, 256, updates, at, y, error, at.size,
-            np.int32(how), args, seed=how, checked=x.itemsize > 2)  # fmt: skip
+            np.int32(how), args, seed=how)  # fmt: skip
         near(y, want, name, scale=4)
         tuples = rng.integers(-4, 4, (6, 1))
         updates = random(rng, (6, 5, 3), name)
@@ -174,7 +206,7 @@ def test_scatter_with_reduction(name):
             want[tuples[t, 0]] = function(want[tuples[t, 0]], updates[t])
         args = TupleArgs(axes([4]), 1, 15, 6, 0)
         run("gather", f"scatter_nd_reduce_{name}", 1, 256, updates, tuples, y, error, updates.size,
-            np.int32(how), args, seed=how, checked=x.itemsize > 2)  # fmt: skip
+            np.int32(how), args, seed=how)  # fmt: skip
         near(y, want, name, scale=4)
     assert error[0] == 0
     assert TYPES[name] == x.dtype.type

@@ -63,7 +63,9 @@ def product(kernel, a, b, c=None, bias=None, alpha=1.0, beta=1.0, seed=0, d=None
     if d is None:
         d = np.zeros((*batch, a.shape[-2], b.shape[-1]), a.dtype)
     grid = int(np.prod(batch)) * ceil_div(d.shape[-2], bm) * ceil_div(d.shape[-1], bn)
-    run(source, kernel, grid, block, a, b, c, bias, d, arguments(a, b, c, d, alpha, beta), seed=seed)
+    run(
+        source, kernel, grid, block, a, b, c, bias, d, arguments(a, b, c, d, alpha, beta), seed=seed
+    )
     return d
 
 
@@ -131,7 +133,9 @@ def test_no_columns_to_sum_over():
 @pytest.mark.parametrize("name", ["f32", "f16", "bf16"])
 def test_few_rows(name):
     rng = np.random.default_rng(11)
-    for i, (m, n, k) in enumerate([(1, 130, 300), (2, 5, 17), (3, 256, 64), (8, 40, 260), (5, 1, 1)]):
+    for i, (m, n, k) in enumerate(
+        [(1, 130, 300), (2, 5, 17), (3, 256, 64), (8, 40, 260), (5, 1, 1)]
+    ):
         for j, layout in enumerate(LAYOUTS):
             a, b = random(rng, (2, m, k), name), matrix(rng, (2, k, n), name, layout)
             bias = random(rng, (n,), name)
@@ -152,7 +156,10 @@ def test_bytes(types):
     kinds = [np.iinfo(TYPES[t]) for t in types.split("_")]
     shapes = [(1, 1, 1), (37, 65, 19), (130, 72, 64), (64, 70, 200)]
     for i, (m, n, k) in enumerate(shapes):
-        a, b = (rng.integers(t.min, t.max + 1, s, t.dtype) for t, s in zip(kinds, [(m, k), (n, k)]))
+        a, b = (
+            rng.integers(t.min, t.max + 1, s, t.dtype)
+            for t, s in zip(kinds, [(m, k), (n, k)], strict=True)
+        )
         b = b.T if i % 2 else np.ascontiguousarray(b.T)
         za = rng.integers(kinds[0].min, kinds[0].max + 1, m, a.dtype)
         zb = rng.integers(kinds[1].min, kinds[1].max + 1, n, b.dtype)

@@ -5,6 +5,7 @@ import pytest
 from launch import run
 from values import FLOATS, ceil_div, near, random, wide
 
+
 @pytest.mark.parametrize("name", FLOATS)
 @pytest.mark.parametrize("rms", [0, 1])
 def test_rows(name, rms):
@@ -29,8 +30,9 @@ def test_rows(name, rms):
             y, total = np.zeros_like(x), np.zeros_like(x)
             stats = np.zeros((2, rows), np.float32)
             grid = rows if kernel == "norm" else ceil_div(rows, 8)
-            run("norm", f"{kernel}_{name}", grid, 256, x, residual, add, scale, bias, y, total,
-                stats[0], stats[1], rows, n, 3, np.float32(1e-3), np.int32(rms), seed=seed)  # fmt: skip
+            operands = [x, residual, add, scale, bias, y, total, stats[0], stats[1]]
+            numbers = [rows, n, 3, np.float32(1e-3), np.int32(rms)]
+            run("norm", f"{kernel}_{name}", grid, 256, *operands, *numbers, seed=seed)
             near(y, want, name, scale=4)
             near(total, v, name)
             near(stats[1:], inverse.T, "f32", scale=10)

@@ -44,13 +44,16 @@ CASES = [
 
 def windows(x, kernel, stride, dilation, pads, out):
     """Items and flat places of each window; NaN and -1 outside, None where even padding ends."""
-    padded_ends = [s + p + q for s, (p, q) in zip(x.shape, pads)]
+    padded_ends = [s + p + q for s, (p, q) in zip(x.shape, pads, strict=True)]
     for o in np.ndindex(*out):
         items, places, counted = [], [], 0
         for k in itertools.product(*map(range, kernel)):
-            at = [a * s + b * d - p[0] for a, s, b, d, p in zip(o, stride, k, dilation, pads)]
-            counted += all(a + p[0] < e for a, p, e in zip(at, pads, padded_ends))
-            if all(0 <= a < n for a, n in zip(at, x.shape)):
+            at = [
+                a * s + b * d - p[0]
+                for a, s, b, d, p in zip(o, stride, k, dilation, pads, strict=True)
+            ]
+            counted += all(a + p[0] < e for a, p, e in zip(at, pads, padded_ends, strict=True))
+            if all(0 <= a < n for a, n in zip(at, x.shape, strict=True)):
                 items.append(x[tuple(at)])
                 places.append(tuple(at))
         yield o, np.array(items), places, counted
@@ -64,7 +67,7 @@ def test_pool(name, case):
     rounded = np.ceil if up else np.floor
     out = [
         int(rounded((n + p + q - (k - 1) * d - 1) / s)) + 1
-        for n, k, s, d, (p, q) in zip(size, kernel, stride, dilation, pads)
+        for n, k, s, d, (p, q) in zip(size, kernel, stride, dilation, pads, strict=True)
     ]
     shape = (3, *out)
     largest, places, columns = np.zeros(shape), np.zeros(shape, np.int64), np.zeros(shape, np.int64)
@@ -81,7 +84,13 @@ def test_pool(name, case):
             averages[(1, plane, *o)] = items.sum() / counted
             for i, p in enumerate((1, 2, 3)):
                 norms[(i, plane, *o)] = (np.abs(items) ** p).sum() ** (1 / p)
-    spatial = [three(size, 1), three(out, 1), three(kernel, 1), three(stride, 1), three(dilation, 1)]
+    spatial = [
+        three(size, 1),
+        three(out, 1),
+        three(kernel, 1),
+        three(stride, 1),
+        three(dilation, 1),
+    ]
     edges = [three([p[0] for p in pads], 0), three([p[1] for p in pads], 0)]
     y, where = np.zeros(shape, x.dtype), np.zeros(shape, np.int64)
     for by_columns, want in ((0, places), (1, columns)):
@@ -103,16 +112,21 @@ def test_resize(name):
     rng = np.random.default_rng(9)
     for size, out, taps in [((1, 5, 6), (1, 9, 4), (1, 2, 4)), ((3, 4, 5), (6, 2, 7), (2, 1, 2))]:
         x = random(rng, (2, *size), name)
-        indices = [rng.integers(0, n, (o, t)).astype(np.int32) for n, o, t in zip(size, out, taps)]
-        weights = [rng.standard_normal((o, t)).astype(np.float32) for o, t in zip(out, taps)]
+        indices = [
+            rng.integers(0, n, (o, t)).astype(np.int32)
+            for n, o, t in zip(size, out, taps, strict=True)
+        ]
+        weights = [
+            rng.standard_normal((o, t)).astype(np.float32) for o, t in zip(out, taps, strict=True)
+        ]
         tables = []
-        for n, i, w in zip(size, indices, weights):
+        for n, i, w in zip(size, indices, weights, strict=True):
             table = np.zeros((len(i), n))
             np.add.at(table, (np.arange(len(i))[:, None], i), w)
             tables.append(table)
         want = np.einsum("pdhw,ad,bh,cw->pabc", wide(x), *tables)
         y = np.zeros((2, *out), x.dtype)
         args = ResizeArgs(*(three(v, 1) for v in (size, out, taps)))
-        pairs = [a for pair in zip(indices, weights) for a in pair]
+        pairs = [a for pair in zip(indices, weights, strict=True) for a in pair]
         run("pool", f"resize_{name}", 1, 256, x, *pairs, y, y.size, args)
         near(y, want, name, scale=8)

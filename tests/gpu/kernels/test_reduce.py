@@ -23,7 +23,18 @@ def reduce(operation, name, x, first=0, last=0, seed=0):
     if inner == 1:
         for block, grid in (((32, 8), ceil_div(outer, 8)), ((256, 1), outer)):
             y = np.zeros((outer, inner), x.dtype)
-            run("reduce", f"reduce_{operation}_{name}", grid, block, x, y, outer, n, *codes, seed=seed)
+            run(
+                "reduce",
+                f"reduce_{operation}_{name}",
+                grid,
+                block,
+                x,
+                y,
+                outer,
+                n,
+                *codes,
+                seed=seed,
+            )
             results.append(y)
     return results
 
@@ -35,7 +46,11 @@ def test_operation(operation, name):
     for seed, shape in enumerate(SHAPES):
         x = random(rng, shape, name)
         if operation == "prod":
-            x = np.sign(x) * (1 + x / x.dtype.type(64)) if name in ("f32", "f64", *FLOATS) else np.sign(x)
+            x = (
+                np.sign(x) * (1 + x / x.dtype.type(64))
+                if name in ("f32", "f64", *FLOATS)
+                else np.sign(x)
+            )
             x = x.astype(random(rng, 1, name).dtype)
         with np.errstate(over="ignore"):
             want = OPERATIONS[operation](wide(x), axis=1)

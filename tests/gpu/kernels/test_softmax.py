@@ -61,5 +61,16 @@ def test_inner_axis(name, logarithm):
         x = spiced(rng, (outer * n, inner), name).reshape(outer, n, inner)
         y = np.zeros_like(x)
         grid = outer * ceil_div(inner, 32)
-        run("softmax", f"softmax_inner_{name}", grid, 256, x, y, n, inner, np.int32(logarithm), seed=seed)
+        run(
+            "softmax",
+            f"softmax_inner_{name}",
+            grid,
+            256,
+            x,
+            y,
+            n,
+            inner,
+            np.int32(logarithm),
+            seed=seed,
+        )
         near(y, reference(x, 1, logarithm), name)

@@ -1,4 +1,5 @@
-// Types, conversions, asynchronous copies, tensor-core products and reductions that all kernels share.
+// Types, conversions, asynchronous copies, tensor-core products and reductions that all kernels
+// share.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -86,12 +87,12 @@ DEVICE bool packed_lines(const T* p, i64 line, i64 item) {
   return item == 1 && aligned16(p) && line % Pack<T>::N == 0;
 }
 
-// Quotient of non-negative numbers: 32-bit where they fit, else bit by bit (a 64-bit division is a call and spills).
+// Quotient of non-negative numbers: 32-bit where they fit, else bit by bit (a 64-bit division is a
+// call and spills).
 DEVICE i64 divide(i64 a, i64 b) {
   if ((((u64)a | (u64)b) >> 32) == 0) return (u32)a / (u32)b;
   u64 quotient = 0, rest = 0;
-  _Pragma("unroll 1")
-  for (int bit = 62; bit >= 0; bit--) {
+  _Pragma("unroll 1") for (int bit = 62; bit >= 0; bit--) {
     rest = rest << 1 | ((u64)a >> bit & 1);
     if (rest >= (u64)b) {
       rest -= (u64)b;
@@ -101,9 +102,7 @@ DEVICE i64 divide(i64 a, i64 b) {
   return (i64)quotient;
 }
 DEVICE i64 ceil_div(i64 a, i64 b) { return divide(a + b - 1, b); }
-DEVICE int clamp_int(i64 x, int low, int high) {
-  return x < low ? low : x > high ? high : (int)x;
-}
+DEVICE int clamp_int(i64 x, int low, int high) { return x < low ? low : x > high ? high : (int)x; }
 DEVICE i64 first_item() { return (i64)blockIdx.x * blockDim.x + threadIdx.x; }
 DEVICE i64 item_step() { return (i64)gridDim.x * blockDim.x; }
 
@@ -143,19 +142,19 @@ DEVICE void load_matrices(u32 (&r)[4], const void* p) {
                  : "memory");
 }
 
-#define MMA_FLOAT(shape_types)                                                              \
-  asm volatile("mma.sync.aligned." shape_types                                              \
-               " {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"                     \
-               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])                             \
+#define MMA_FLOAT(shape_types)                                          \
+  asm volatile("mma.sync.aligned." shape_types                          \
+               " {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};" \
+               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])         \
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1))
-#define MMA_INT(shape_types)                                                                \
-  asm volatile("mma.sync.aligned." shape_types                                              \
-               " {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"                     \
-               : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])                             \
+#define MMA_INT(shape_types)                                            \
+  asm volatile("mma.sync.aligned." shape_types                          \
+               " {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};" \
+               : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])         \
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1))
 
-// d[16x8] += a[16xK] b[Kx8]; K is 32 bytes of A and B.  Lane 4g + t holds d at rows g, g + 8 and columns
-// 2t, 2t + 1.
+// d[16x8] += a[16xK] b[Kx8]; K is 32 bytes of A and B.  Lane 4g + t holds d at rows g, g + 8 and
+// columns 2t, 2t + 1.
 template <class A, class B>
 struct Mma;
 template <>
@@ -210,10 +209,11 @@ DEVICE u32 to_tf32(float x) {
 template <class T>
 DEVICE u32 pack_pair(float a, float b) {
   T x = narrow<T>(a), y = narrow<T>(b);
-  return (u32)*reinterpret_cast<u16*>(&x) | (u32)*reinterpret_cast<u16*>(&y) << 16;
+  return (u32) * reinterpret_cast<u16*>(&x) | (u32) * reinterpret_cast<u16*>(&y) << 16;
 }
 
-// ---- reductions over a warp or a block; every thread gets the result, in a fixed order of operations
+// ---- reductions over a warp or a block; every thread gets the result, in a fixed order of
+// operations
 
 struct Add {
   template <class T>
