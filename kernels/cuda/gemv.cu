@@ -70,7 +70,7 @@ DEVICE void along_n(const T* a, const T* b, const T* c, const T* bias, T* d, con
   const bool packed = g.b[1] == 1 && g.b[0] % V == 0 && n + V <= g.n &&
                       reinterpret_cast<u64>(b) % sizeof(Some) == 0;
   C sum[ROWS][V] = {};
-  _Pragma("unroll 4") for (i64 k = warp; k < g.k; k += 8) {
+  _Pragma("unroll 2") for (i64 k = warp; k < g.k; k += 8) {
     Some y;
     if (packed)
       y = *reinterpret_cast<const Some*>(b + k * g.b[0]);
@@ -106,8 +106,6 @@ DEVICE void rows_along_k(const T* a, const T* b, const T* c, const T* bias, T* d
                          i64 columns) {
   if (g.m == 1)
     along_k<T, 1>(a, b, c, bias, d, g, columns);
-  else if (g.m == 2)
-    along_k<T, 2>(a, b, c, bias, d, g, columns);
   else if (g.m <= 4)
     along_k<T, 4>(a, b, c, bias, d, g, columns);
   else
@@ -119,8 +117,6 @@ DEVICE void rows_along_n(const T* a, const T* b, const T* c, const T* bias, T* d
   __shared__ float room[8 * (32 * V + 1)];
   if (g.m == 1)
     along_n<T, 1, V>(a, b, c, bias, d, g, room);
-  else if (g.m == 2)
-    along_n<T, 2, V>(a, b, c, bias, d, g, room);
   else if (g.m <= 4)
     along_n<T, 4, V>(a, b, c, bias, d, g, room);
   else

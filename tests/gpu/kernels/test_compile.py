@@ -6,7 +6,10 @@ import ctypes
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import pytest
 from launch import KERNELS
@@ -23,16 +26,16 @@ REPORT = re.compile(
 )
 
 
-def reports(source: str, arch: str) -> list[tuple[str, int, int, int]]:
-    """What ``compile_for`` finds; kept beside the software device for as long as no text changes."""
+def kept(source: str, arch: str, find: Callable[[str, str], Any]) -> Any:
+    """``find(source, arch)``, kept beside the software device as long as no text changes."""
     digest = hashlib.sha256(f"{source} {arch} {nvrtc.toolkit()}".encode())
-    for path in (*sorted(KERNELS.glob("*.cuh")), KERNELS / f"{source}.cu"):
+    for path in (Path(__file__), *sorted(KERNELS.glob("*.cuh")), KERNELS / f"{source}.cu"):
         digest.update(path.read_bytes())
-    kept = cache_folder() / "limits" / f"{digest.hexdigest()[:24]}.json"
-    if not kept.is_file():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps(compile_for(source, arch)))
-    return [tuple(row) for row in json.loads(kept.read_text())]
+    file = cache_folder() / "limits" / f"{digest.hexdigest()[:24]}.json"
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(find(source, arch)))
+    return json.loads(file.read_text())
 
 
 def compile_for(source: str, arch: str) -> list[tuple[str, int, int, int]]:
@@ -61,10 +64,10 @@ def compile_for(source: str, arch: str) -> list[tuple[str, int, int, int]]:
     return found
 
 
-def threads(source: str) -> dict[str, int]:
+def threads(source: str, arch: str) -> dict[str, int]:
     """The launch bound of each kernel, from the PTX."""
     text = (KERNELS / f"{source}.cu").read_text()
-    ptx = nvrtc.compile_cuda(text, f"{source}.cu", "compute_80", [KERNELS])
+    ptx = nvrtc.compile_cuda(text, f"{source}.cu", arch, [KERNELS])
     bounds = re.findall(r"\.entry (\w+)\((?:[^{]*?)\.maxntid (\d+)", ptx)
     assert len(bounds) == ptx.count(".entry")
     return {name: int(count) for name, count in bounds}
@@ -72,9 +75,9 @@ def threads(source: str) -> dict[str, int]:
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_limits(source: str) -> None:
-    bounds = threads(source)
+    bounds = kept(source, "compute_80", threads)
     with ThreadPoolExecutor(2) as pool:
-        results = pool.map(lambda arch: reports(source, arch), ARCHITECTURES)
+        results = pool.map(lambda arch: kept(source, arch, compile_for), ARCHITECTURES)
         for arch, found in zip(ARCHITECTURES, results, strict=True):
             assert {kernel for kernel, *_ in found} == set(bounds), arch
             for kernel, registers, shared, spilled in found:
