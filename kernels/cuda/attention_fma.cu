@@ -20,6 +20,9 @@ DEVICE void fetch(float* to, int to_line, int to_item, int lines, int items, con
   }
 }
 
+// What the eight threads of a row know, for one of the four rows of the warp.
+DEVICE float of_row(float x, int row) { return __shfl_sync(ALL_LANES, x, row % 4 * 8); }
+
 // Scores of 32 queries and 64 keys from key j on, into s[32][BN + 1].
 DEVICE void score_tile(float* s, float* qs, float* ks, const Head<float>& head, i32 row0, i32 j,
                        i32 end) {
@@ -54,7 +57,7 @@ DEVICE void score_tile(float* s, float* qs, float* ks, const Head<float>& head, 
 KERNEL(256)
 attention_f32(const float* q, const float* k, const float* v, const void* mask, const i64* lengths,
               float* y, AttentionArgs a) {
-  __shared__ float s[BM * (BN + 1)], qs[BM * (DEEP + 1)], ks[BN * 65], factors[BM];
+  __shared__ float s[BM * (BN + 1)], qs[BM * (DEEP + 1)], ks[BN * 65];
   const u32 blocks = (a.rows + BM - 1) / BM, h = blockIdx.x / blocks;
   const Head<float> head(q, k, v, mask, lengths, y, a, h / a.heads, h % a.heads);
   const i32 row0 = blockIdx.x % blocks * BM, last = min(row0 + BM, a.rows) - 1;
@@ -77,17 +80,17 @@ attention_f32(const float* q, const float* k, const float* v, const void* mask, 
     sum *= factor;
     UNROLL
     for (int c = 0; c < BN; c += 8) sum += line[c] = weight(line[c], largest);
-    if (threadIdx.x % 8 == 0) factors[threadIdx.x / 8] = factor;
+    const float factors[2] = {of_row(factor, at.row), of_row(factor, at.row + 1)};
     UNROLL
     for (int part = 0; part < 4; part++) {
       if (part * 64 >= a.value_size) break;
       if (part) __syncthreads();  // all have read the part before
       fetch(ks, 65, 1, BN, 64, head.v + j * a.v[2] + part * 64 * a.v[3], a.v[2], a.v[3], end - j,
             a.value_size - part * 64);
-      __syncthreads();  // weights, factors and values are there
+      __syncthreads();  // weights and values are there
       UNROLL
       for (int r = 0; r < 2; r++) UNROLL
-      for (int c = 0; c < 4; c++) o[part][r][c] *= factors[at.row + r];
+      for (int c = 0; c < 4; c++) o[part][r][c] *= factors[r];
       _Pragma("unroll 4") for (int i = 0; i < BN; i++) {
         const float x = s[at.row * (BN + 1) + i], z = s[(at.row + 1) * (BN + 1) + i];
         UNROLL
@@ -101,14 +104,13 @@ attention_f32(const float* q, const float* k, const float* v, const void* mask, 
   }
   UNROLL
   for (int w = 1; w < 8; w *= 2) sum += __shfl_xor_sync(ALL_LANES, sum, w);
-  __syncthreads();  // all have read the factors
-  if (threadIdx.x % 8 == 0) factors[threadIdx.x / 8] = inverse_sum(sum);
-  __syncthreads();  // sums are there
+  const float inverse = inverse_sum(sum);
+  const float ends[2] = {of_row(inverse, at.row), of_row(inverse, at.row + 1)};
   UNROLL
   for (int i = 0; i < 32; i++) {
     const int r = at.row + i / 4 % 2, c = i / 8 * 64 + at.column + 16 * (i % 4);
     if (row0 + r < a.rows && c < a.value_size)
-      head.y[(row0 + r) * a.y[2] + c * a.y[3]] = o[i / 8][i / 4 % 2][i % 4] * factors[r];
+      head.y[(row0 + r) * a.y[2] + c * a.y[3]] = o[i / 8][i / 4 % 2][i % 4] * ends[i / 4 % 2];
   }
 }
 
