@@ -65,11 +65,12 @@ def sources(path: pathlib.Path, seen: dict[str, str]) -> None:
 
 
 def language() -> str:
-    """What every object depends on; tiles depend on tiles.py too."""
+    """What every object depends on; tiles depend on tiles.py too, and PTX on ptx.py."""
     import llvmlite
     import numba
 
-    files = [p for p in sorted((HERE / "_lang").glob("*.py")) if p.name != "tiles.py"]
+    others = ("tiles.py", "ptx.py")
+    files = [p for p in sorted((HERE / "_lang").glob("*.py")) if p.name not in others]
     return "".join([numba.__version__, llvmlite.__version__, *(p.read_text() for p in files)])
 
 
@@ -132,8 +133,37 @@ def compile_kernel(index: int, isas: list[str], cache: pathlib.Path, shared: str
             made.append(
                 {"bound": bound, "isa": isa, "object": str(target), "functions": functions}
                 | {"phases": parts.phases, "prologue": k.__dict__.get("_takes_prologue", False)}
+                | {"device": device_text(k, parts, cache, key)}
             )
     return made
+
+
+def device_text(k: Any, parts: Any, cache: pathlib.Path, key: str) -> str:
+    """The file of the kernel as GPUs run it: not of those that ask for a processor's vectors."""
+    from _lang import ptx
+    from device import compile_device
+
+    if k.__dict__["_uses_isa"]:
+        return ""
+    made_by = pathlib.Path(ptx.__file__).read_text()
+    target = cache / f"{hashlib.sha256((key + made_by).encode()).hexdigest()[:32]}.ptx"
+    if not target.exists():
+        write(target, compile_device(parts).encode())
+    return str(target)
+
+
+def compile_device_tiles(indices: list[int], cache: pathlib.Path, shared: str) -> tuple:
+    """The tiles as GPUs run them: their numbers and the file."""
+    from _lang import ptx
+    from _lang.decorators import TABLE
+    from device import compile_device_tiles as compiled
+
+    made_by = pathlib.Path(ptx.__file__).read_text()
+    file = TABLE.tiles[indices[0]].file
+    target = cache / f"{key_of(file, shared + made_by, indices, 'device')}.ptx"
+    if not target.exists():
+        write(target, compiled(indices).encode())
+    return indices, str(target)
 
 
 def compile_unit(unit: Any, target: pathlib.Path, isa: str) -> None:
@@ -290,8 +320,21 @@ def archive(objects: list[str], target: pathlib.Path) -> None:
     subprocess.run(["ar", "rcsD", target, f"@{listing}"], check=True)
 
 
-def compile_all(isas: list[str], cache: pathlib.Path, jobs: int) -> tuple[list, list]:
-    """Every kernel and tile, in several processes."""
+def compile_modules(cache: pathlib.Path) -> list[tuple[pathlib.Path, str]]:
+    """The files of kernels/cuda and those of their PTX."""
+    from device import compile_source, cuda_key, cuda_sources
+
+    made = []
+    for source in cuda_sources():
+        target = cache / f"{cuda_key(source)}.ptx"
+        if not target.exists():
+            write(target, compile_source(source).encode())
+        made.append((source, str(target)))
+    return made
+
+
+def compile_all(isas: list[str], cache: pathlib.Path, jobs: int) -> tuple[list, list, list]:
+    """Every kernel and tile, and the tiles of GPUs, in several processes."""
     from _lang.decorators import TABLE
 
     shared = language()
@@ -305,8 +348,10 @@ def compile_all(isas: list[str], cache: pathlib.Path, jobs: int) -> tuple[list, 
     ):
         futures = [pool.submit(compile_kernel, i, isas, cache, shared) for i in order]
         others = [pool.submit(compile_tiles, g, isas, cache, shared) for g in groups.values()]
+        devices = [pool.submit(compile_device_tiles, g, cache, shared) for g in groups.values()]
         kernels = [(i, f.result()) for i, f in zip(order, futures, strict=True)]
-        return kernels, [t for f in others for t in f.result()]
+        tiles = [t for f in others for t in f.result()]
+        return kernels, tiles, [f.result() for f in devices]
 
 
 def main() -> None:
@@ -325,17 +370,19 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     declare()
     from _lang.isas import FAMILY, native
+    from device import write_device_table
 
     wanted = [isa for isa in re.split(r"[,; ]+", args.isas) if isa]
     wanted = native() if wanted == ["native"] else wanted
     isas = [isa for isa in FAMILY if not wanted or isa in wanted]
     objects: list[str] = []
     while not objects:  # a second time where the cache lost a block
-        kernels, tiles = compile_all(isas, cache, args.jobs)
+        kernels, tiles, device_tiles = compile_all(isas, cache, args.jobs)
         own = {one["object"] for _, made in kernels for one in made} | {t[3] for t in tiles}
         objects = with_blocks(sorted(own), cache, args.out / "objects.txt")
     archive(objects, args.out / "libtiercel_kernels.a")
     (args.out / "kernel_table.c").write_text(table_text(kernels, tiles))
+    write_device_table(kernels, device_tiles, compile_modules(cache), args.out)
     rows = sum(len(made) for _, made in kernels)
     seconds = time.time() - started
     print(f"{rows} kernels and {len(tiles)} tiles for {', '.join(isas)} in {seconds:.0f} s")
