@@ -1,4 +1,5 @@
 // Operators of the domain "tiercel" that passes make and no model file holds.
+#include "ops/infer_values.h"
 #include "ops/op_def.h"
 
 namespace tiercel {
@@ -71,9 +72,7 @@ OpList internal_ops() {
        .name = "Copy",
        .inputs = {{"here", "T"}},
        .outputs = {{"there", "T"}},
-       .types = {{"T",
-                  "float16 bfloat16 float double int8 int16 int32 int64 uint8 uint16 uint32 "
-                  "uint64 bool float8e4m3fn float8e4m3fnuz float8e5m2 float8e5m2fnuz"}},
+       .types = {{"T", kAllTensors}},
        .shape = same_as_first},
   };
 }

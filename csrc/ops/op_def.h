@@ -1,6 +1,7 @@
 // What an operator means: its inputs, outputs, attributes, types, shape function and algebraic
 // facts. One OpDef per operator.
 #pragma once
+#include <algorithm>
 #include <initializer_list>
 #include <optional>
 #include <span>
@@ -66,6 +67,7 @@ enum OpFact : uint32_t {
   kIdempotent = 64,       // f(f(x)) = f(x)
   kJoins = 128,           // output 0 is the inputs, one after the other along `axis`
   kCuts = 256,            // the outputs are input 0, cut along `axis`
+  kReadsDims = 512,       // of its inputs it reads the dims alone (Shape)
 };
 
 using ShapeFn = void (*)(InferContext&);
@@ -82,6 +84,10 @@ struct OpDef {
   uint32_t facts = 0;
   std::vector<int> value_inputs;  // inputs whose elements the shape function reads (Reshape: {1})
 
+  [[nodiscard]] bool reads_value(size_t input) const {
+    return std::find(value_inputs.begin(), value_inputs.end(), static_cast<int>(input)) !=
+           value_inputs.end();
+  }
   [[nodiscard]] bool has(OpFact fact) const { return (facts & fact) != 0; }
   [[nodiscard]] const AttrDef* attribute(std::string_view attribute_name) const;
 };

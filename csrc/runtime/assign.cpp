@@ -1,8 +1,10 @@
 // The partitioner: which provider runs each node and why; copies where memories differ.
+#include <algorithm>
 #include <map>
 
 #include "ops/op_def.h"
 #include "runtime/kernel_table.h"
+#include "runtime/placement.h"
 #include "runtime/plan.h"
 
 namespace tiercel {
@@ -27,6 +29,20 @@ std::string refused_text(const Graph& graph, const Node& node, const std::string
                 node.def->since, types.empty() ? "" : " for ", types, ": ", reasons);
 }
 
+bool several_memories(const CompileOptions& options) {
+  return std::any_of(options.providers.begin(), options.providers.end(),
+                     [](const auto& provider) { return provider->memory() != "cpu"; });
+}
+
+// Where its input is.
+void assign_alias(const Graph& graph, Node& node, const CompileOptions& options) {
+  const ValueId in = node.inputs.empty() ? kNone : node.inputs[0];
+  const NodeId maker = in == kNone ? kNone : graph.value(in).producer;
+  const bool there = maker != kNone && graph.value(in).type.is_tensor();
+  node.provider = there ? graph.node(maker).provider : std::string(host(options).name());
+  node.reason = "its output has the bytes of its input";
+}
+
 void assign_node(Graph& graph, Node& node, const CompileOptions& options,
                  std::vector<std::string>& refused);
 
@@ -34,6 +50,12 @@ void assign_graph(Graph& graph, const CompileOptions& options, std::vector<std::
   for (NodeId id : graph.order) {
     Node& node = graph.node(id);
     if (!node.removed) assign_node(graph, node, options, refused);
+  }
+  if (several_memories(options)) keep_shapes_on_host(graph, options);
+  for (NodeId id : graph.order) {
+    Node& node = graph.node(id);
+    if (!node.removed && node.def != nullptr && node.def->has(kAlias))
+      assign_alias(graph, node, options);
   }
 }
 
@@ -49,11 +71,7 @@ void assign_node(Graph& graph, Node& node, const CompileOptions& options,
     for (const auto& body : subgraphs(node)) assign_graph(*body, options, refused);
     return;
   }
-  if (node.def->has(kAlias)) {
-    node.provider = std::string(host(options).name());
-    node.reason = "its output has the bytes of its input";
-    return;
-  }
+  if (node.def->has(kAlias)) return assign_alias(graph, node, options);
   std::string refusals;
   for (const auto& provider : options.providers) {
     const std::optional<std::string> refusal = provider->refuses(graph, node);
@@ -75,14 +93,17 @@ class Copier {
   void run() {
     for (const NodeId id : std::vector<NodeId>(graph_.order)) {
       if (graph_.node(id).removed) continue;
-      const Provider& reader = provider(graph_.node(id).provider);
+      const OpDef& def = *graph_.node(id).def;
+      const Provider& own = provider(graph_.node(id).provider);
+      if (def.has(kReadsDims)) continue;
       for (size_t i = 0; i < graph_.node(id).inputs.size(); ++i) {
+        const Provider& reader = def.reads_value(i) ? host(options_) : own;
         const ValueId there = in_memory(graph_.node(id).inputs[i], reader, id);
         graph_.node(id).inputs[i] = there;
       }
       for (const auto& body : subgraphs(graph_.node(id))) {
         for (Capture& capture : body->captures) {
-          capture.outer = in_memory(capture.outer, reader, id);
+          capture.outer = in_memory(capture.outer, own, id);
         }
       }
     }
@@ -124,6 +145,7 @@ class Copier {
     node.outputs = {there};
     node.provider = std::string(runs.name());
     node.reason = concat("from ", std::string(from.memory()), " to ", std::string(to.memory()));
+    node.attributes.set("to", std::string(to.memory()));
     graph_.add_node(std::move(node), before);
     copies_[{id, to.memory()}] = there;
     return there;
@@ -146,9 +168,7 @@ void assign(Graph& graph, const CompileOptions& options) {
 }
 
 void insert_copies(Graph& graph, const CompileOptions& options) {
-  bool several = false;
-  for (const auto& provider : options.providers) several = several || provider->memory() != "cpu";
-  if (several) Copier(graph, options).run();
+  if (several_memories(options)) Copier(graph, options).run();
 }
 
 }  // namespace tiercel

@@ -103,7 +103,11 @@ RunContext::RunContext(std::shared_ptr<const Plan> plan)
       tensors_(plan_->places.size(), TclTensor{nullptr, nullptr, -1, 0, 0}),
       dims_(plan_->places.size()),
       values_(plan_->places.size()) {
-  arena_ = new_buffer(plan_->arena_bytes);
+  for (const Memory& memory : plan_->memories) {
+    arenas_.push_back(memory.provider
+                          ? memory.provider->allocate(std::max<int64_t>(memory.arena_bytes, 1))
+                          : new_buffer(memory.arena_bytes));
+  }
   for (size_t i = 0; i < tensors_.size(); ++i) {
     const ValueInfo& info = plan_->graph.values[i];
     const Place& place = plan_->places[i];
@@ -122,13 +126,16 @@ RunContext::RunContext(std::shared_ptr<const Plan> plan)
     tensors_[i].dims = dims_[i].data();
     tensors_[i].rank = static_cast<int64_t>(dims->size());
     tensors_[i].size = element_count(*dims);
-    if (place.kind == Place::Kind::Constant) {
+    if (place.kind == Place::Kind::Constant && place.memory == 0) {
       void* data = plan_->graph.value(place.root).constant->raw();
       tensors_[i].data =
           data != nullptr ? static_cast<std::byte*>(data) + place.offset : empty_bytes;
     }
-    if (place.kind == Place::Kind::Arena) tensors_[i].data = arena_->data() + place.offset;
+    if (place.kind == Place::Kind::Arena) {
+      tensors_[i].data = arenas_[static_cast<size_t>(place.memory)]->data() + place.offset;
+    }
   }
+  for (const auto& [id, tensor] : plan_->residents) set_bytes(id, tensor.raw());
 }
 
 void* RunContext::reserve(std::shared_ptr<Buffer>& buffer, int64_t bytes) {
@@ -184,7 +191,9 @@ Value RunContext::value(ValueId id) const {
     return Tensor(dtype, dims_[at], tensor->buffer(),
                   static_cast<std::byte*>(tensor->raw()) + offset);
   }
-  if (place.kind == Place::Kind::Constant) return *plan_->graph.value(id).constant;
+  if (place.kind == Place::Kind::Constant && place.memory == 0) {
+    return *plan_->graph.value(id).constant;
+  }
   if (place.kind == Place::Kind::Input) return feeds_[static_cast<size_t>(place.index)];
   if (place.kind == Place::Kind::Held) return values_[at];
   const TclTensor& view = tensors_[at];
@@ -195,7 +204,16 @@ Value RunContext::value(ValueId id) const {
 }
 
 void RunContext::allocate(ValueId id, DType dtype, Dims dims) {
-  Tensor tensor(dtype, std::move(dims));
+  const auto memory = static_cast<size_t>(plan_->places[static_cast<size_t>(id)].memory);
+  const auto& provider = plan_->memories[memory].provider;
+  Tensor tensor;
+  if (provider) {
+    const int64_t bytes = dtype_bytes(dtype, element_count(dims));
+    std::shared_ptr<Buffer> buffer = provider->allocate(std::max<int64_t>(bytes, 1));
+    tensor = Tensor(dtype, std::move(dims), buffer, buffer->data());
+  } else {
+    tensor = Tensor(dtype, std::move(dims));
+  }
   set_tensor(id, tensor);
   values_[static_cast<size_t>(id)] = std::move(tensor);
 }
@@ -408,6 +426,10 @@ void RunContext::run(std::span<const Value> feeds, std::span<const int> wanted,
                      const RunEnvironment& environment, OutputSink& sink) {
   environment_ = &environment;
   const RunScope scope(environment.threads);
+  std::vector<std::shared_ptr<void>> entered;
+  for (const Memory& memory : plan_->memories) {
+    if (memory.provider) entered.push_back(memory.provider->enter());
+  }
   bind(feeds, wanted, sink);
   const RunOptions* options = environment.options;
   const bool checks = options != nullptr && (options->terminate || options->deadline);

@@ -71,7 +71,8 @@ class RunContext {
   std::vector<Dims> dims_;
   std::vector<Value> values_;
   std::span<const Value> feeds_;
-  std::shared_ptr<Buffer> arena_, workspace_, scratch_;
+  std::vector<std::shared_ptr<Buffer>> arenas_;  // one per memory of the plan
+  std::shared_ptr<Buffer> workspace_, scratch_;
   std::vector<std::shared_ptr<Buffer>> output_buffers_;  // of outputs that the sink left to us
   std::vector<bool> output_done_;
   std::unique_ptr<Graph> live_;  // for inference at run

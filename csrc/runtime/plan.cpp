@@ -28,6 +28,7 @@ class Planner {
       plan_.places[i].root = static_cast<ValueId>(i);
       if (plan_.graph.values[i].constant) plan_.places[i].kind = Place::Kind::Constant;
     }
+    find_memories();
     for (size_t i = 0; i < plan_.inputs.size(); ++i) {
       place(plan_.inputs[i]) = {Place::Kind::Input, plan_.inputs[i], 0, static_cast<int>(i)};
     }
@@ -38,7 +39,7 @@ class Planner {
     find_lifetimes();
     place_outputs();
     share_in_place();
-    place_in_arena();
+    for (size_t i = 0; i < plan_.memories.size(); ++i) place_in_arena(static_cast<int>(i));
     collect();
   }
 
@@ -54,6 +55,36 @@ class Planner {
       if (provider->name() == node.provider) return provider->compile(plan_.graph, node);
     }
     throw_error(ErrorKind::EPFail, where(node), ": provider ", node.provider, " is not here");
+  }
+
+  void find_memories() {
+    for (const auto& provider : options_.providers) {
+      if (provider->memory() != "cpu") plan_.memories.push_back({provider});
+    }
+  }
+
+  // Number of the memory in which a node's outputs lie.
+  int memory_of(const Node& node) const {
+    const std::string to = node.attributes.get_or<std::string>("to", "");
+    const bool copies = node.domain == "tiercel" && node.op_type == "Copy";
+    for (size_t i = 1; i < plan_.memories.size(); ++i) {
+      const Provider& provider = *plan_.memories[i].provider;
+      if (copies ? provider.memory() == to : provider.name() == node.provider) return int(i);
+    }
+    return 0;
+  }
+
+  // A constant goes to another memory once, and not in each run.
+  bool is_resident(const Node& node) {
+    const int memory = memory_of(node);
+    if (memory == 0 || node.op_type != "Copy") return false;
+    const Tensor* constant = plan_.graph.constant(node.inputs[0]);
+    if (constant == nullptr) return false;
+    const Provider& provider = *plan_.memories[static_cast<size_t>(memory)].provider;
+    plan_.residents.emplace_back(node.outputs[0], provider.resident(*constant));
+    place(node.outputs[0]).kind = Place::Kind::Constant;
+    place(node.outputs[0]).memory = memory;
+    return true;
   }
 
   // Output 0 is input 0 under other dims, both known: nothing to do at run.
@@ -76,8 +107,10 @@ class Planner {
       place(node.outputs[0]) = place(node.inputs[0]);
       return;
     }
+    if (is_resident(node)) return;
     Step step = compile(node);
     step.node = id;
+    const int memory = memory_of(node);
     bool dynamic = false;
     for (ValueId out : step.outputs) {
       if (out == kNone || step.takes_values) continue;
@@ -87,6 +120,7 @@ class Planner {
       if (out == kNone) continue;
       const bool held = dynamic || step.takes_values || !is_dense(type(out));
       place(out).kind = held ? Place::Kind::Held : Place::Kind::Arena;
+      place(out).memory = memory;
     }
     plan_.dynamic.push_back(dynamic);
     plan_.steps.push_back(std::move(step));
@@ -229,7 +263,8 @@ class Planner {
       if (in == kNone || step.outputs[0] == kNone) continue;
       const auto same = [&](ValueId other) { return other != kNone && root(other) == root(in); };
       const bool once = std::count_if(step.inputs.begin(), step.inputs.end(), same) == 1;
-      const bool last = last_[static_cast<size_t>(root(in))] <= static_cast<int>(s);
+      const bool last = last_[static_cast<size_t>(root(in))] <= static_cast<int>(s) &&
+                        place(in).memory == place(step.outputs[0]).memory;
       if (once && last && place(root(in)).kind == Place::Kind::Held) plan_.takes_over[s] = root(in);
     }
     for (size_t s = 0; s < plan_.steps.size(); ++s) {
@@ -245,6 +280,7 @@ class Planner {
       const auto same = [&](ValueId other) { return other != kNone && root(other) == from; };
       if (std::count_if(step.inputs.begin(), step.inputs.end(), same) != 1) continue;
       const auto block = static_cast<size_t>(root(out));
+      if (place(from).memory != place(out).memory) continue;
       if (bytes(in) != bytes(out) || block_bytes_[block] != bytes(out)) continue;
       merge(out, from, place(in).offset);
     }
@@ -262,12 +298,13 @@ class Planner {
     }
   }
 
-  void place_in_arena() {
+  void place_in_arena(int number) {
     std::vector<MemoryBlock> blocks;
     std::vector<ValueId> owners;
     for (size_t i = 0; i < plan_.places.size(); ++i) {
       const auto id = static_cast<ValueId>(i);
       if (root(id) != id || place(id).kind != Place::Kind::Arena) continue;
+      if (place(id).memory != number) continue;
       blocks.push_back({block_bytes_[i], first_[i], std::max(last_[i], first_[i])});
       owners.push_back(id);
     }
@@ -279,8 +316,8 @@ class Planner {
     for (Place& at : plan_.places) {
       if (at.root != kNone) at.offset += starts[static_cast<size_t>(at.root)];
     }
-    plan_.arena_bytes = memory.bytes;
-    plan_.lower_bound = memory.lower_bound;
+    plan_.memories[static_cast<size_t>(number)].arena_bytes = memory.bytes;
+    plan_.memories[static_cast<size_t>(number)].lower_bound = memory.lower_bound;
   }
 
   // Aliases take over what their root was given in the end.

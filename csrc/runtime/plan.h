@@ -32,6 +32,14 @@ struct Place {
                          // it is an alias, or a part of a value or the whole
   int64_t offset = 0;    // into the arena, or into the bytes of `root`
   int index = -1;        // Input, Output: its number
+  int memory = 0;        // number in the plan's memories
+};
+
+// A kind of memory that a plan uses.
+struct Memory {
+  std::shared_ptr<Provider> provider;  // nullptr: the host's
+  int64_t arena_bytes = 0;             // of one run
+  int64_t lower_bound = 0;
 };
 
 struct Plan {
@@ -47,9 +55,9 @@ struct Plan {
   std::vector<std::vector<ValueId>>
       output_values;  // per output: values in its memory; empty: copied at the end
   std::vector<ValueId> held_values;
-  std::vector<std::vector<ValueId>> aliases;  // per value: others of which it is the root
-  int64_t arena_bytes = 0;
-  int64_t lower_bound = 0;
+  std::vector<std::vector<ValueId>> aliases;          // per value: others of which it is the root
+  std::vector<Memory> memories = {{}};                // the host's first
+  std::vector<std::pair<ValueId, Tensor>> residents;  // constants in other memories
 };
 
 // Gives every node of the graph and of its subgraphs a provider and the reason. Throws one
@@ -57,7 +65,7 @@ struct Plan {
 void assign(Graph& graph, const CompileOptions& options);
 
 // Puts a Copy before every reader of a value that lives in another provider's memory. Graph inputs,
-// constants, captures and outputs live in "cpu".
+// constants, captures and outputs live in "cpu", and so do inputs whose elements shapes depend on.
 void insert_copies(Graph& graph, const CompileOptions& options);
 
 // `types`: one per plan input; empty: shapes as the graph has them.

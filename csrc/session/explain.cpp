@@ -60,8 +60,13 @@ std::string explain_session(const Model& model, std::span<const PassReport> pass
     return out + "\nnodes (no plan yet: input shapes are not known before the first run)\n" +
            nodes_text(model.graph);
   }
-  out += concat("\nplan: ", plan->steps.size(), " steps, arena ", plan->arena_bytes,
-                " bytes, lower bound ", plan->lower_bound, " bytes\n");
+  out += concat("\nplan: ", plan->steps.size(), " steps");
+  for (const Memory& memory : plan->memories) {
+    const std::string where = memory.provider ? concat(" in ", memory.provider->memory()) : "";
+    out += concat(", arena", where, " ", memory.arena_bytes, " bytes, lower bound ",
+                  memory.lower_bound, " bytes");
+  }
+  out += "\n";
   return out + steps_text(*plan);
 }
 

@@ -7,9 +7,11 @@
 #include "base/float_mode.h"
 #include "base/thread_pool.h"
 #include "ir/onnx_reader.h"
+#include "ops/op_def.h"
 #include "ops/upgrade.h"
 #include "passes/passes.h"
 #include "runtime/kernel_table.h"
+#include "runtime/placement.h"
 #include "runtime/profile.h"
 #include "runtime/program.h"
 #include "session/explain.h"
@@ -65,8 +67,11 @@ std::vector<std::shared_ptr<Provider>> make_providers(const SessionOptions& opti
   std::vector<std::shared_ptr<Provider>> out;
   for (const auto& [name, entries] : options.providers) out.push_back(make_provider(name, entries));
   if (out.empty()) {
-    for (const std::string& name : available_providers()) out.push_back(make_provider(name, {}));
+    out.push_back(make_provider("CPUExecutionProvider", {}));
   }
+  const bool host = std::any_of(out.begin(), out.end(),
+                                [](const auto& provider) { return provider->memory() == "cpu"; });
+  if (!host) out.push_back(make_provider("CPUExecutionProvider", {}));
   return out;
 }
 
@@ -100,7 +105,10 @@ CompileOptions make_compile_options(const SessionOptions& options) {
   out.passes.block = vector_block("tiercel", "ConvBlocked");
   out.passes.winograd = winograd_of(options);
   out.passes.bfloat16 = bfloat16_of(options);
-  CompileOptions plain{out.providers, {}};
+  CompileOptions plain;  // constants are folded in the host's memory
+  for (const auto& provider : out.providers) {
+    if (provider->memory() == "cpu") plain.providers.push_back(provider);
+  }
   out.passes.evaluate = [plain](const Graph& graph, const Node& node) {
     return evaluate_node(graph, node, plain);
   };
@@ -165,6 +173,13 @@ void check_feed(const IoInfo& info, const Value& value, bool required) {
   if (type->shape) check_extents(info.name, *type->shape, tensor->dims());
 }
 
+// Nodes that compute nothing, or shapes alone, are no fall-backs; nodes of bodies run where they
+// may.
+bool belongs_to_host(const Node& node) {
+  return node.def->has(kAlias) || node.def->has(kReadsDims) || node.def->has(kControlFlow) ||
+         node.reason == kMakesShapes;
+}
+
 // session.disable_cpu_ep_fallback: nobody wants the CPU but as a provider asked for by name, which
 // then contradicts.
 void check_fallback(const Graph& graph, const SessionOptions& options) {
@@ -179,7 +194,8 @@ void check_fallback(const Graph& graph, const SessionOptions& options) {
   std::string nodes;
   for (NodeId id : graph.order) {
     const Node& node = graph.node(id);
-    if (!node.removed && node.provider == kCpu) nodes += concat("\n", where(node));
+    if (node.removed || node.provider != kCpu || belongs_to_host(node)) continue;
+    nodes += concat("\n", where(node), node.reason.empty() ? "" : ": ", node.reason);
   }
   if (nodes.empty()) return;
   throw_error(ErrorKind::Fail,
@@ -263,8 +279,10 @@ class LoadedSession final : public Session {
       if (value.constant) report.weights_bytes += value.constant->bytes();
     }
     if (const auto plan = program_->last_plan()) {
-      report.arena_bytes = plan->arena_bytes;
-      report.lower_bound_bytes = plan->lower_bound;
+      for (const Memory& memory : plan->memories) {
+        report.arena_bytes += memory.arena_bytes;
+        report.lower_bound_bytes += memory.lower_bound;
+      }
     }
     return report;
   }

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "providers/cpu/pointwise.h"
+#include "runtime/pointwise.h"
 
 namespace tiercel {
 

@@ -9,9 +9,9 @@
 #include "ops/op_def.h"
 #include "providers/cpu/byte_table.h"
 #include "providers/cpu/packed_weights.h"
-#include "providers/cpu/pointwise.h"
+#include "runtime/pointwise.h"
 #include "runtime/executor.h"
-#include "runtime/kernel_table.h"
+#include "runtime/kernel_call.h"
 
 namespace tiercel {
 namespace {
@@ -77,28 +77,6 @@ struct PhaseWork {
   }
 };
 
-[[noreturn]] void report(const Node& node, const TclCall& call, int32_t code) {
-  static constexpr const char* texts[] = {"",
-                                          "an index is out of range",
-                                          "division by zero",
-                                          "shapes do not fit together",
-                                          "a value is not valid",
-                                          "the case is not supported",
-                                          "the result is too large",
-                                          "the run was cancelled"};
-  const bool known = code > 0 && code < static_cast<int32_t>(std::size(texts));
-  std::string shapes;
-  for (int64_t i = 0; i < call.n_in; ++i) {
-    const TclTensor& t = *call.in[i];
-    if (t.rank < 0) continue;
-    shapes += concat(shapes.empty() ? "" : ", ", dims_text({t.dims, static_cast<size_t>(t.rank)}));
-  }
-  const bool bad_input = code == TCL_INDEX_OUT_OF_RANGE || code == TCL_INVALID_VALUE;
-  throw_error(bad_input ? ErrorKind::InvalidArgument : ErrorKind::RuntimeException, where(node),
-              ": ", known ? texts[code] : "kernel error", " (element ", call.error_index,
-              "; inputs ", shapes, ")");
-}
-
 void run_phases(const TclKernel& kernel, TclCall& call, const Node& node, RunContext& context) {
   const int64_t work_ns = kernel.work != nullptr ? kernel.work(&call) : moved_bytes(call) / 8;
   const int64_t worth = std::max<int64_t>(1, work_ns / kThreadNs);
@@ -115,36 +93,10 @@ void run_phases(const TclKernel& kernel, TclCall& call, const Node& node, RunCon
     // Every other phase goes backwards: what the one before used last is in caches still.
     parallel_for(width, units, std::max<int64_t>(1, units / (int64_t{8} * width)), PhaseWork::body,
                  &work, work_ns, phase % 2 == 1);
-    if (const int32_t code = work.error.load(); code != TCL_OK) report(node, call, code);
+    if (const int32_t code = work.error.load(); code != TCL_OK)
+      report_kernel_error(node, call, code);
   }
 }
-
-const char* reason_text(const TclKernel& kernel, int32_t code) {
-  for (int32_t i = 0; kernel.reasons != nullptr && kernel.reasons[i] != nullptr; ++i) {
-    if (i == code) return kernel.reasons[i];
-  }
-  return "the kernel does not support this call";
-}
-
-// The first match that supports the call; throws the reasons of all. `prepare(match)` sets up what
-// else of the call depends on the match.
-template <class Prepare>
-size_t choose(const KernelState& state, TclCall& call, const Node& node, const Prepare& prepare) {
-  std::string reasons;
-  for (size_t i = 0; i < state.matches.size(); ++i) {
-    const KernelMatch& match = state.matches[i];
-    call.attr = match.attributes->values.data();
-    prepare(i);
-    const int32_t code = match.kernel->supports != nullptr ? match.kernel->supports(&call) : 0;
-    if (code == 0) return i;
-    reasons += concat(reasons.empty() ? "" : "; ", match.kernel->variant, ": ",
-                      reason_text(*match.kernel, code));
-  }
-  throw_error(ErrorKind::NotImplemented, where(node), ": no kernel supports it: ", reasons);
-}
-
-constexpr TclEpilogue kNoEpilogue{nullptr, nullptr, nullptr};
-constexpr TclPrologue kNoPrologue{nullptr, nullptr};
 
 // A whole attached program at once, for kernels that do not run it themselves.
 struct AttachedWork {
@@ -232,8 +184,8 @@ void run_kernel(const Step& step, RunContext& context) {
   call.error_index = -1;
   size_t chosen = 0;
   if (state.matches.size() > 1) {
-    chosen = choose(state, call, context.node(step),
-                    [&](size_t i) { call.packed = state.packed[i].data(); });
+    chosen = choose_kernel(state.matches, call, context.node(step),
+                           [&](size_t i) { call.packed = state.packed[i].data(); });
   }
   const KernelMatch& match = state.matches[chosen];
   call.attr = match.attributes->values.data();
@@ -249,74 +201,6 @@ void run_kernel(const Step& step, RunContext& context) {
   run_phases(*match.kernel, call, context.node(step), context);
   attached.finish(context);
 }
-
-// Tensors of a node as they are known when it is compiled: constants have data, others only dims.
-class StaticCall {
- public:
-  StaticCall(const Graph& graph, const Node& node) {
-    for (ValueId id : node.inputs) {
-      add(graph, id);
-      constant_.push_back(id != kNone && graph.constant(id) != nullptr);
-    }
-    for (ValueId id : node.outputs) add(graph, id);
-    for (size_t i = 0; i < tensors_.size(); ++i) {
-      if (tensors_[i].rank >= 0) tensors_[i].dims = dims_[i].data();
-      pointers_.push_back(&tensors_[i]);
-    }
-    packed_.assign(node.inputs.size(), nullptr);
-    call.in = pointers_.data();
-    call.out = pointers_.data() + node.inputs.size();
-    call.n_in = static_cast<int64_t>(node.inputs.size());
-    call.n_out = static_cast<int64_t>(node.outputs.size());
-    call.packed = packed_.data();
-    call.epilogue = &kNoEpilogue;
-    call.prologue = &kNoPrologue;
-  }
-  // The first match that supports the call when it has packed the constants that it packs.
-  size_t choose_match(const KernelState& state, const Node& node) {
-    return choose(state, call, node, [&](size_t i) { expect_packed(*state.matches[i].kernel); });
-  }
-
-  bool known = true;  // every shape is
-  TclCall call{};
-
- private:
-  void expect_packed(const TclKernel& kernel) {
-    for (size_t i = 0; i < packed_.size(); ++i) {
-      const bool packs = constant_[i] && kernel.pack != nullptr && kernel.pack_size != nullptr &&
-                         kernel.pack_size(&call, static_cast<int64_t>(i)) > 0;
-      packed_[i] = packs ? placeholder_ : nullptr;
-    }
-  }
-
-  void add(const Graph& graph, ValueId id) {
-    tensors_.push_back({nullptr, nullptr, -1, 0, 0});
-    dims_.emplace_back();
-    if (id == kNone) return;
-    const Type& type = graph.value(id).type;
-    const Tensor* constant = graph.constant(id);
-    std::optional<Dims> dims =
-        type.is_tensor() && type.shape ? concrete(*type.shape) : std::nullopt;
-    if (constant != nullptr) dims = constant->dims();
-    if (!dims) {
-      known = false;
-      return;
-    }
-    dims_.back() = *dims;
-    dims_.back().reserve(1);
-    TclTensor& t = tensors_.back();
-    t.data = constant != nullptr ? constant->raw() : placeholder_;
-    t.rank = static_cast<int64_t>(dims->size());
-    t.dtype = static_cast<int64_t>(type.dtype);
-    t.size = element_count(*dims);
-  }
-  std::vector<TclTensor> tensors_;
-  std::vector<Dims> dims_;
-  std::vector<TclTensor*> pointers_;
-  std::vector<void*> packed_;
-  std::vector<bool> constant_;    // per input
-  int64_t placeholder_[64] = {};  // what `supports` sees of a small operand that arrives at run
-};
 
 void pack_constants(const Graph& graph, const Node& node, StaticCall& call, KernelState& state) {
   for (const KernelMatch& match : state.matches) {
@@ -361,7 +245,7 @@ std::optional<std::string> kernel_refuses(const Graph& graph, const Node& node) 
   try {
     static_cast<void>(compile_attached(node, "epilogue"));
     static_cast<void>(compile_attached(node, "prologue"));
-    if (call.known) static_cast<void>(call.choose_match(state, node));
+    if (call.known) static_cast<void>(call.choose(state.matches, node));
   } catch (const Error& error) {
     return error.what();
   }
@@ -375,7 +259,7 @@ Step compile_kernel(const Graph& graph, const Node& node) {
   state->n_inputs = node.inputs.size();
   StaticCall call(graph, node);
   if (call.known) {
-    const KernelMatch match = state->matches[call.choose_match(*state, node)];
+    const KernelMatch match = state->matches[call.choose(state->matches, node)];
     state->matches = {match};
   }
   // Packing needs the dims of the other inputs too; without them kernels read plain weights.

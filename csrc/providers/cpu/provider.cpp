@@ -3,7 +3,7 @@
 
 #include "ops/op_def.h"
 #include "providers/cpu/kernel_step.h"
-#include "providers/cpu/pointwise.h"
+#include "runtime/pointwise.h"
 
 namespace tiercel {
 namespace {

@@ -8,8 +8,8 @@
 
 #include "base/error.h"
 #include "ops/op_def.h"
-#include "providers/cpu/pointwise.h"
-#include "providers/cpu/tiles.h"
+#include "runtime/pointwise.h"
+#include "runtime/tiles.h"
 
 namespace tiercel {
 
@@ -413,6 +413,7 @@ std::shared_ptr<PointwiseProgram> Compiler::program() {
       instruction.in[i] = static_cast<int16_t>(place[static_cast<size_t>(step.in[i])]);
     }
     instruction.params = step.params;
+    instruction.tile = step.tile;
     program.instructions.push_back(instruction);
   }
   for (int out : output_registers_) {

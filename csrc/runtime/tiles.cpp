@@ -1,5 +1,5 @@
 // Indexes the tile table once.
-#include "providers/cpu/tiles.h"
+#include "runtime/tiles.h"
 
 #include <unordered_map>
 

@@ -1,5 +1,5 @@
 // Runs pointwise programs: how operands walk along the output, and the loop over tiles.
-#include "providers/cpu/pointwise.h"
+#include "runtime/pointwise.h"
 
 #include <algorithm>
 #include <cstring>

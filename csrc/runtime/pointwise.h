@@ -46,7 +46,8 @@ class PointwiseProgram {
     TclTileFn run;
     int16_t out = -1;
     std::array<int16_t, 3> in{-1, -1, -1};
-    int32_t params = 0;  // offset in `params`
+    int32_t params = 0;             // offset in `params`
+    const TclTile* tile = nullptr;  // whose `run` it is
   };
   // Where a register lives: a tile buffer, an input, an output or a constant.
   struct Register {

@@ -1,7 +1,7 @@
 // Runs a pointwise program that hangs on a kernel: its epilogue or prologue, bound to one call.
 #include <algorithm>
 
-#include "providers/cpu/pointwise.h"
+#include "runtime/pointwise.h"
 
 namespace tiercel {
 
