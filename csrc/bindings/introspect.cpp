@@ -240,8 +240,10 @@ void bind_introspection(py::module_& module) {
       "Instruction sets that this process may use, best first.");
   module.def("refusal", &refusal, py::arg("domain"), py::arg("op"), py::arg("types"),
              "Why the CPU provider does not run an operator in these element types, or None.");
+  module.def("provider_missing", &provider_missing, py::arg("name"),
+             "What keeps a provider from starting on this machine; empty: nothing.");
   module.def("available_providers", &available_providers,
-             "Names of the execution providers compiled into the library.");
+             "Names of the execution providers that sessions can use here, most preferred first.");
 }
 
 }  // namespace tiercel::bindings

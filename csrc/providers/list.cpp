@@ -1,17 +1,29 @@
 // The execution providers of this library, most preferred first.
 #include "base/error.h"
 #include "providers/cpu/provider.h"
+#include "providers/cuda/provider.h"
 #include "runtime/provider.h"
 
 namespace tiercel {
 
-std::vector<std::string> available_providers() { return {"CPUExecutionProvider"}; }
+std::vector<std::string> available_providers() {
+  if (cuda_missing().empty()) return {"CUDAExecutionProvider", "CPUExecutionProvider"};
+  return {"CPUExecutionProvider"};
+}
 
-std::shared_ptr<Provider> make_provider(std::string_view name,
-                                        const std::vector<std::pair<std::string, std::string>>&) {
+std::string provider_missing(std::string_view name) {
+  if (name == "CPUExecutionProvider") return "";
+  if (name == "CUDAExecutionProvider") return cuda_missing();
+  return "it is not compiled into this library";
+}
+
+std::shared_ptr<Provider> make_provider(
+    std::string_view name, const std::vector<std::pair<std::string, std::string>>& options) {
   if (name == "CPUExecutionProvider") return make_cpu_provider();
+  if (name == "CUDAExecutionProvider") return make_cuda_provider(options);
   throw_error(ErrorKind::EPFail, "provider ", std::string(name),
-              " is not compiled into this library; available: CPUExecutionProvider");
+              " is not compiled into this library; available: CPUExecutionProvider, "
+              "CUDAExecutionProvider");
 }
 
 }  // namespace tiercel

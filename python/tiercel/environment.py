@@ -170,8 +170,9 @@ def _keep_available(pairs: Mapping[str, dict[str, str]]) -> list[tuple[str, dict
     for name in pairs:
         if name in available:
             continue
+        missing = _core.provider_missing(name)
         text = (
-            f"Specified provider '{name}' is not in available provider names."
+            f"Specified provider '{name}' is not in available provider names: {missing}. "
             f"Available providers: '{', '.join(available)}'"
         )
         if not kept or not compatibility["missing provider warns"]:

@@ -157,11 +157,13 @@ def _run_light(path: Path, load: Any) -> None:
     check_same(got, _read(str(path)[:-5] + "_output_0.pb", "tensor_type"), 1e-3, 1e-5)
 
 
-def run_case(case_id: str) -> None:
-    """Runs one case; raises what went wrong."""
+def run_case(case_id: str, load: Any = None) -> None:
+    """Runs one case in sessions that `load` makes (None: those of all defaults); raises what went
+    wrong.
+    """
     import tiercel
 
     kind, name = case_id.split("/", 1)
     case = cases_of(kind)[name]
     runner = {"node": _run_node, "light": _run_light}.get(kind, _run_files)
-    runner(case, tiercel.InferenceSession)
+    runner(case, load or tiercel.InferenceSession)

@@ -1,0 +1,216 @@
+// One GPU: memory kept for reuse, copies, modules and launches on one stream.
+#include "providers/cuda/device.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/error.h"
+
+namespace tiercel::cuda {
+namespace {
+
+constexpr int kMultiprocessors = 16, kComputeMajor = 75, kComputeMinor = 76;  // attributes
+constexpr int kOldestMajor = 8;        // sm_80: what the PTX is for
+constexpr unsigned kNonBlocking = 1;   // a stream that does not wait for the legacy one
+constexpr int64_t kRing = 4 << 20;     // bytes of parameters between two waits
+constexpr int64_t kStaged = 64 << 10;  // bytes of the largest copy that goes by way of the ring
+constexpr int64_t kAlignment = 256;
+
+DevicePointer address(const void* pointer) { return reinterpret_cast<DevicePointer>(pointer); }
+
+void* pointer_to(DevicePointer address) { return reinterpret_cast<void*>(address); }
+
+// Few sizes of blocks, so that freed ones fit again: eighths of powers of two.
+int64_t rounded(int64_t bytes) {
+  int64_t step = kAlignment;
+  while (step * 16 < bytes) step *= 2;
+  return (std::max<int64_t>(bytes, 1) + step - 1) / step * step;
+}
+
+}  // namespace
+
+std::shared_ptr<Device> Device::open(int number) {
+  // For ever: the driver may be gone before static objects are.
+  static auto& mutex = *new std::mutex;
+  static auto& open = *new std::map<std::pair<const Driver*, int>, std::shared_ptr<Device>>;
+  std::string reason;
+  const Driver* driver = find_driver(reason);
+  if (driver == nullptr) throw_error(ErrorKind::EPFail, "CUDAExecutionProvider: ", reason);
+  const std::lock_guard lock(mutex);
+  if (const auto found = open.find({driver, number}); found != open.end()) return found->second;
+  std::shared_ptr<Device> made(new Device(*driver));
+  made->start(number);
+  open[{driver, number}] = made;
+  return made;
+}
+
+void Device::start(int number) {
+  int count = 0, major = 0, minor = 0;
+  driver_.check(driver_.device_count(&count), "cuDeviceGetCount");
+  if (number < 0 || number >= count) {
+    throw_error(ErrorKind::EPFail, "CUDAExecutionProvider: device_id is ", number, "; there are ",
+                count, " GPUs");
+  }
+  DeviceNumber device = 0;
+  driver_.check(driver_.device_get(&device, number), "cuDeviceGet");
+  std::string text(256, '\0');
+  driver_.check(driver_.device_name(text.data(), static_cast<int>(text.size()), device),
+                "cuDeviceGetName");
+  name_ = text.c_str();
+  const auto attribute = [&](int& value, int which) {
+    driver_.check(driver_.device_attribute(&value, which, device), "cuDeviceGetAttribute");
+  };
+  attribute(multiprocessors_, kMultiprocessors);
+  attribute(major, kComputeMajor);
+  attribute(minor, kComputeMinor);
+  if (major < kOldestMajor) {
+    throw_error(ErrorKind::EPFail, "CUDAExecutionProvider: GPU ", number, " (", name_,
+                ") has compute capability ", major, ".", minor, "; needed: ", kOldestMajor, ".0");
+  }
+  driver_.check(driver_.context_retain(&context_, device), "cuDevicePrimaryCtxRetain");
+  const auto inside = enter();
+  driver_.check(driver_.stream_create(&stream_, kNonBlocking), "cuStreamCreate");
+  status_ = allocate(sizeof error_);
+  ring_ = allocate(kRing);
+  void* pinned = nullptr;
+  driver_.check(driver_.host_allocate(&pinned, kRing, 0), "cuMemHostAlloc");
+  ring_host_ = static_cast<std::byte*>(pinned);
+  driver_.check(driver_.set_bytes(address(status()), 0, sizeof error_, stream_), "cuMemsetD8Async");
+}
+
+std::shared_ptr<void> Device::enter() {
+  runs_.lock();
+  ContextHandle before = nullptr;
+  driver_.check(driver_.context_get(&before), "cuCtxGetCurrent");
+  driver_.check(driver_.context_set(context_), "cuCtxSetCurrent");
+  return {static_cast<void*>(this), [before](void* self) {
+            auto& device = *static_cast<Device*>(self);
+            static_cast<void>(device.driver_.context_set(before));
+            device.runs_.unlock();
+          }};
+}
+
+std::shared_ptr<Buffer> Device::allocate(int64_t bytes) {
+  if (bytes < 0) throw_error(ErrorKind::EPFail, "cannot allocate ", bytes, " bytes on the GPU");
+  const int64_t size = rounded(bytes);
+  DevicePointer block = 0;
+  {
+    const std::lock_guard lock(memory_);
+    if (const auto found = free_.find(size); found != free_.end()) {
+      block = found->second;
+      free_.erase(found);
+    }
+  }
+  if (block == 0) {
+    if (in_use_ + size > limit_) release_free();
+    const std::lock_guard lock(memory_);
+    if (in_use_ + size > limit_) {
+      throw_error(ErrorKind::EPFail, "CUDAExecutionProvider: ", size, " bytes more than the ",
+                  in_use_, " in use pass gpu_mem_limit, ", limit_);
+    }
+    driver_.check(driver_.memory_allocate(&block, static_cast<size_t>(size)), "cuMemAlloc");
+    in_use_ += size;
+  }
+  return Buffer::wrap(pointer_to(block), bytes, [this, block, size] { give_back(block, size); });
+}
+
+void Device::give_back(DevicePointer block, int64_t bytes) {
+  const std::lock_guard lock(memory_);
+  free_.emplace(bytes, block);
+}
+
+void Device::release_free() {
+  const auto inside = enter();
+  driver_.check(driver_.stream_synchronize(stream_), "cuStreamSynchronize");
+  const std::lock_guard lock(memory_);
+  for (const auto& [bytes, block] : free_) {
+    driver_.check(driver_.memory_free(block), "cuMemFree");
+    in_use_ -= bytes;
+  }
+  free_.clear();
+}
+
+Tensor Device::resident(const Tensor& tensor) {
+  const std::lock_guard lock(residents_mutex_);
+  std::weak_ptr<Buffer>& known = residents_[tensor.raw()];
+  std::shared_ptr<Buffer> held = known.lock();
+  if (!held || held->bytes() < tensor.bytes()) {
+    const auto inside = enter();
+    const std::shared_ptr<Buffer> memory = allocate(tensor.bytes());
+    to_device(memory->data(), tensor.raw(), tensor.bytes());
+    // The host's bytes stay as long as the copy is known by their address.
+    held = Buffer::wrap(memory->data(), tensor.bytes(), [memory, host = tensor.buffer()] {});
+    known = held;
+  }
+  return {tensor.dtype(), tensor.dims(), held, held->data()};
+}
+
+void Device::to_device(void* to, const void* from, int64_t bytes) {
+  if (bytes == 0) return;
+  const bool staged = bytes <= kStaged;
+  if (staged) from = std::memcpy(parameters(bytes).host, from, static_cast<size_t>(bytes));
+  driver_.check(driver_.to_device(address(to), from, static_cast<size_t>(bytes), stream_),
+                "cuMemcpyHtoDAsync");
+  if (!staged) driver_.check(driver_.stream_synchronize(stream_), "cuStreamSynchronize");
+}
+
+void Device::send(const Parameters& parameters, int64_t bytes) {
+  driver_.check(driver_.to_device(address(parameters.device), parameters.host,
+                                  static_cast<size_t>(bytes), stream_),
+                "cuMemcpyHtoDAsync");
+}
+
+void Device::to_host(void* to, const void* from, int64_t bytes) {
+  uint64_t error = 0;
+  if (bytes != 0) {
+    driver_.check(driver_.to_host(to, address(from), static_cast<size_t>(bytes), stream_),
+                  "cuMemcpyDtoHAsync");
+  }
+  driver_.check(driver_.to_host(&error, address(status()), sizeof error, stream_),
+                "cuMemcpyDtoHAsync");
+  driver_.check(driver_.stream_synchronize(stream_), "cuStreamSynchronize");
+  if (error == 0) return;
+  error_ = error;
+  driver_.check(driver_.set_bytes(address(status()), 0, sizeof error, stream_), "cuMemsetD8Async");
+}
+
+uint64_t Device::take_error() {
+  const uint64_t taken = error_;
+  error_ = 0;
+  return taken;
+}
+
+Device::Parameters Device::parameters(int64_t bytes) {
+  constexpr int64_t kStep = 64;
+  const int64_t size = (bytes + kStep - 1) / kStep * kStep;
+  if (size > kRing) throw_error(ErrorKind::EPFail, "a launch has ", bytes, " bytes of parameters");
+  if (ring_at_ + size > kRing) {
+    driver_.check(driver_.stream_synchronize(stream_), "cuStreamSynchronize");
+    ring_at_ = 0;
+  }
+  const Parameters made{ring_host_ + ring_at_, ring_->data() + ring_at_};
+  ring_at_ += size;
+  return made;
+}
+
+FunctionHandle Device::function(std::string_view ptx, const char* entry) {
+  const std::lock_guard lock(modules_mutex_);
+  ModuleHandle& module = modules_[std::string(ptx)];
+  if (module == nullptr) {
+    const std::string text(ptx);  // ends with a zero byte
+    driver_.check(driver_.module_load(&module, text.c_str(), 0, nullptr, nullptr),
+                  "cuModuleLoadDataEx");
+  }
+  FunctionHandle found = nullptr;
+  driver_.check(driver_.module_function(&found, module, entry), "cuModuleGetFunction");
+  return found;
+}
+
+void Device::launch(FunctionHandle function, const Grid& grid, std::span<void* const> arguments) {
+  driver_.check(
+      driver_.launch(function, grid.x, grid.y, grid.z, grid.threads, 1, 1, grid.shared_bytes,
+                     stream_, const_cast<void**>(arguments.data()), nullptr),
+      "cuLaunchKernel");
+}
+
+}  // namespace tiercel::cuda

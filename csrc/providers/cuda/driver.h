@@ -1,0 +1,59 @@
+// The functions of the CUDA driver that the provider calls, found when a session first asks for it.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace tiercel::cuda {
+
+// As in the driver's documentation; handles are opaque.
+using Result = int;
+using DeviceNumber = int;
+using DevicePointer = uint64_t;
+using ContextHandle = struct ContextObject*;
+using ModuleHandle = struct ModuleObject*;
+using FunctionHandle = struct FunctionObject*;
+using StreamHandle = struct StreamObject*;
+
+// One line per function: member, exported symbol, parameters.
+#define TIERCEL_CUDA_FUNCTIONS(X)                                                            \
+  X(init, "cuInit", (unsigned))                                                              \
+  X(driver_version, "cuDriverGetVersion", (int*))                                            \
+  X(error_name, "cuGetErrorName", (Result, const char**))                                    \
+  X(error_string, "cuGetErrorString", (Result, const char**))                                \
+  X(device_count, "cuDeviceGetCount", (int*))                                                \
+  X(device_get, "cuDeviceGet", (DeviceNumber*, int))                                         \
+  X(device_name, "cuDeviceGetName", (char*, int, DeviceNumber))                              \
+  X(device_attribute, "cuDeviceGetAttribute", (int*, int, DeviceNumber))                     \
+  X(context_retain, "cuDevicePrimaryCtxRetain", (ContextHandle*, DeviceNumber))              \
+  X(context_set, "cuCtxSetCurrent", (ContextHandle))                                         \
+  X(context_get, "cuCtxGetCurrent", (ContextHandle*))                                        \
+  X(stream_create, "cuStreamCreate", (StreamHandle*, unsigned))                              \
+  X(stream_synchronize, "cuStreamSynchronize", (StreamHandle))                               \
+  X(memory_allocate, "cuMemAlloc_v2", (DevicePointer*, size_t))                              \
+  X(memory_free, "cuMemFree_v2", (DevicePointer))                                            \
+  X(host_allocate, "cuMemHostAlloc", (void**, size_t, unsigned))                             \
+  X(memory_info, "cuMemGetInfo_v2", (size_t*, size_t*))                                      \
+  X(to_device, "cuMemcpyHtoDAsync_v2", (DevicePointer, const void*, size_t, StreamHandle))   \
+  X(to_host, "cuMemcpyDtoHAsync_v2", (void*, DevicePointer, size_t, StreamHandle))           \
+  X(set_bytes, "cuMemsetD8Async", (DevicePointer, unsigned char, size_t, StreamHandle))      \
+  X(module_load, "cuModuleLoadDataEx", (ModuleHandle*, const void*, unsigned, int*, void**)) \
+  X(module_function, "cuModuleGetFunction", (FunctionHandle*, ModuleHandle, const char*))    \
+  X(launch, "cuLaunchKernel",                                                                \
+    (FunctionHandle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,   \
+     StreamHandle, void**, void**))
+
+struct Driver {
+#define TIERCEL_CUDA_MEMBER(member, symbol, parameters) Result(*member) parameters;
+  TIERCEL_CUDA_FUNCTIONS(TIERCEL_CUDA_MEMBER)
+#undef TIERCEL_CUDA_MEMBER
+
+  // Throws Error(EPFail) that says what was called for and what the driver answered.
+  void check(Result result, const char* what) const;
+};
+
+// The driver, loaded from libcuda.so.1, or from the file that TIERCEL_CUDA_DRIVER names. nullptr
+// when there is none that starts; `reason` then says what is missing.
+[[nodiscard]] const Driver* find_driver(std::string& reason);
+
+}  // namespace tiercel::cuda

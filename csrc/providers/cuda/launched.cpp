@@ -1,0 +1,82 @@
+// Operators that have kernels of their own in kernels/cuda: the list, entries, launches.
+#include "providers/cuda/launched.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "tiercel/kernel.h"
+
+namespace tiercel::cuda {
+namespace {
+
+std::string_view text_of(std::string_view file) {
+  const TclDeviceLibrary& library = *tcl_builtin_device();
+  for (int64_t i = 0; i < library.n_modules; ++i) {
+    const TclDeviceModule& module = library.modules[i];
+    if (file == module.name) {
+      return {library.text + module.offset, static_cast<size_t>(module.bytes)};
+    }
+  }
+  return {};
+}
+
+std::vector<LaunchedOp> all_launched() {
+  std::vector<LaunchedOp> all;
+  for (const auto& family : {product_ops()}) all.insert(all.end(), family.begin(), family.end());
+  return all;
+}
+
+}  // namespace
+
+const LaunchedOp* find_launched(const Node& node) {
+  static const std::vector<LaunchedOp> all = all_launched();
+  const std::string_view domain = node.domain == "ai.onnx" ? "" : std::string_view(node.domain);
+  const auto found = std::find_if(all.begin(), all.end(), [&](const LaunchedOp& one) {
+    return one.op == node.op_type && one.domain == domain;
+  });
+  return found == all.end() ? nullptr : &*found;
+}
+
+FunctionHandle cuda_function(Device& device, std::string_view file, const std::string& entry) {
+  const std::string_view text = text_of(file);
+  if (text.empty()) {
+    throw_error(ErrorKind::EPFail,
+                "CUDAExecutionProvider: this library was built without NVRTC "
+                "and has no kernels of kernels/cuda/",
+                file, ".cu");
+  }
+  return device.function(text, entry.c_str());
+}
+
+bool has_cuda_file(std::string_view file) { return !text_of(file).empty(); }
+
+std::string_view type_suffix(DType dtype) {
+  switch (dtype) {
+    case DType::Float:
+      return "f32";
+    case DType::Float16:
+      return "f16";
+    case DType::BFloat16:
+      return "bf16";
+    case DType::Double:
+      return "f64";
+    case DType::Int32:
+      return "i32";
+    case DType::Int64:
+      return "i64";
+    case DType::Int8:
+      return "s8";
+    case DType::UInt8:
+      return "u8";
+    default:
+      return "";
+  }
+}
+
+void Arguments::launch(Device& device, FunctionHandle function, const Grid& grid) {
+  std::vector<void*> pointers;
+  for (const size_t offset : offsets_) pointers.push_back(bytes_.data() + offset);
+  device.launch(function, grid, pointers);
+}
+
+}  // namespace tiercel::cuda

@@ -1,0 +1,61 @@
+// Operators that have kernels of their own in kernels/cuda: who runs what, and how it is launched.
+#pragma once
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "providers/cuda/device.h"
+#include "runtime/step.h"
+
+namespace tiercel::cuda {
+
+// One operator. A node that it refuses may still run by the kernel table.
+struct LaunchedOp {
+  std::string_view domain, op;
+  // nullopt: runs; else why not.
+  std::optional<std::string> (*refuses)(const Graph& graph, const Node& node);
+  Step (*compile)(const Graph& graph, const Node& node, const std::shared_ptr<Device>& device);
+};
+
+// nullptr: the operator has no kernel of its own.
+[[nodiscard]] const LaunchedOp* find_launched(const Node& node);
+
+// Families, a file each.
+[[nodiscard]] std::vector<LaunchedOp> product_ops();
+
+// An entry of a file of kernels/cuda. Throws Error(EPFail) where the library was built without
+// them.
+[[nodiscard]] FunctionHandle cuda_function(Device& device, std::string_view file,
+                                           const std::string& entry);
+// Whether the library has that file.
+[[nodiscard]] bool has_cuda_file(std::string_view file);
+// "f32", "f16", "bf16" … of an element type, as names of kernels have it; empty: none.
+[[nodiscard]] std::string_view type_suffix(DType dtype);
+
+// Arguments of one launch, by value and in order.
+class Arguments {
+ public:
+  template <class T>
+  Arguments& add(const T& value) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    offsets_.push_back((bytes_.size() + 15) / 16 * 16);
+    bytes_.resize(offsets_.back() + sizeof(T));
+    std::memcpy(bytes_.data() + offsets_.back(), &value, sizeof(T));
+    return *this;
+  }
+  void launch(Device& device, FunctionHandle function, const Grid& grid);
+
+ private:
+  std::vector<std::byte> bytes_;
+  std::vector<size_t> offsets_;
+};
+
+// The smallest number of groups of `size` that hold `count`.
+[[nodiscard]] inline int64_t groups_of(int64_t count, int64_t size) {
+  return (count + size - 1) / size;
+}
+
+}  // namespace tiercel::cuda

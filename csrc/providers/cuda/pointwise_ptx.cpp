@@ -1,0 +1,281 @@
+// Writes a pointwise program as PTX from the templates of its tiles.
+#include "providers/cuda/pointwise_ptx.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <map>
+#include <unordered_map>
+
+#include "base/error.h"
+
+namespace tiercel::cuda {
+namespace {
+
+using Operand = PointwiseForm::Operand;
+using Kind = PointwiseProgram::Register::Kind;
+
+// PTX of a tile; empty: it has none.
+std::string_view tile_text(const TclTile& tile) {
+  static const std::unordered_map<std::string, std::string_view> index = [] {
+    std::unordered_map<std::string, std::string_view> made;
+    const TclDeviceLibrary& library = *tcl_builtin_device();
+    for (int64_t i = 0; i < library.n_tiles; ++i) {
+      const TclDeviceTile& one = library.tiles[i];
+      made[concat(one.domain, "/", one.op, "/", one.types)] = {library.text + one.offset,
+                                                               static_cast<size_t>(one.bytes)};
+    }
+    return made;
+  }();
+  const auto found = index.find(concat(tile.domain, "/", tile.op, "/", tile.types));
+  return found == index.end() ? std::string_view() : found->second;
+}
+
+std::string hex(uint64_t bits, int digits) {
+  static constexpr char kDigits[] = "0123456789ABCDEF";
+  std::string out(static_cast<size_t>(digits), '0');
+  for (int i = digits - 1; i >= 0; --i, bits >>= 4)
+    out[static_cast<size_t>(i)] = kDigits[bits & 15];
+  return out;
+}
+
+class Writer {
+ public:
+  Writer(const PointwiseProgram& program, const PointwiseForm& form)
+      : program_(program), form_(form) {}
+
+  std::string write() {
+    constants();
+    scalars();
+    line("mov.u32 %t, %ctaid.x;");
+    line("mov.u32 %u, %ntid.x;");
+    line("mov.u32 %q, %tid.x;");
+    line("mad.lo.u32 %t, %t, %u, %q;");
+    line(concat("mul.wide.u32 %i, %t, ", form_.elements, ";"));
+    line("ld.param.u64 %n, [size];");
+    line("setp.ge.u64 %p, %i, %n;");
+    line("@%p bra $end;");
+    if (form_.elements > 1) {
+      line(concat("add.u64 %e, %i, ", form_.elements, ";"));
+      line("setp.gt.u64 %p, %e, %n;");
+      line("@%p bra $rest;");
+      body(static_cast<int>(form_.elements), true);
+      line("bra.uni $end;");
+      line("$rest:");
+      body(1, false);
+      line("add.u64 %i, %i, 1;");
+      line("setp.lt.u64 %p, %i, %n;");
+      line("@%p bra $rest;");
+    } else {
+      body(1, false);
+    }
+    return head() + text_ + "$end:\nret;\n}\n";
+  }
+
+ private:
+  std::string head() const {
+    std::string out = ".version 7.5\n.target sm_80\n.address_size 64\n.visible .entry pointwise(\n";
+    for (int i = 0; i < program_.n_inputs; ++i) out += concat(".param .u64 in", i, ",\n");
+    for (int i = 0; i < program_.n_outputs; ++i) out += concat(".param .u64 out", i, ",\n");
+    out += ".param .u64 size";
+    const auto strided = std::count(form_.inputs.begin(), form_.inputs.end(), Operand::Strided);
+    const int64_t words = form_.rank * (1 + strided);
+    if (words > 0) out += concat(",\n.param .align 4 .b8 walk[", words * 4, "]");
+    out += ")\n{\n.reg .pred %p;\n.reg .b32 %t, %u, %q;\n.reg .b64 %i, %n, %e, %a, %o;\n";
+    out += concat(".reg .b32 %v<", narrow_ + 1, ">;\n.reg .b64 %w<", wide_ + 1, ">;\n");
+    if (form_.rank > 0) out += concat(".reg .b32 %s<", program_.n_inputs, ">;\n");
+    return out;
+  }
+
+  void line(const std::string& text) { text_ += text + "\n"; }
+
+  std::string fresh(int bits) {
+    return bits == 64 ? concat("%w", wide_++) : concat("%v", narrow_++);
+  }
+
+  // The memory type of an element; narrow ones fill registers with zeros above them.
+  static std::string memory_type(int bits) {
+    return bits >= 32 ? concat("b", bits) : concat("u", bits);
+  }
+
+  void constants() {
+    for (size_t i = 0; i < program_.registers.size(); ++i) {
+      const PointwiseProgram::Register& reg = program_.registers[i];
+      if (reg.kind != Kind::Constant) continue;
+      uint64_t bits = 0;
+      std::memcpy(&bits, program_.constants[static_cast<size_t>(reg.index)].data(),
+                  static_cast<size_t>(reg.bits / 8));
+      const bool wide = reg.bits == 64;
+      fixed_[static_cast<int>(i)] = fresh(reg.bits);
+      line(concat("mov.b", wide ? 64 : 32, " ", fixed_[static_cast<int>(i)], ", 0x",
+                  hex(bits, wide ? 16 : 8), ";"));
+    }
+    for (double param : program_.params) {
+      params_.push_back(fresh(64));
+      line(
+          concat("mov.b64 ", params_.back(), ", 0d", hex(std::bit_cast<uint64_t>(param), 16), ";"));
+    }
+  }
+
+  void scalars() {
+    for (size_t i = 0; i < form_.inputs.size(); ++i) {
+      if (form_.inputs[i] != Operand::Scalar) continue;
+      const int reg = program_.input_register[i];
+      const int bits = program_.registers[static_cast<size_t>(reg)].bits;
+      fixed_[reg] = fresh(bits);
+      line(concat("ld.param.u64 %a, [in", i, "];"));
+      line(concat("ld.global.", memory_type(bits), " ", fixed_[reg], ", [%a];"));
+    }
+  }
+
+  // Element numbers of the strided operands, from that of the output.
+  void walk() {
+    line("cvt.u32.u64 %t, %i;");
+    std::vector<size_t> strided;
+    for (size_t i = 0; i < form_.inputs.size(); ++i) {
+      if (form_.inputs[i] != Operand::Strided) continue;
+      strided.push_back(i);
+      line(concat("mov.b32 %s", i, ", 0;"));
+    }
+    for (int64_t axis = form_.rank - 1; axis >= 0; --axis) {
+      if (axis > 0) {
+        line(concat("ld.param.u32 %u, [walk+", axis * 4, "];"));
+        line("div.u32 %q, %t, %u;");
+        line("mul.lo.u32 %u, %q, %u;");
+        line("sub.u32 %u, %t, %u;");
+        line("mov.b32 %t, %q;");
+      } else {
+        line("mov.b32 %u, %t;");
+      }
+      for (size_t k = 0; k < strided.size(); ++k) {
+        const int64_t at = form_.rank * static_cast<int64_t>(k + 1) + axis;
+        line(concat("ld.param.u32 %q, [walk+", at * 4, "];"));
+        line(concat("mad.lo.u32 %s", strided[k], ", %u, %q, %s", strided[k], ";"));
+      }
+    }
+  }
+
+  // `count` elements from %i between memory at `base` and registers.
+  void move(const char* instruction, const std::string& base, int bits, bool several,
+            const std::vector<std::string>& registers, const std::string& index) {
+    line(concat("ld.param.u64 %a, [", base, "];"));
+    line(concat("shl.b64 %o, ", index, ", ", std::countr_zero(static_cast<unsigned>(bits / 8)),
+                ";"));
+    line("add.u64 %a, %a, %o;");
+    const size_t width = several ? std::min<size_t>(registers.size(), bits == 64 ? 2 : 4) : 1;
+    for (size_t at = 0; at < registers.size(); at += width) {
+      std::string list = registers[at];
+      for (size_t k = 1; k < width; ++k) list += ", " + registers[at + k];
+      const std::string vector = width == 1 ? "" : concat(".v", width);
+      const std::string place = concat("[%a+", static_cast<int64_t>(at) * bits / 8, "]");
+      if (width > 1) list = "{" + list + "}";
+      const bool loads = instruction[0] == 'l';
+      line(concat(instruction, vector, ".", memory_type(bits), " ", loads ? list : place, ", ",
+                  loads ? place : list, ";"));
+    }
+  }
+
+  void body(int count, bool several) {
+    const bool strided = form_.rank > 0;
+    if (strided) walk();
+    std::map<int, std::vector<std::string>> now;  // by program register: one name per element
+    for (size_t i = 0; i < form_.inputs.size(); ++i) {
+      if (form_.inputs[i] != Operand::Dense && form_.inputs[i] != Operand::Strided) continue;
+      const int reg = program_.input_register[i];
+      const int bits = program_.registers[static_cast<size_t>(reg)].bits;
+      std::vector<std::string> names;
+      for (int e = 0; e < count; ++e) names.push_back(fresh(bits));
+      std::string index = "%i";
+      if (form_.inputs[i] == Operand::Strided) {
+        line(concat("cvt.u64.u32 %e, %s", i, ";"));
+        index = "%e";
+      }
+      move("ld.global", concat("in", i), bits, several, names, index);
+      now[reg] = std::move(names);
+    }
+    for (const PointwiseProgram::Instruction& step : program_.instructions) {
+      std::vector<std::string> results;
+      for (int e = 0; e < count; ++e) results.push_back(instruction(step, now, e));
+      now[step.out] = std::move(results);
+    }
+    for (size_t i = 0; i < program_.output_register.size(); ++i) {
+      const int reg = program_.output_register[i];
+      std::vector<std::string> names;
+      for (int e = 0; e < count; ++e) names.push_back(value(reg, now, e));
+      move("st.global", concat("out", i), program_.registers[static_cast<size_t>(reg)].bits,
+           several, names, "%i");
+    }
+  }
+
+  std::string value(int reg, const std::map<int, std::vector<std::string>>& now,
+                    int element) const {
+    const auto moving = now.find(reg);
+    return moving != now.end() ? moving->second[static_cast<size_t>(element)] : fixed_.at(reg);
+  }
+
+  // One tile with the names of its operands; gives that of its result.
+  std::string instruction(const PointwiseProgram::Instruction& step,
+                          const std::map<int, std::vector<std::string>>& now, int element) {
+    std::vector<std::string> operands;
+    for (const int16_t in : step.in) {
+      if (in >= 0) operands.push_back(value(in, now, element));
+    }
+    size_t param = static_cast<size_t>(step.params);
+    for (const char* const* name = step.tile->attributes; name && *name; ++name) {
+      operands.push_back(params_[param++]);
+    }
+    const std::string result = fresh(program_.registers[static_cast<size_t>(step.out)].bits);
+    const std::string number = std::to_string(scope_++) + "_";
+    for (const std::string_view source = tile_text(*step.tile); const char& c : source) {
+      if (c == '~') {
+        text_ += number;
+      } else if (c == '^') {
+        const char which = *(&c + 1);
+        text_ += which == 'r' ? result : operands.at(static_cast<size_t>(which - '0'));
+        skip_ = true;
+      } else if (skip_) {
+        skip_ = false;
+      } else {
+        text_ += c;
+      }
+    }
+    return result;
+  }
+
+  const PointwiseProgram& program_;
+  const PointwiseForm& form_;
+  std::string text_;
+  std::map<int, std::string> fixed_;  // registers that are one for all elements
+  std::vector<std::string> params_;
+  int narrow_ = 0, wide_ = 0, scope_ = 0;
+  bool skip_ = false;
+};
+
+}  // namespace
+
+std::optional<std::string> pointwise_ptx_refuses(const PointwiseProgram& program) {
+  for (const PointwiseProgram::Register& reg : program.registers) {
+    if (reg.bits < 8 || reg.bits > 64) return "elements of less than 8 or more than 64 bits";
+  }
+  for (const PointwiseProgram::Instruction& step : program.instructions) {
+    if (tile_text(*step.tile).empty()) {
+      return concat("no PTX for ", step.tile->op, " ", step.tile->types);
+    }
+  }
+  return std::nullopt;
+}
+
+int64_t elements_per_thread(const PointwiseProgram& program) {
+  int widest = 8;
+  for (const PointwiseProgram::Register& reg : program.registers) {
+    if (reg.kind == Kind::Input || reg.kind == Kind::Output)
+      widest = std::max<int>(widest, reg.bits);
+  }
+  return std::min<int64_t>(128 / widest, 8);
+}
+
+std::string pointwise_ptx(const PointwiseProgram& program, const PointwiseForm& form) {
+  return Writer(program, form).write();
+}
+
+}  // namespace tiercel::cuda

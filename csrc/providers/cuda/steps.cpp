@@ -1,0 +1,203 @@
+// Steps that give their work to a GPU: kernels, pointwise programs, copies.
+#include "providers/cuda/steps.h"
+
+#include "ops/op_def.h"
+#include "providers/cuda/kernel_call.h"
+#include "providers/cuda/pointwise.h"
+#include "runtime/executor.h"
+#include "runtime/kernel_call.h"
+
+namespace tiercel::cuda {
+namespace {
+
+std::vector<TclTensor*> tensors_of(RunContext& context, const std::vector<ValueId>& ids) {
+  std::vector<TclTensor*> out;
+  out.reserve(ids.size());
+  for (const ValueId id : ids) out.push_back(context.tensor(id));
+  return out;
+}
+
+struct KernelState {
+  std::shared_ptr<Device> device;
+  std::vector<KernelMatch> matches;  // one when shapes were known
+  std::vector<FunctionHandle> functions;
+  size_t n_inputs = 0;  // of the node; captures of the epilogue and of the prologue follow
+  std::vector<bool> on_host;
+  std::unique_ptr<Pointwise> epilogue, prologue;
+};
+
+// The program of a prologue into memory of its own, which takes the place of input 0.
+struct Prologue {
+  std::shared_ptr<Buffer> memory;
+  TclTensor tensor{};
+
+  void run(const KernelState& state, std::vector<TclTensor*>& in, size_t captures) {
+    tensor = *in[0];
+    const auto& program = state.prologue->program();
+    const int16_t reg = program.output_register[0];
+    const int64_t bits = program.registers[static_cast<size_t>(reg)].bits;
+    memory = state.device->allocate(tensor.size * bits / 8);
+    tensor.data = memory->data();
+    std::vector<TclTensor*> given{in[0]};
+    given.insert(given.end(), in.begin() + static_cast<std::ptrdiff_t>(captures), in.end());
+    TclTensor* const outputs[] = {&tensor};
+    state.prologue->run(given.data(), outputs);
+    in[0] = &tensor;
+  }
+};
+
+void run_kernel(const Step& step, RunContext& context) {
+  const auto& state = *static_cast<const KernelState*>(step.state.get());
+  std::vector<TclTensor*> in = tensors_of(context, step.inputs);
+  const std::vector<TclTensor*> out = tensors_of(context, step.outputs);
+  const size_t after_captures =
+      state.epilogue ? static_cast<size_t>(state.epilogue->program().n_inputs) - 1 : 0;
+  Prologue prologue;
+  if (state.prologue) prologue.run(state, in, state.n_inputs + after_captures);
+  const std::vector<void*> packed(in.size() + 1, nullptr);
+  TclCall call{};
+  call.in = in.data();
+  call.out = out.data();
+  call.n_in = static_cast<int64_t>(state.n_inputs);
+  call.n_out = static_cast<int64_t>(out.size());
+  call.packed = packed.data();
+  call.epilogue = &kNoEpilogue;
+  call.prologue = &kNoPrologue;
+  call.error_index = -1;
+  size_t chosen = 0;
+  if (state.matches.size() > 1) {
+    chosen = choose_kernel(state.matches, call, context.node(step), [](size_t) {});
+  }
+  const KernelMatch& match = state.matches[chosen];
+  call.attr = match.attributes->values.data();
+  run_device_kernel(*state.device, *match.kernel, state.functions[chosen], call,
+                    match.attributes->values.size(), state.on_host, step.node);
+  if (!state.epilogue) return;
+  std::vector<TclTensor*> given{out[0]};
+  const auto first = in.begin() + static_cast<std::ptrdiff_t>(state.n_inputs);
+  given.insert(given.end(), first, first + static_cast<std::ptrdiff_t>(after_captures));
+  state.epilogue->run(given.data(), out.data());
+}
+
+void run_pointwise(const Step& step, RunContext& context) {
+  const auto& pointwise = *static_cast<const Pointwise*>(step.state.get());
+  const std::vector<TclTensor*> in = tensors_of(context, step.inputs);
+  const std::vector<TclTensor*> out = tensors_of(context, step.outputs);
+  pointwise.run(in.data(), out.data());
+}
+
+struct CopyState {
+  std::shared_ptr<Device> device;
+};
+
+int64_t bytes_of(const TclTensor& tensor) {
+  return dtype_bytes(static_cast<DType>(tensor.dtype), tensor.size);
+}
+
+void run_to_device(const Step& step, RunContext& context) {
+  const auto& state = *static_cast<const CopyState*>(step.state.get());
+  const TclTensor& from = *context.tensor(step.inputs[0]);
+  state.device->to_device(context.tensor(step.outputs[0])->data, from.data, bytes_of(from));
+}
+
+void run_to_host(const Step& step, RunContext& context) {
+  const auto& state = *static_cast<const CopyState*>(step.state.get());
+  const TclTensor& from = *context.tensor(step.inputs[0]);
+  state.device->to_host(context.tensor(step.outputs[0])->data, from.data, bytes_of(from));
+  const uint64_t error = state.device->take_error();
+  if (error == 0) return;
+  const auto failed = static_cast<NodeId>(error >> 32);
+  TclCall call{};
+  call.error_index = -1;
+  const bool known = failed >= 0 && static_cast<size_t>(failed) < context.graph().nodes.size();
+  report_kernel_error(context.graph().node(known ? failed : step.node), call,
+                      static_cast<int32_t>(error));
+}
+
+std::unique_ptr<Pointwise> attach(const Node& node, std::string_view attribute, Step& step,
+                                  const std::shared_ptr<Device>& device) {
+  auto program = compile_attached(node, attribute);
+  if (!program) return nullptr;
+  const auto* body = node.attributes.get<std::shared_ptr<Graph>>(attribute);
+  for (const Capture& capture : (*body)->captures) step.inputs.push_back(capture.outer);
+  return std::make_unique<Pointwise>(std::move(program), device);
+}
+
+// Whether a GPU runs what hangs on a node; else what it does not.
+std::optional<std::string> attached_refuses(const Node& node, std::string_view attribute) {
+  const auto program = compile_attached(node, attribute);
+  return program ? pointwise_ptx_refuses(*program) : std::nullopt;
+}
+
+}  // namespace
+
+std::optional<std::string> kernel_refuses(const Graph& graph, const Node& node) {
+  std::string reason;
+  const std::vector<DeviceMatch> found = find_device_kernels(graph, node, reason);
+  if (found.empty()) return reason;
+  std::vector<KernelMatch> matches;
+  for (const DeviceMatch& one : found) matches.push_back(one.match);
+  try {
+    for (const char* attribute : {"epilogue", "prologue"}) {
+      if (auto refusal = attached_refuses(node, attribute)) return refusal;
+    }
+    StaticCall call(graph, node);
+    if (call.known) static_cast<void>(choose_kernel(matches, call.call, node, [](size_t) {}));
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return std::nullopt;
+}
+
+Step compile_kernel(const Graph& graph, const Node& node, const std::shared_ptr<Device>& device) {
+  std::string reason;
+  std::vector<DeviceMatch> found = find_device_kernels(graph, node, reason);
+  auto state = std::make_shared<KernelState>();
+  state->device = device;
+  state->n_inputs = node.inputs.size();
+  for (size_t i = 0; i < node.inputs.size(); ++i)
+    state->on_host.push_back(node.def->reads_value(i));
+  for (const DeviceMatch& one : found) state->matches.push_back(one.match);
+  StaticCall call(graph, node);
+  if (call.known) {
+    const size_t chosen = choose_kernel(state->matches, call.call, node, [](size_t) {});
+    found = {found[chosen]};
+    state->matches = {found[0].match};
+  }
+  const auto inside = device->enter();
+  for (const DeviceMatch& one : found) {
+    state->functions.push_back(device->function(one.ptx, "kernel"));
+  }
+  Step step{.run = run_kernel, .inputs = node.inputs, .outputs = node.outputs};
+  state->epilogue = attach(node, "epilogue", step, device);
+  state->prologue = attach(node, "prologue", step, device);
+  const TclKernel& first = *state->matches.front().kernel;
+  step.kernel = concat(first.variant, " cuda ", first.types);
+  step.state = std::move(state);
+  return step;
+}
+
+std::optional<std::string> pointwise_refuses(const Graph& graph, const Node& node) {
+  if (auto refusal = tiercel::pointwise_refuses(graph, node)) return refusal;
+  return pointwise_ptx_refuses(*tiercel::compile_pointwise(graph, node));
+}
+
+Step compile_pointwise(const Graph& graph, const Node& node,
+                       const std::shared_ptr<Device>& device) {
+  auto program = tiercel::compile_pointwise(graph, node);
+  Step step{.run = run_pointwise, .inputs = node.inputs, .outputs = node.outputs};
+  step.kernel = concat("pointwise program of ", program->instructions.size(), " cuda");
+  step.state = std::make_shared<Pointwise>(std::move(program), device);
+  return step;
+}
+
+Step compile_copy(const Node& node, const std::shared_ptr<Device>& device) {
+  const bool to_host = node.attributes.get_or<std::string>("to", "") == "cpu";
+  Step step{
+      .run = to_host ? run_to_host : run_to_device, .inputs = node.inputs, .outputs = node.outputs};
+  step.kernel = to_host ? "copy to the host" : "copy to the GPU";
+  step.state = std::make_shared<CopyState>(CopyState{device});
+  return step;
+}
+
+}  // namespace tiercel::cuda
