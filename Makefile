@@ -48,10 +48,11 @@ clean:
 	rm -rf build $(VENV)
 
 # What the build needs, so that later builds reuse it and the objects below build/.
-$(VENV)/.build:
+$(VENV)/.build: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install -q 'scikit-build-core>=0.11' 'pybind11>=3.0' 'numpy>=2.0' 'numba==0.68.1' \
-	  'cmake>=3.25' ninja
+	$(BIN)/python -c "import subprocess, sys, tomllib; subprocess.check_call([sys.executable, '-m', \
+	  'pip', '--disable-pip-version-check', 'install', '-q', 'cmake>=3.25', 'ninja', \
+	  *tomllib.load(open('pyproject.toml', 'rb'))['build-system']['requires']])"
 	touch $@
 
 INSTALL = PATH="$(CURDIR)/$(BIN):$$PATH" $(PIP) install -q --no-build-isolation --no-deps \
