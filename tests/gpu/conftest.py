@@ -1,6 +1,42 @@
-"""Puts the software CUDA device on the path of the tests below."""
+"""The software CUDA device for the tests below: on their path, and as the provider's driver."""
+
+from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "softcuda"))
+import pytest
+
+for folder in ("softcuda", "conformance"):
+    sys.path.insert(0, str(Path(__file__).parents[1] / folder))
+
+if TYPE_CHECKING:
+    import softcuda
+
+SEED = 7
+
+
+@pytest.fixture
+def cuda_driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[softcuda.Device]:
+    """The software device, which CUDAExecutionProvider finds during the test.
+
+    It runs threads in a random order and leaves work waiting until somebody asks for its result;
+    its ``path`` is the driver's, its ``statistic`` counts what the provider does.
+
+    Raises:
+        FileNotFoundError: NVRTC's wheels (extra ``test``) or a C++ compiler are missing.
+        softcuda.BuildError: The compiler's output.
+    """
+    import softcuda
+
+    device = softcuda.Device()
+    monkeypatch.setenv("TIERCEL_CUDA_DRIVER", str(device.path))
+    device.set("seed", SEED)
+    device.set_streams("lazy")
+    yield device
+    try:
+        device.synchronize()  # no work of this test is left over, and none is dropped
+    finally:
+        device.reset()
