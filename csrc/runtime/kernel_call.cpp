@@ -48,10 +48,11 @@ void report_kernel_error(const Node& node, const TclCall& call, int32_t code) {
     if (t.rank < 0) continue;
     shapes += concat(shapes.empty() ? "" : ", ", dims_text({t.dims, static_cast<size_t>(t.rank)}));
   }
+  const std::string element =
+      call.error_index < 0 ? "" : concat("element ", call.error_index, "; ");
   const bool bad_input = code == TCL_INDEX_OUT_OF_RANGE || code == TCL_INVALID_VALUE;
   throw_error(bad_input ? ErrorKind::InvalidArgument : ErrorKind::RuntimeException, where(node),
-              ": ", known ? texts[code] : "kernel error", " (element ", call.error_index,
-              "; inputs ", shapes, ")");
+              ": ", known ? texts[code] : "kernel error", " (", element, "inputs ", shapes, ")");
 }
 
 StaticCall::StaticCall(const Graph& graph, const Node& node) {

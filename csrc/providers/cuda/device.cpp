@@ -11,6 +11,7 @@ namespace {
 
 constexpr int kMultiprocessors = 16, kComputeMajor = 75, kComputeMinor = 76;  // attributes
 constexpr int kOldestMajor = 8;        // sm_80: what the PTX is for
+constexpr Result kOutOfMemory = 2;     // CUDA_ERROR_OUT_OF_MEMORY
 constexpr unsigned kNonBlocking = 1;   // a stream that does not wait for the legacy one
 constexpr int64_t kRing = 4 << 20;     // bytes of parameters between two waits
 constexpr int64_t kStaged = 64 << 10;  // bytes of the largest copy that goes by way of the ring
@@ -48,8 +49,8 @@ void Device::start(int number) {
   int count = 0, major = 0, minor = 0;
   driver_.check(driver_.device_count(&count), "cuDeviceGetCount");
   if (number < 0 || number >= count) {
-    throw_error(ErrorKind::EPFail, "CUDAExecutionProvider: device_id is ", number, "; there are ",
-                count, " GPUs");
+    throw_error(ErrorKind::EPFail, "CUDAExecutionProvider: device_id is ", number,
+                "; the driver has GPUs 0 to ", count - 1);
   }
   DeviceNumber device = 0;
   driver_.check(driver_.device_get(&device, number), "cuDeviceGet");
@@ -101,17 +102,40 @@ std::shared_ptr<Buffer> Device::allocate(int64_t bytes) {
       free_.erase(found);
     }
   }
+  if (block == 0) block = new_block(size);
   if (block == 0) {
-    if (in_use_ + size > limit_) release_free();
+    release_free();
+    block = new_block(size);
+  }
+  if (block == 0) {
     const std::lock_guard lock(memory_);
-    if (in_use_ + size > limit_) {
-      throw_error(ErrorKind::EPFail, "CUDAExecutionProvider: ", size, " bytes more than the ",
-                  in_use_, " in use pass gpu_mem_limit, ", limit_);
-    }
-    driver_.check(driver_.memory_allocate(&block, static_cast<size_t>(size)), "cuMemAlloc");
-    in_use_ += size;
+    const bool limited = !limits_.empty() && in_use_ + size > *limits_.begin();
+    throw_error(ErrorKind::EPFail, "CUDAExecutionProvider: ", size, " bytes more than the ",
+                in_use_, " in use ",
+                limited ? concat("pass gpu_mem_limit, ", *limits_.begin())
+                        : concat("are more than ", name_, " has free"));
   }
   return Buffer::wrap(pointer_to(block), bytes, [this, block, size] { give_back(block, size); });
+}
+
+DevicePointer Device::new_block(int64_t bytes) {
+  const std::lock_guard lock(memory_);
+  if (!limits_.empty() && in_use_ + bytes > *limits_.begin()) return 0;
+  DevicePointer block = 0;
+  const Result result = driver_.memory_allocate(&block, static_cast<size_t>(bytes));
+  if (result == kOutOfMemory) return 0;
+  driver_.check(result, "cuMemAlloc");
+  in_use_ += bytes;
+  return block;
+}
+
+std::shared_ptr<void> Device::limit(int64_t bytes) {
+  const std::lock_guard lock(memory_);
+  const auto at = limits_.insert(bytes);
+  return {static_cast<void*>(this), [this, at](void*) {
+            const std::lock_guard again(memory_);
+            limits_.erase(at);
+          }};
 }
 
 void Device::give_back(DevicePointer block, int64_t bytes) {

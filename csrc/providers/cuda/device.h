@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -36,7 +37,8 @@ class Device {
   [[nodiscard]] std::shared_ptr<Buffer> allocate(int64_t bytes);
   // The tensor in the GPU's memory; the same copy for the same bytes while somebody holds it.
   [[nodiscard]] Tensor resident(const Tensor& tensor);
-  void set_limit(int64_t bytes) { limit_ = bytes; }
+  // As long as it is held, all memory in use on the GPU is at most that many bytes.
+  [[nodiscard]] std::shared_ptr<void> limit(int64_t bytes);
   // Gives blocks that nobody holds back to the driver.
   void release_free();
 
@@ -68,6 +70,8 @@ class Device {
  private:
   explicit Device(const Driver& driver) : driver_(driver) {}
   void start(int number);
+  // A block that nobody has yet; 0: the limit, or the driver, has no room for it.
+  DevicePointer new_block(int64_t bytes);
   void give_back(DevicePointer block, int64_t bytes);
 
   const Driver& driver_;
@@ -78,7 +82,8 @@ class Device {
   std::recursive_mutex runs_;
   std::mutex memory_;  // guards the blocks
   std::multimap<int64_t, DevicePointer> free_;
-  int64_t in_use_ = 0, limit_ = INT64_MAX;
+  int64_t in_use_ = 0;
+  std::multiset<int64_t> limits_;
   std::mutex residents_mutex_;
   std::map<const void*, std::weak_ptr<Buffer>> residents_;  // by host address
   std::mutex modules_mutex_;

@@ -14,7 +14,8 @@ bool is_copy(const Node& node) { return node.domain == "tiercel" && node.op_type
 
 class CudaProvider final : public Provider {
  public:
-  explicit CudaProvider(std::shared_ptr<cuda::Device> device) : device_(std::move(device)) {}
+  CudaProvider(std::shared_ptr<cuda::Device> device, std::shared_ptr<void> limit)
+      : device_(std::move(device)), limit_(std::move(limit)) {}
 
   [[nodiscard]] std::string_view name() const override { return "CUDAExecutionProvider"; }
   [[nodiscard]] std::string_view memory() const override { return "cuda"; }
@@ -62,6 +63,7 @@ class CudaProvider final : public Provider {
 
  private:
   std::shared_ptr<cuda::Device> device_;
+  std::shared_ptr<void> limit_;  // nullptr: none
 };
 
 int64_t whole_number(const std::string& name, const std::string& text) {
@@ -96,8 +98,8 @@ std::shared_ptr<Provider> make_cuda_provider(
     }
   }
   auto device = cuda::Device::open(static_cast<int>(std::min<int64_t>(number, INT32_MAX)));
-  if (limit != INT64_MAX) device->set_limit(limit);
-  return std::make_shared<CudaProvider>(std::move(device));
+  auto limited = limit == INT64_MAX ? nullptr : device->limit(limit);
+  return std::make_shared<CudaProvider>(std::move(device), std::move(limited));
 }
 
 }  // namespace tiercel

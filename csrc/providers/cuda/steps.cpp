@@ -107,11 +107,14 @@ void run_to_host(const Step& step, RunContext& context) {
   const uint64_t error = state.device->take_error();
   if (error == 0) return;
   const auto failed = static_cast<NodeId>(error >> 32);
-  TclCall call{};
-  call.error_index = -1;
   const bool known = failed >= 0 && static_cast<size_t>(failed) < context.graph().nodes.size();
-  report_kernel_error(context.graph().node(known ? failed : step.node), call,
-                      static_cast<int32_t>(error));
+  const Node& node = context.graph().node(known ? failed : step.node);
+  const std::vector<TclTensor*> in = tensors_of(context, node.inputs);
+  TclCall call{};
+  call.in = in.data();
+  call.n_in = static_cast<int64_t>(in.size());
+  call.error_index = -1;
+  report_kernel_error(node, call, static_cast<int32_t>(error));
 }
 
 std::unique_ptr<Pointwise> attach(const Node& node, std::string_view attribute, Step& step,
