@@ -27,6 +27,26 @@ std::string nodes_text(const Graph& graph) {
   return out;
 }
 
+// Bytes of a copy between memories; empty: no copy, or its shape is found at run.
+std::string copied_text(const Graph& graph, const Node& node) {
+  if (node.domain != "tiercel" || node.op_type != "Copy") return "";
+  const Type& type = graph.value(node.outputs[0]).type;
+  const auto dims = type.shape ? concrete(*type.shape) : std::nullopt;
+  return dims ? concat(", ", dtype_bytes(type.dtype, element_count(*dims)), " bytes") : "";
+}
+
+// Constants that were copied to another memory when the plan was made.
+std::string residents_text(const Plan& plan) {
+  std::string out;
+  for (const auto& [id, tensor] : plan.residents) {
+    const Node& node = plan.graph.node(plan.graph.value(id).producer);
+    out += concat("  once ", padded(concat(node.op_type, " \"", node.name, "\""), 44), " ",
+                  node.provider, copied_text(plan.graph, node), ", ", node.reason, " -> ",
+                  value_text(plan.graph, id), "\n");
+  }
+  return out;
+}
+
 std::string steps_text(const Plan& plan) {
   std::string out;
   for (size_t i = 0; i < plan.steps.size(); ++i) {
@@ -34,7 +54,7 @@ std::string steps_text(const Plan& plan) {
     const Node& node = plan.graph.node(step.node);
     std::string line = concat("  ", padded(std::to_string(i), 5),
                               padded(concat(node.op_type, " \"", node.name, "\""), 44), " ",
-                              node.provider, ", ", step.kernel);
+                              node.provider, ", ", step.kernel, copied_text(plan.graph, node));
     if (plan.dynamic[i]) line += ", shapes found at run";
     if (!node.reason.empty()) line += ", " + node.reason;
     for (ValueId out_id : step.outputs) {
@@ -67,7 +87,7 @@ std::string explain_session(const Model& model, std::span<const PassReport> pass
                   memory.lower_bound, " bytes");
   }
   out += "\n";
-  return out + steps_text(*plan);
+  return out + residents_text(*plan) + steps_text(*plan);
 }
 
 }  // namespace tiercel
