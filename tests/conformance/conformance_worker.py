@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
 TIME_LIMIT = 60.0  # seconds for one case
 
 
-def _serve(connection: Connection) -> None:
+def _serve(connection: Connection, load: Callable[[Any], Any] | None) -> None:
     from conformance_cases import run_case
 
     while (case_id := connection.recv()) is not None:
         try:
-            run_case(case_id)
+            run_case(case_id, load)
             verdict = ""
         except BaseException as error:
             verdict = f"{type(error).__name__}: {error}"
@@ -22,16 +23,21 @@ def _serve(connection: Connection) -> None:
 
 
 class Worker:
-    """A process that runs one case after another and is replaced when it dies."""
+    """A process that runs one case after another and is replaced when it dies.
 
-    def __init__(self) -> None:
+    Args:
+        load: Makes a session of a model (bytes or a path); a function of a module on the path.
+    """
+
+    def __init__(self, load: Callable[[Any], Any] | None = None) -> None:
+        self._load = load
         self._context = multiprocessing.get_context("spawn")
         self._process: Any = None
         self._connection: Any = None
 
     def _start(self) -> None:
         here, there = self._context.Pipe()
-        self._process = self._context.Process(target=_serve, args=(there,), daemon=True)
+        self._process = self._context.Process(target=_serve, args=(there, self._load), daemon=True)
         self._process.start()
         there.close()
         self._connection = here

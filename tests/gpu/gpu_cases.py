@@ -1,0 +1,31 @@
+"""The backend node cases that run wholly on a GPU: their list, and how one is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+LIST = Path(__file__).with_name("backend_cases.txt")
+
+
+def read_cases() -> list[str]:
+    """Names of the cases, as "node/test_…"; "#" begins a comment."""
+    lines = LIST.read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def software_device() -> dict[str, str]:
+    """The environment of processes whose provider finds the software device."""
+    import softcuda
+
+    driver = str(softcuda.build_driver())
+    return {"TIERCEL_CUDA_DRIVER": driver, "TIERCEL_SOFTCUDA_SEED": "7"}
+
+
+def load_on_gpu(model: Any) -> Any:
+    """A session in which no node may fall back to the CPU."""
+    import tiercel
+
+    options = tiercel.SessionOptions()
+    options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    return tiercel.InferenceSession(model, options, providers=["CUDAExecutionProvider"])
