@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib.util
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -88,7 +89,10 @@ def compile_cuda(
     includes: Sequence[Path | str] = (),
     options: Sequence[str] = (),
 ) -> str:
-    """CUDA C++ to PTX.
+    """CUDA C++ to PTX; that of compute_80 says version 7.5, so that old drivers read it too.
+
+    NVRTC writes its own version, which only drivers as new as itself take; no instruction that it
+    uses for compute_80 is newer than 7.5.
 
     Args:
         source: The text.
@@ -101,7 +105,10 @@ def compile_cuda(
         CompileError: NVRTC's log.
         FileNotFoundError: NVRTC is not installed.
     """
-    return _compile(source, name, arch, includes, options).rstrip(b"\0").decode()
+    ptx = _compile(source, name, arch, includes, options).rstrip(b"\0").decode()
+    if arch == "compute_80":
+        ptx = re.sub(r"^\.version [\d.]+", ".version 7.5", ptx, count=1, flags=re.MULTILINE)
+    return ptx
 
 
 def compile_machine_code(

@@ -68,6 +68,7 @@ def threads(source: str, arch: str) -> dict[str, int]:
     """The launch bound of each kernel, from the PTX."""
     text = (KERNELS / f"{source}.cu").read_text()
     ptx = nvrtc.compile_cuda(text, f"{source}.cu", arch, [KERNELS])
+    assert re.search(r"^\.version 7\.5$", ptx, re.M)  # what a driver for CUDA 11.5 reads
     bounds = re.findall(r"\.entry (\w+)\((?:[^{]*?)\.maxntid (\d+)", ptx)
     assert len(bounds) == ptx.count(".entry")
     return {name: int(count) for name, count in bounds}
