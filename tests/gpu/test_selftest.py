@@ -1,0 +1,111 @@
+"""The self-test for machines with a GPU, on the software device: cases, verdicts, report, times."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import softcuda
+import tiercel
+from tiercel.cuda import device_info, selftest, selftest_times
+from tiercel.cuda.selftest_cases import cases
+
+CHOSEN = "MatMul f32 5x70"
+
+
+def test_it_compares_and_reports(
+    cuda_driver: softcuda.Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TIERCEL_CUDA_DRIVER")
+    report = tmp_path / "report.json"
+    command = [sys.executable, "-m", "tiercel.cuda.selftest", "--no-times", "--only", CHOSEN]
+    command += ["--driver", str(cuda_driver.path), "--report", str(report)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert answer.stdout.startswith("tiercel software device, compute capability 8.0, CUDA ")
+    read = json.loads(report.read_text())
+    assert read["device"]["name"] == "tiercel software device"
+    assert [case["outcome"] for case in read["cases"]] == ["same"]
+    assert read["times"] == []
+
+
+def test_a_difference_is_exit_status_1(
+    cuda_driver: softcuda.Device,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    wrong = selftest.Verdict("MatMul", "products", "differs", "largest difference 0.5")
+    monkeypatch.setattr(selftest.Worker, "run", lambda *_: wrong)
+    given = ["--no-times", "--only", CHOSEN, "--report", str(tmp_path / "report.json")]
+    assert selftest.main(given) == 1
+    assert "differs  MatMul: largest difference 0.5" in capsys.readouterr().out
+
+
+def test_without_a_driver_it_says_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TIERCEL_CUDA_DRIVER", "/nonexistent")
+    assert selftest.main([]) == 2
+    assert "the NVIDIA driver is missing: /nonexistent" in capsys.readouterr().err
+    with pytest.raises(tiercel.EPFail, match="/nonexistent"):
+        device_info()
+
+
+def test_outcomes(cuda_driver: softcuda.Device) -> None:
+    case = next(case for case in cases() if case.op == "Relu")
+    assert selftest.run_case(case, 0).outcome == "same"
+    refused = selftest.run_case(selftest.Case("shapes", "Unique", "f32", ((9,),)), 0)
+    assert refused.outcome == "refused"
+    assert "its output's shape depends on data" in refused.detail
+    with pytest.raises(tiercel.EPFail, match="device_id is 4"):
+        selftest.run_case(case, 4)
+
+
+def test_a_process_that_dies_is_a_failure() -> None:
+    worker = selftest.Worker()
+    with pytest.raises(Exception, match="terminated abruptly"):
+        worker.call(os._exit, 3)
+    worker.close()
+
+
+def test_differences() -> None:
+    one = np.array([1.0, 100.0], np.float32)
+    assert selftest.difference(one, one) == ""
+    assert selftest.difference(one + np.float32(1e-4), one) == ""
+    assert "largest difference" in selftest.difference(one + np.float32(0.1), one)
+    assert "expected" in selftest.difference(one.astype(np.float64), one)
+    assert selftest.difference(np.array([3, 4]), np.array([3, 5])) == "1 of 2 values differ"
+    lost = np.array([1.0, np.nan], np.float32)
+    assert selftest.difference(lost, lost) == ""
+    assert "infinities" in selftest.difference(one, np.array([1, np.inf], np.float32))
+    assert "largest difference nan" in selftest.difference(lost, one)
+
+
+@pytest.mark.parametrize("name", ["MatMul float32 1024", "Add float32"])
+def test_times(cuda_driver: softcuda.Device, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    op, dtype, shape, constants, attributes = selftest_times._OPERATORS[name]
+    small = (op, dtype, (16, 16), ((16, 16),), attributes)
+    monkeypatch.setitem(selftest_times._OPERATORS, name, small)
+    row = selftest_times.time_one(name, 0)
+    assert row["run ms"] > 0
+    assert "node ms" in row
+
+
+def test_models_and_names() -> None:
+    names = [case.name for case in cases()]
+    assert len(set(names)) == len(names)
+    assert {case.family for case in cases()} >= {"pointwise", "products", "rows", "convolutions"}
+    for case in cases()[::25]:
+        assert tiercel.InferenceSession(case.model()).run(None, case.feeds())
+
+
+def test_cupy_is_not_imported() -> None:
+    code = "import sys; sys.modules['cupy'] = None; import tiercel.cuda, tiercel.cuda.selftest"
+    subprocess.run([sys.executable, "-c", code], check=True)
