@@ -214,6 +214,19 @@ def test_an_index_out_of_range_names_its_node(cuda_driver: softcuda.Device) -> N
         np.testing.assert_array_equal(got, np.maximum(x[[2, 0]], 0))
 
 
+def test_an_error_of_a_run_that_failed_elsewhere_is_forgotten(cuda_driver: softcuda.Device) -> None:
+    text = """g (float[3,4] x, int64[1] i, int64[1] j) => (float[1,4] y, string[1] s) {
+        p = Relu(x)  y = Gather(p, i)  s = Gather(t, j) }"""
+    made = model(text, t=np.array(["a", "b"]))
+    made.graph.node[2].name = "words"
+    session = gpu_session(made)
+    with pytest.raises(tiercel.InvalidArgument, match='node "words"'):
+        session.run(None, {"x": normal(3, 4), "i": np.array([9]), "j": np.array([9])})
+    got = session.run(None, {"x": normal(3, 4), "i": np.array([1]), "j": np.array([1])})
+    np.testing.assert_array_equal(got[0], np.maximum(normal(3, 4)[1:2], 0))
+    assert list(got[1]) == ["b"]
+
+
 def test_many_threads_on_two_sessions(cuda_driver: softcuda.Device) -> None:
     products = [model(PRODUCT, w=normal(6, 4, seed=seed)) for seed in range(2)]
     sessions = [gpu_session(made, strict=True) for made in products]

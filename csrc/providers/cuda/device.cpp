@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <exception>
 
 #include "base/error.h"
 
@@ -76,7 +77,7 @@ void Device::start(int number) {
   void* pinned = nullptr;
   driver_.check(driver_.host_allocate(&pinned, kRing, 0), "cuMemHostAlloc");
   ring_host_ = static_cast<std::byte*>(pinned);
-  driver_.check(driver_.set_bytes(address(status()), 0, sizeof error_, stream_), "cuMemsetD8Async");
+  driver_.check(clear_status(), "cuMemsetD8Async");
 }
 
 std::shared_ptr<void> Device::enter() {
@@ -84,8 +85,11 @@ std::shared_ptr<void> Device::enter() {
   ContextHandle before = nullptr;
   driver_.check(driver_.context_get(&before), "cuCtxGetCurrent");
   driver_.check(driver_.context_set(context_), "cuCtxSetCurrent");
-  return {static_cast<void*>(this), [before](void* self) {
+  return {static_cast<void*>(this), [before, failures = std::uncaught_exceptions()](void* self) {
             auto& device = *static_cast<Device*>(self);
+            // What kernels of a run that ends early report is not the next run's.
+            if (std::uncaught_exceptions() > failures && device.status_)
+              static_cast<void>(device.clear_status());
             static_cast<void>(device.driver_.context_set(before));
             device.runs_.unlock();
           }};
@@ -195,7 +199,11 @@ void Device::to_host(void* to, const void* from, int64_t bytes) {
   driver_.check(driver_.stream_synchronize(stream_), "cuStreamSynchronize");
   if (error == 0) return;
   error_ = error;
-  driver_.check(driver_.set_bytes(address(status()), 0, sizeof error, stream_), "cuMemsetD8Async");
+  driver_.check(clear_status(), "cuMemsetD8Async");
+}
+
+Result Device::clear_status() {
+  return driver_.set_bytes(address(status()), 0, sizeof error_, stream_);
 }
 
 uint64_t Device::take_error() {

@@ -70,6 +70,8 @@ class Device {
  private:
   explicit Device(const Driver& driver) : driver_(driver) {}
   void start(int number);
+  // In the order of the stream.
+  Result clear_status();
   // A block that nobody has yet; 0: the limit, or the driver, has no room for it.
   DevicePointer new_block(int64_t bytes);
   void give_back(DevicePointer block, int64_t bytes);
