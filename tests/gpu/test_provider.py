@@ -114,6 +114,8 @@ def test_memory_over_its_limit(cuda_driver: softcuda.Device) -> None:
         session.run(None, large)
     assert session.run(None, small)[0].shape == (3, 1024)
     del session  # and its limit
+    with pytest.raises(tiercel.EPFail, match="in use pass gpu_mem_limit, 1"):
+        gpu_session(made, gpu_mem_limit=1).run(None, small)
     assert gpu_session(made).run(None, {"x": large["x"][:20_000]})[0].shape == (20_000, 1024)
 
 

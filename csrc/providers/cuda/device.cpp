@@ -101,7 +101,7 @@ std::shared_ptr<Buffer> Device::allocate(int64_t bytes) {
   DevicePointer block = 0;
   {
     const std::lock_guard lock(memory_);
-    if (const auto found = free_.find(size); found != free_.end()) {
+    if (const auto found = free_.find(size); found != free_.end() && !passes_limit(0)) {
       block = found->second;
       free_.erase(found);
     }
@@ -113,7 +113,7 @@ std::shared_ptr<Buffer> Device::allocate(int64_t bytes) {
   }
   if (block == 0) {
     const std::lock_guard lock(memory_);
-    const bool limited = !limits_.empty() && in_use_ + size > *limits_.begin();
+    const bool limited = passes_limit(size);
     throw_error(ErrorKind::EPFail, "CUDAExecutionProvider: ", size, " bytes more than the ",
                 in_use_, " in use ",
                 limited ? concat("pass gpu_mem_limit, ", *limits_.begin())
@@ -122,9 +122,13 @@ std::shared_ptr<Buffer> Device::allocate(int64_t bytes) {
   return Buffer::wrap(pointer_to(block), bytes, [this, block, size] { give_back(block, size); });
 }
 
+bool Device::passes_limit(int64_t bytes) const {
+  return !limits_.empty() && in_use_ + bytes > *limits_.begin();
+}
+
 DevicePointer Device::new_block(int64_t bytes) {
   const std::lock_guard lock(memory_);
-  if (!limits_.empty() && in_use_ + bytes > *limits_.begin()) return 0;
+  if (passes_limit(bytes)) return 0;
   DevicePointer block = 0;
   const Result result = driver_.memory_allocate(&block, static_cast<size_t>(bytes));
   if (result == kOutOfMemory) return 0;

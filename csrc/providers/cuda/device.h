@@ -72,6 +72,8 @@ class Device {
   void start(int number);
   // In the order of the stream.
   Result clear_status();
+  // Whether so many bytes more are over a limit; under the mutex of the blocks.
+  [[nodiscard]] bool passes_limit(int64_t bytes) const;
   // A block that nobody has yet; 0: the limit, or the driver, has no room for it.
   DevicePointer new_block(int64_t bytes);
   void give_back(DevicePointer block, int64_t bytes);
