@@ -261,3 +261,32 @@ def test_tensors_without_elements(cuda_driver: softcuda.Device) -> None:
         p = MatMul(x, w)  y = Softmax(p)  z = Concat<axis = 1>(x, p)
         r = ReduceSum<keepdims = 0>(x, axes) }"""
     both(model(text, w=WEIGHT, axes=np.array([0])), {"x": normal(0, 6)}, strict=False)
+
+
+def test_a_small_network(cuda_driver: softcuda.Device) -> None:
+    text = """g (float[n,3,12,12] x) => (float[n,10] y) {
+        a = Conv<pads = [1, 1, 1, 1]>(x, w1, b1)  r = Relu(a)
+        c = Conv<pads = [1, 1, 1, 1]>(r, w2, b2)  s = Add(c, r)  t = Relu(s)
+        m = MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(t)  g = GlobalAveragePool(m)
+        f = Flatten(g)  z = Gemm<transB = 1>(f, w3, b3)  y = Softmax(z) }"""
+    shapes = {"w1": (8, 3, 3, 3), "b1": (8,), "w2": (8, 8, 3, 3), "b2": (8,), "w3": (10, 8)}
+    made = model(text, b3=normal(10), **{name: normal(*s) * 0.2 for name, s in shapes.items()})
+    session = both(made, {"x": normal(2, 3, 12, 12)}, strict=False, rtol=1e-4)
+    where = dict(steps(session))
+    assert where["Conv"] == where["MaxPool"] == where["Gemm"] == CUDA
+
+
+def test_some_outputs_and_bindings(cuda_driver: softcuda.Device) -> None:
+    text = """g (float[n,6] x) => (float[n,4] y, float[n,4] z) {
+        p = MatMul(x, w)  y = Relu(p)  z = Neg(y) }"""
+    made = model(text, w=WEIGHT)
+    session, feeds = gpu_session(made), {"x": normal(3, 6)}
+    y, z = cpu_session(made).run(None, feeds)
+    for names, want in ((["z"], [z]), (["z", "y"], [z, y]), (["y", "y"], [y, y])):
+        for got, expected in zip(session.run(names, feeds), want, strict=True):
+            np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+    binding = session.io_binding()
+    binding.bind_cpu_input("x", feeds["x"])
+    binding.bind_output("y")
+    session.run_with_iobinding(binding)
+    np.testing.assert_allclose(binding.copy_outputs_to_cpu()[0], y, rtol=1e-5, atol=1e-6)
