@@ -9,9 +9,22 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).resolve().parents[3] / "kernels"))
 
 import nvrtc  # noqa: E402
-from nvrtc import CompileError, compile_machine_code, library, toolkit  # noqa: E402
+from nvrtc import (  # noqa: E402
+    CompileError,
+    compile_machine_code,
+    include_options,
+    library,
+    toolkit,
+)
 
-__all__ = ["CompileError", "compile_cuda", "compile_machine_code", "library", "toolkit"]
+__all__ = [
+    "CompileError",
+    "compile_cuda",
+    "compile_machine_code",
+    "include_options",
+    "library",
+    "toolkit",
+]
 
 
 def compile_cuda(
