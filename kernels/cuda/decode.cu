@@ -96,15 +96,17 @@ DEVICE void nbits_widen(const u8* b, const T* scales, const u8* zeros, T* y,
 }
 
 // x, y: [batch, heads, rows, size] by strides; tables: [positions, half]; positions: null (row
-// number + first), [1] (the first, flat = 1) or [batch, rows].
+// number + first), [1] (the first, flat = 1) or [batch, rows]. A position that is not
+// below `limit` gives `failure` to `status`, unless that is null.
 struct RotaryArgs {
   i64 x[4], y[4];  // batch, head, row, item
   i64 batch, heads, rows, size, half;
   i32 interleaved, flat;
+  i64 limit, failure;
 };
 template <class T>
 DEVICE void rotate(const T* x, const T* cosines, const T* sines, const i64* positions, T* y,
-                   const RotaryArgs& a) {
+                   i64* status, const RotaryArgs& a) {
   const i64 rest = a.size - a.half, total = a.batch * a.heads * a.rows * rest;
   for (i64 i = first_item(); i < total; i += item_step()) {
     const i64 line = divide(i, rest), plane = divide(line, a.rows), b = divide(plane, a.heads);
@@ -116,6 +118,10 @@ DEVICE void rotate(const T* x, const T* cosines, const T* sines, const i64* posi
       continue;
     }
     const i64 p = !positions ? row : a.flat ? positions[0] + row : positions[b * a.rows + row];
+    if (status && (p < 0 || p >= a.limit)) {
+      atomicMax(reinterpret_cast<u64*>(status), (u64)a.failure);
+      continue;
+    }
     const float c = widen(cosines[p * a.half + item]), s = widen(sines[p * a.half + item]);
     const i64 u = a.interleaved ? 2 * item : item, v = a.interleaved ? u + 1 : item + a.half;
     const float xu = widen(from[u * a.x[3]]), xv = widen(from[v * a.x[3]]);
@@ -138,8 +144,8 @@ DEVICE void rotate(const T* x, const T* cosines, const T* sines, const i64* posi
   }                                                                                               \
   KERNEL(256)                                                                                     \
   rotary_embedding_##suffix(const T* x, const T* cosines, const T* sines, const i64* positions,   \
-                            T* y, RotaryArgs a) {                                                 \
-    rotate<T>(x, cosines, sines, positions, y, a);                                                \
+                            T* y, i64* status, RotaryArgs a) {                                    \
+    rotate<T>(x, cosines, sines, positions, y, status, a);                                        \
   }
 DECODE(f32, float)
 DECODE(f16, f16)
