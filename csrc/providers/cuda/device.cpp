@@ -244,8 +244,8 @@ FunctionHandle Device::function(std::string_view ptx, const char* entry) {
 
 void Device::launch(FunctionHandle function, const Grid& grid, std::span<void* const> arguments) {
   driver_.check(
-      driver_.launch(function, grid.x, grid.y, grid.z, grid.threads, 1, 1, grid.shared_bytes,
-                     stream_, const_cast<void**>(arguments.data()), nullptr),
+      driver_.launch(function, grid.x, grid.y, grid.z, grid.threads, grid.threads_y, 1,
+                     grid.shared_bytes, stream_, const_cast<void**>(arguments.data()), nullptr),
       "cuLaunchKernel");
 }
 

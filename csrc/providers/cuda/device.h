@@ -16,11 +16,12 @@
 
 namespace tiercel::cuda {
 
-// Blocks and threads of a launch; threads of a block lie along x.
+// Blocks and threads of a launch.
 struct Grid {
   unsigned x = 1, y = 1, z = 1;
-  unsigned threads = 256;
+  unsigned threads = 256;  // of a block, along x
   unsigned shared_bytes = 0;
+  unsigned threads_y = 1;
 };
 
 class Device {

@@ -22,7 +22,9 @@ std::string_view text_of(std::string_view file) {
 
 std::vector<LaunchedOp> all_launched() {
   std::vector<LaunchedOp> all;
-  for (const auto& family : {product_ops()}) all.insert(all.end(), family.begin(), family.end());
+  for (const auto& family : {product_ops(), row_ops(), reduction_ops()}) {
+    all.insert(all.end(), family.begin(), family.end());
+  }
   return all;
 }
 

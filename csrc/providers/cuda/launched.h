@@ -25,6 +25,8 @@ struct LaunchedOp {
 
 // Families, a file each.
 [[nodiscard]] std::vector<LaunchedOp> product_ops();
+[[nodiscard]] std::vector<LaunchedOp> row_ops();
+[[nodiscard]] std::vector<LaunchedOp> reduction_ops();
 
 // An entry of a file of kernels/cuda. Throws Error(EPFail) where the library was built without
 // them.

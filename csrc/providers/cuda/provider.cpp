@@ -35,6 +35,8 @@ class CudaProvider final : public Provider {
     if (node.def->has(kElementwise)) return cuda::pointwise_refuses(graph, node);
     std::optional<std::string> refusal;
     if (const cuda::LaunchedOp* launched = cuda::find_launched(node)) {
+      // In front of the fast kernel the program is a step of its own.
+      if (node.attributes.find("prologue") != nullptr) return "a program in front of it";
       refusal = launched->refuses(graph, node);
       if (!refusal) return std::nullopt;
     }

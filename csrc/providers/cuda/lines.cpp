@@ -1,0 +1,58 @@
+// Launches over lines: extents, grids, and the entries of their kernels.
+#include "providers/cuda/lines.h"
+
+#include <algorithm>
+
+#include "base/shape.h"
+
+namespace tiercel::cuda {
+
+Lines lines_of(const TclTensor& x, int64_t first, int64_t last) {
+  Lines lines;
+  for (int64_t i = 0; i < x.rank; ++i) {
+    int64_t& extent = i < first ? lines.outer : i < last ? lines.n : lines.inner;
+    extent *= x.dims[i];
+  }
+  return lines;
+}
+
+Lines lines_along(const TclTensor& x, int64_t axis) {
+  if (x.rank == 0) return {};
+  const int64_t first = normalize_axis(axis, x.rank);
+  return lines_of(x, first, first + 1);
+}
+
+LinesState lines_state(const Node& node, Step& step, const std::shared_ptr<Device>& device,
+                       std::string_view file, std::initializer_list<std::string_view> names,
+                       std::string_view suffix) {
+  LinesState state{device, {}, Epilogue(node, step, device)};
+  const auto inside = device->enter();
+  for (const std::string_view name : names) {
+    state.entries.push_back(cuda_function(*device, file, concat(name, suffix)));
+  }
+  return state;
+}
+
+Grid grid_of(int64_t blocks, unsigned threads) {
+  Grid grid;
+  grid.x = static_cast<unsigned>(blocks);
+  grid.threads = threads;
+  return grid;
+}
+
+Grid looping_grid(const Device& device, int64_t items) {
+  const int64_t most = int64_t{device.multiprocessors()} * 8;
+  return grid_of(std::min(groups_of(items, 256), most));
+}
+
+std::optional<std::string> float_lines_refused(const Graph& graph, const Node& node,
+                                               std::string_view file) {
+  if (!has_cuda_file(file)) return "the library was built without NVRTC";
+  const DType dtype = graph.value(node.inputs[0]).type.dtype;
+  if (dtype != DType::Float && dtype != DType::Float16 && dtype != DType::BFloat16) {
+    return concat("no GPU kernel of ", node.op_type, " for ", dtype_name(dtype));
+  }
+  return epilogue_refuses(node);
+}
+
+}  // namespace tiercel::cuda

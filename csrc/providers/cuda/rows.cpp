@@ -1,0 +1,198 @@
+// Softmax and normalizations on a GPU, by the kernels of softmax.cu and norm.cu.
+#include "base/shape.h"
+#include "ops/op_def.h"
+#include "providers/cuda/lines.h"
+#include "runtime/executor.h"
+
+namespace tiercel::cuda {
+namespace {
+
+constexpr int64_t kShortRow = 1024;  // items at most for kernels that give a warp to each row
+
+const LinesState& rows_of(const Step& step) {
+  return *static_cast<const LinesState*>(step.state.get());
+}
+
+// The data of an input or output of the step; nullptr where it is absent.
+void* data_of(RunContext& context, const std::vector<ValueId>& ids, size_t i) {
+  return i < ids.size() && ids[i] != kNone ? context.tensor(ids[i])->data : nullptr;
+}
+
+float epsilon_of(const Node& node) {
+  return static_cast<float>(node.attributes.get_or<double>("epsilon", 1e-5));
+}
+
+bool same_types(const Graph& graph, const Node& node) {
+  const DType dtype = graph.value(node.inputs[0]).type.dtype;
+  for (const ValueId id : node.inputs) {
+    if (id != kNone && graph.value(id).type.dtype != dtype) return false;
+  }
+  return true;
+}
+
+std::string_view suffix_of(const Graph& graph, const Node& node) {
+  return type_suffix(graph.value(node.inputs[0]).type.dtype);
+}
+
+Step started(const Graph& graph, const Node& node, StepFn run, const char* kernel) {
+  Step step{.run = run, .inputs = node.inputs, .outputs = node.outputs};
+  step.kernel = concat(kernel, " cuda T=", dtype_name(graph.value(node.inputs[0]).type.dtype));
+  return step;
+}
+
+// ---- Softmax, LogSoftmax
+
+void run_softmax(const Step& step, RunContext& context) {
+  const LinesState& state = rows_of(step);
+  const Node& node = context.node(step);
+  const TclTensor& x = *context.tensor(step.inputs[0]);
+  if (x.size == 0) return;
+  const Lines lines = lines_along(x, node.attributes.get_or<int64_t>("axis", -1));
+  const int32_t logarithm = node.op_type == "LogSoftmax" ? 1 : 0;
+  Arguments made;
+  made.add(x.data).add(context.tensor(step.outputs[0])->data);
+  if (lines.inner > 1) {
+    made.add(lines.n).add(lines.inner).add(logarithm);
+    made.launch(*state.device, state.entries[2], grid_of(lines.outer * groups_of(lines.inner, 32)));
+  } else if (lines.n <= kShortRow) {
+    made.add(lines.outer).add(lines.n).add(logarithm);
+    made.launch(*state.device, state.entries[0], grid_of(groups_of(lines.outer, 8)));
+  } else {
+    made.add(lines.n).add(logarithm);
+    made.launch(*state.device, state.entries[1], grid_of(lines.outer));
+  }
+  state.epilogue.run(step, context);
+}
+
+std::optional<std::string> softmax_refuses(const Graph& graph, const Node& node) {
+  return float_lines_refused(graph, node, "softmax");
+}
+
+Step compile_softmax(const Graph& graph, const Node& node, const std::shared_ptr<Device>& device) {
+  Step step = started(graph, node, run_softmax, "softmax");
+  step.state = std::make_shared<LinesState>(
+      lines_state(node, step, device, "softmax", {"softmax_short_", "softmax_", "softmax_inner_"},
+                  suffix_of(graph, node)));
+  return step;
+}
+
+// ---- LayerNormalization, RMSNormalization
+
+void run_layer_norm(const Step& step, RunContext& context) {
+  const LinesState& state = rows_of(step);
+  const Node& node = context.node(step);
+  const TclTensor& x = *context.tensor(step.inputs[0]);
+  if (x.size == 0) return;
+  const int64_t axis = normalize_axis(node.attributes.get_or<int64_t>("axis", -1), x.rank);
+  const Lines lines = lines_of(x, axis, x.rank);
+  const int32_t rms = node.op_type == "RMSNormalization" ? 1 : 0;
+  const size_t bias = rms != 0 ? SIZE_MAX : 2;
+  const void* const none = nullptr;
+  Arguments made;
+  made.add(x.data).add(none).add(none);
+  made.add(data_of(context, node.inputs, 1)).add(data_of(context, node.inputs, bias));
+  made.add(context.tensor(step.outputs[0])->data).add(none);
+  made.add(data_of(context, step.outputs, 1)).add(data_of(context, step.outputs, 2));
+  made.add(lines.outer).add(lines.n).add(int64_t{1}).add(epsilon_of(node)).add(rms);
+  const bool is_short = lines.n <= kShortRow;
+  made.launch(*state.device, state.entries[is_short ? 0 : 1],
+              grid_of(is_short ? groups_of(lines.outer, 8) : lines.outer));
+  state.epilogue.run(step, context);
+}
+
+std::optional<std::string> layer_norm_refuses(const Graph& graph, const Node& node) {
+  if (auto refusal = float_lines_refused(graph, node, "norm")) return refusal;
+  if (!same_types(graph, node)) return "a scale of another type";
+  for (size_t i = 1; i < node.outputs.size(); ++i) {
+    const ValueId id = node.outputs[i];
+    if (id != kNone && graph.value(id).type.dtype != DType::Float) return "statistics in bfloat16";
+  }
+  const auto& shape = graph.value(node.inputs[0]).type.shape;
+  if (!shape) return "its rank is not known";
+  const int64_t axis = normalize_axis(node.attributes.get_or<int64_t>("axis", -1),
+                                      static_cast<int64_t>(shape->size()));
+  const Dim n = product(std::span(*shape).subspan(static_cast<size_t>(axis)));
+  for (size_t i = 1; i < node.inputs.size(); ++i) {
+    if (node.inputs[i] == kNone) continue;
+    const auto& given = graph.value(node.inputs[i]).type.shape;
+    if (!given || !product(*given).same(n)) {
+      return "scale or bias is not known to have one element for each of the normalised axes";
+    }
+  }
+  return std::nullopt;
+}
+
+Step compile_layer_norm(const Graph& graph, const Node& node,
+                        const std::shared_ptr<Device>& device) {
+  Step step = started(graph, node, run_layer_norm, "norm");
+  step.state = std::make_shared<LinesState>(
+      lines_state(node, step, device, "norm", {"norm_short_", "norm_"}, suffix_of(graph, node)));
+  return step;
+}
+
+// ---- InstanceNormalization, GroupNormalization, BatchNormalization
+
+void run_group_norm(const Step& step, RunContext& context) {
+  const LinesState& state = rows_of(step);
+  const Node& node = context.node(step);
+  const TclTensor& x = *context.tensor(step.inputs[0]);
+  if (x.size == 0) return;
+  const Lines lines = lines_of(x, 1, 2);  // batch, channels, what is in a channel
+  const int64_t groups = node.attributes.get_or<int64_t>("num_groups", lines.n);
+  Arguments made;
+  made.add(x.data);
+  made.add(data_of(context, node.inputs, 1)).add(data_of(context, node.inputs, 2));
+  made.add(context.tensor(step.outputs[0])->data);
+  made.add(groups).add(lines.n / groups).add(lines.inner).add(epsilon_of(node));
+  made.launch(*state.device, state.entries[0], grid_of(lines.outer * groups, 512));
+  state.epilogue.run(step, context);
+}
+
+void run_batch_norm(const Step& step, RunContext& context) {
+  const LinesState& state = rows_of(step);
+  const Node& node = context.node(step);
+  const TclTensor& x = *context.tensor(step.inputs[0]);
+  if (x.size == 0) return;
+  Lines lines = lines_of(x, 1, 2);
+  Arguments made;
+  for (size_t i = 0; i < 5; ++i) made.add(data_of(context, node.inputs, i));
+  made.add(context.tensor(step.outputs[0])->data);
+  made.add(x.size).add(lines.n).add(lines.inner).add(epsilon_of(node));
+  made.launch(*state.device, state.entries[0], looping_grid(*state.device, x.size));
+  state.epilogue.run(step, context);
+}
+
+std::optional<std::string> group_norm_refuses(const Graph& graph, const Node& node) {
+  if (auto refusal = float_lines_refused(graph, node, "norm")) return refusal;
+  if (!same_types(graph, node)) return "a scale of another type";
+  return std::nullopt;
+}
+
+std::optional<std::string> batch_norm_refuses(const Graph& graph, const Node& node) {
+  if (node.attributes.get_or<int64_t>("training_mode", 0) != 0) return "training";
+  return group_norm_refuses(graph, node);
+}
+
+Step compile_group_norm(const Graph& graph, const Node& node,
+                        const std::shared_ptr<Device>& device) {
+  const bool batch = node.op_type == "BatchNormalization";
+  const char* const kernel = batch ? "batch_norm" : "group_norm";
+  Step step = started(graph, node, batch ? run_batch_norm : run_group_norm, kernel);
+  step.state = std::make_shared<LinesState>(
+      lines_state(node, step, device, "norm", {concat(kernel, "_")}, suffix_of(graph, node)));
+  return step;
+}
+
+}  // namespace
+
+std::vector<LaunchedOp> row_ops() {
+  return {{"", "Softmax", softmax_refuses, compile_softmax},
+          {"", "LogSoftmax", softmax_refuses, compile_softmax},
+          {"", "LayerNormalization", layer_norm_refuses, compile_layer_norm},
+          {"", "RMSNormalization", layer_norm_refuses, compile_layer_norm},
+          {"", "InstanceNormalization", group_norm_refuses, compile_group_norm},
+          {"", "GroupNormalization", group_norm_refuses, compile_group_norm},
+          {"", "BatchNormalization", batch_norm_refuses, compile_group_norm}};
+}
+
+}  // namespace tiercel::cuda
