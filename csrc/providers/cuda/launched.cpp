@@ -22,7 +22,7 @@ std::string_view text_of(std::string_view file) {
 
 std::vector<LaunchedOp> all_launched() {
   std::vector<LaunchedOp> all;
-  for (const auto& family : {product_ops(), row_ops(), reduction_ops()}) {
+  for (const auto& family : {product_ops(), row_ops(), reduction_ops(), attention_ops()}) {
     all.insert(all.end(), family.begin(), family.end());
   }
   return all;
