@@ -114,6 +114,41 @@ def integer_cases() -> list[Case]:
     return found
 
 
+def carry_cases_of(kind: str) -> list[Case]:
+    """Sums and products of two words of a type, whose carry is taken to a higher word."""
+    n = 2 ** bits_of(kind)
+
+    def after_sum(a: int, b: int, c: int) -> int:
+        return c + a + (a % n + b % n) // n
+
+    def after_two_sums(a: int, b: int, c: int) -> int:
+        return (c % n + a % n + (a % n + b % n) // n) // n
+
+    def after_difference(a: int, b: int, c: int) -> int:
+        return c - a - (a % n < b % n)
+
+    def after_product(a: int, b: int, c: int) -> int:
+        return a * b // n + c + (a * b % n + c % n) // n
+
+    sums = f"add.cc.{kind} {{d}}, {{a}}, {{b}}; addc.{kind} {{d}}, {{c}}, {{a}};"
+    longer = sums.replace("addc", "addc.cc") + f" addc.{kind} {{d}}, 0, 0;"
+    differences = f"sub.cc.{kind} {{d}}, {{a}}, {{b}}; subc.{kind} {{d}}, {{c}}, {{a}};"
+    products = f"mad.lo.cc.{kind} {{d}}, {{a}}, {{b}}, {{c}}; "
+    products += f"madc.hi.{kind} {{d}}, {{a}}, {{b}}, {{c}};"
+    references = {
+        sums: after_sum,
+        longer: after_two_sums,
+        differences: after_difference,
+        products: after_product,
+    }
+    return [Case(text, kind, (kind,) * 3, wrap(f, kind)) for text, f in references.items()]
+
+
+def carry_cases() -> list[Case]:
+    """The same of every type."""
+    return [case for kind in ("u32", "u64", "s32") for case in carry_cases_of(kind)]
+
+
 def extract(value: int, at: int, length: int, bits: int, signed: bool) -> int:
     """bfe, bit by bit."""
     at, length = at & 255, length & 255
@@ -336,6 +371,7 @@ def comparison_cases() -> list[Case]:
 
 FAMILIES: dict[str, Callable[[], list[Case]]] = {
     "integers": integer_cases,
+    "carries": carry_cases,
     "bits": bit_cases,
     "roundings": rounding_cases,
     "halves": half_cases,

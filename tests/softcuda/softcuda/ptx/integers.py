@@ -76,6 +76,30 @@ def multiply(e: Emitter, ins: Instruction) -> str:
     return e.write(d, f"static_cast<{value}>({text})")
 
 
+def with_carry(e: Emitter, ins: Instruction) -> str:
+    """add, sub and mad that take the carry of the instruction before (addc …), leave one (.cc), or
+    both.
+    """
+    e.only(ins, {"lo", "hi", "cc"})
+    kind, name = ins.type, ins.name.removesuffix("c")
+    bits = BITS[kind]
+    if name not in ("add", "sub", "mad") or bits not in (32, 64):
+        raise e.unsupported(ins)
+    value, wide = f"uint{bits}_t", "uint64_t" if bits == 32 else "Wide"
+    d, *operands = ins.operands
+    *factors, last = (e.read(o, kind if "hi" in ins.parts else f"u{bits}") for o in operands)
+    first = " * ".join(factors)
+    if "hi" in ins.parts:
+        first = f"multiply_high<{VALUE[kind]}>({', '.join(factors)})"
+    sign = "-" if name == "sub" else "+"
+    text = "using Wide = unsigned __int128; " if bits == 64 else ""
+    text += f"{wide} sum = {wide}({value}({first})) {sign} {value}({last})"
+    if ins.name.endswith("c"):
+        text += f" {sign} carry"
+    left = f" carry = uint32_t(sum >> {bits}) & 1;" if "cc" in ins.parts else ""
+    return f"{text}; {e.write(d, f'static_cast<{VALUE[kind]}>(sum)')}{left}"
+
+
 def shift(e: Emitter, ins: Instruction) -> str:
     """shl and shr."""
     e.only(ins, ())

@@ -75,6 +75,8 @@ def instruction(
             return control.branch_indexed(e, ins, targets)
         if name == "call":
             return control.call(e, ins, known)
+        if "cc" in ins.parts or name in ("addc", "subc", "madc"):
+            return integers.with_carry(e, ins)
         if name in ARITHMETIC | FLOATS or name in ("mul", "mad"):
             if kind in ("f32", "f64"):
                 return floats.arithmetic(e, ins)
@@ -201,7 +203,7 @@ class ModuleEmitter:
     def body(self, e: Emitter) -> str:
         """Declarations and statements."""
         f = e.function
-        lines = ["(void)t;"]
+        lines = ["(void)t;", "[[maybe_unused]] uint32_t carry = 0;"]
         if f.entry:
             lines.append("(void)parameters;")
             for v, offset in zip(f.parameters, parameter_offsets(f)[0], strict=True):
