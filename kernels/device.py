@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import libm
 import nvrtc
 from _lang import emit, ptx
 from _lang.decorators import SIGNATURES, TABLE, Parts
 
 HERE = Path(__file__).resolve().parent
+# The oldest version of PTX that has all that kernels/cuda uses, and that LLVM's texts have:
+# tests/gpu/test_texts.py lists it. NVRTC writes its own version, which older drivers refuse.
+VERSION = ".version 7.5"
 
 
 def compile_device(parts: Parts) -> str:
-    """PTX of one instantiation; empty where it needs what a GPU has not: packed weights, libm."""
+    """PTX of one instantiation; empty where it needs what a GPU has not."""
     if "pack" in parts.functions:
         return ""
     try:
@@ -51,7 +58,85 @@ def cuda_key(source: Path) -> str:
 
 def compile_source(source: Path) -> str:
     """PTX of a file of kernels/cuda."""
-    return nvrtc.compile_cuda(source.read_text(), source.name, "compute_80", [source.parent])
+    options = ["-rdc=true"] if source == libm.SOURCE else []
+    return nvrtc.compile_cuda(
+        source.read_text(), source.name, "compute_80", [source.parent], options
+    )
+
+
+def portable(text: str) -> str:
+    """PTX of NVRTC for the drivers that take the oldest version it can be, and without comments."""
+    return ptx.shortened(re.sub(r"^\.version .*$", VERSION, text, count=1, flags=re.M))
+
+
+class Texts:
+    """What libtiercel holds of texts: each compressed by deflate, equal ones once."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.places: dict[bytes, str] = {}
+
+    def place(self, text: bytes) -> str:
+        """A TclDeviceText."""
+        if text not in self.places:
+            packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS, 9)
+            packed = packer.compress(text) + packer.flush()
+            self.places[text] = f"{{{len(self.data)}, {len(packed)}, {len(text)}}}"
+            self.data += packed
+        return self.places[text]
+
+
+class Joined:
+    """Texts in one, equal ones once."""
+
+    def __init__(self) -> None:
+        self.text = bytearray()
+        self.places: dict[str, str] = {}
+
+    def place(self, text: str) -> str:
+        """Offset and length."""
+        if text not in self.places:
+            data = text.encode()
+            self.places[text] = f"{len(self.text)}, {len(data)}"
+            self.text += data
+        return self.places[text]
+
+
+def kernel_rows(kernels: list, functions: Sequence[libm.Piece], texts: Texts) -> list[str]:
+    """TclDeviceKernel of every instantiation that GPUs run."""
+    rows = []
+    for index, made in kernels:
+        row = TABLE.kernels[index]
+        for one in made:
+            text = Path(one["device"]).read_text() if one["device"] else ""
+            text = libm.linked(text, functions) if text else ""
+            if text:
+                types = ";".join(f"{p}={t}" for p, t in one["bound"].items())
+                names = f'"{row.domain}", "{row.op}", "{row.variant}", "{types}"'
+                rows.append(f"{{{names}, {texts.place(text.encode())}}}")
+    return rows
+
+
+def tile_rows(tiles: list, functions: Sequence[libm.Piece], joined: Joined) -> list[str]:
+    """TclDeviceTile of every tile that GPUs run."""
+    rows = []
+    for indices, file in tiles:
+        texts = Path(file).read_text().split("\0")
+        for index, text in zip(indices, texts, strict=False):
+            tile: Any = TABLE.tiles[index]
+            numbers = libm.needed(text, functions)
+            if text and numbers is not None:
+                types = f"{','.join(tile.operands)}->{tile.result}"
+                listed = "".join(f"{number}, " for number in numbers)
+                needs = f"(const int16_t[]){{{listed}-1}}" if numbers else "0"
+                names = f'"{tile.domain}", "{tile.op}", "{types}"'
+                rows.append(f"{{{names}, {joined.place(text)}, {needs}}}")
+    return rows
+
+
+def array(kind: str, name: str, rows: list[str]) -> list[str]:
+    """A C array; never empty."""
+    return [f"static const {kind} {name}[] = {{", *(f"  {row}," for row in rows), "  {0}};"]
 
 
 def write_device_table(kernels: list, tiles: list, modules: list, out: Path) -> None:
@@ -59,60 +144,30 @@ def write_device_table(kernels: list, tiles: list, modules: list, out: Path) -> 
     compile_kernel made of it); `tiles`: (indices, file of compile_device_tiles); `modules`: (file
     of kernels/cuda, file of its PTX).
     """
-    blob = bytearray()
-    places: dict[bytes, int] = {}
-
-    def place(text: bytes) -> str:
-        if text not in places:
-            places[text] = len(blob)
-            blob.extend(text)
-        return f"{places[text]}, {len(text)}"
-
-    rows, tile_rows = [], []
-    for index, made in kernels:
-        row = TABLE.kernels[index]
-        for one in made:
-            text = Path(one["device"]).read_bytes() if one["device"] else b""
-            if not text:
-                continue
-            types = ";".join(f"{p}={t}" for p, t in one["bound"].items())
-            names = f'"{row.domain}", "{row.op}", "{row.variant}", "{types}"'
-            rows.append(f"  {{{names}, {place(text)}}},")
-    for indices, file in tiles:
-        texts = Path(file).read_bytes().split(b"\0")
-        for index, text in zip(indices, texts, strict=False):
-            tile: Any = TABLE.tiles[index]
-            types = f"{','.join(tile.operands)}->{tile.result}"
-            if text:
-                tile_rows.append(f'  {{"{tile.domain}", "{tile.op}", "{types}", {place(text)}}},')
-    module_rows = [
-        f'  {{"{source.stem}", {place(Path(ptx).read_bytes())}}},' for source, ptx in modules
+    texts, joined = Texts(), Joined()
+    ptx_of = {source: portable(Path(file).read_text()) for source, file in modules}
+    functions = libm.pieces(ptx_of.pop(libm.SOURCE, ""))
+    function_rows = [f'{{"{one.name}", {joined.place(one.text)}}}' for one in functions]
+    rows = tile_rows(tiles, functions, joined)
+    module_rows = [f'{{"{s.stem}", {texts.place(text.encode())}}}' for s, text in ptx_of.items()]
+    rows_of_kernels = kernel_rows(kernels, functions, texts)
+    text_of_tiles = texts.place(bytes(joined.text))
+    (out / "device_text.bin").write_bytes(texts.data)
+    lines = [
+        '#include "tiercel/kernel.h"',
+        "extern const char tcl_device_text[];",
+        "__asm__(",
+        '  ".section .rodata\\n.globl tcl_device_text\\n.hidden tcl_device_text\\n"',
+        f'  "tcl_device_text:\\n.incbin \\"{out / "device_text.bin"}\\"\\n.previous\\n");',
+        *array("TclDeviceKernel", "kernels", rows_of_kernels),
+        *array("TclDeviceTile", "tiles", rows),
+        *array("TclDeviceFunction", "functions", function_rows),
+        *array("TclDeviceModule", "modules", module_rows),
+        f"static const TclDeviceLibrary library = {{tcl_device_text, kernels, "
+        f"{len(rows_of_kernels)}, {text_of_tiles}, tiles, {len(rows)}, functions, "
+        f"{len(functions)}, modules, {len(module_rows)}}};",
+        '__attribute__((visibility("hidden")))',
+        "const TclDeviceLibrary* tcl_builtin_device(void) { return &library; }",
+        "",
     ]
-    (out / "device_text.bin").write_bytes(blob)
-    (out / "device_table.c").write_text(
-        "\n".join(
-            [
-                '#include "tiercel/kernel.h"',
-                "extern const char tcl_device_text[];",
-                "__asm__(",
-                '  ".section .rodata\\n.globl tcl_device_text\\n.hidden tcl_device_text\\n"',
-                f'  "tcl_device_text:\\n.incbin \\"{out / "device_text.bin"}\\"\\n"',
-                '  ".byte 0\\n.previous\\n");',
-                "static const TclDeviceKernel kernels[] = {",
-                *rows,
-                "  {0}};",
-                "static const TclDeviceTile tiles[] = {",
-                *tile_rows,
-                "  {0}};",
-                "static const TclDeviceModule modules[] = {",
-                *module_rows,
-                "  {0}};",
-                "static const TclDeviceLibrary library = "
-                f"{{tcl_device_text, kernels, {len(rows)}, tiles, {len(tile_rows)}, "
-                f"modules, {len(module_rows)}}};",
-                '__attribute__((visibility("hidden")))',
-                "const TclDeviceLibrary* tcl_builtin_device(void) { return &library; }",
-                "",
-            ]
-        )
-    )
+    (out / "device_table.c").write_text("\n".join(lines))

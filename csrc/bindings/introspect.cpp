@@ -6,6 +6,7 @@
 #include <map>
 
 #include "base/cpu_info.h"
+#include "base/inflate.h"
 #include "bindings/numpy_values.h"
 #include "ir/onnx_reader.h"
 #include "ops/op_def.h"
@@ -14,6 +15,7 @@
 #include "passes/passes.h"
 #include "providers/cpu/host_op.h"
 #include "providers/cpu/provider.h"
+#include "providers/cuda/texts.h"
 #include "runtime/provider.h"
 #include "tiercel/kernel.h"
 
@@ -150,6 +152,15 @@ py::list kernel_table() {
   return out;
 }
 
+// Every text of PTX: kind, name, text.
+py::list texts_of_device() {
+  py::list out;
+  for (const cuda::NamedText& one : cuda::device_texts()) {
+    out.append(py::make_tuple(one.kind, one.name, one.text));
+  }
+  return out;
+}
+
 // A type parameter's choice, or a fixed type's own: "tensor(float)" is float.
 DType param_dtype(const Param& param, const std::map<std::string, std::string>& types) {
   const auto chosen = types.find(std::string(param.type));
@@ -231,6 +242,14 @@ void bind_introspection(py::module_& module) {
   module.def("infer_outputs", &infer_outputs, py::arg("model"),
              "Name, type and shape of each output as far as the model says without being run.");
   module.def("kernel_table", &kernel_table, "Every kernel row, as a list of dicts.");
+  module.def("device_texts", &texts_of_device,
+             "Kind, name and PTX of everything that GPUs run, as a list of tuples.");
+  module.def(
+      "inflate",
+      [](const py::bytes& data, size_t size) {
+        return py::bytes(inflate(std::string_view(data), size));
+      },
+      py::arg("data"), py::arg("size"), "The bytes that raw deflate data of that size stands for.");
   module.def(
       "supported_isas",
       [] {

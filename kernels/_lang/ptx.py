@@ -62,11 +62,17 @@ done:
 # Programs on finished blocks run behind the kernel on a GPU: the function in their record is null.
 _APPLY = re.compile(r"= load void \(i8\*, i8\*, i64, i64(?:, i64, i64)?\)\*, .*")
 _DECLARED = re.compile(r'^declare .*?@(?:"([^"]+)"|([\w.$]+))\(', re.M)
+# What kernels/cuda/libm.cu may have, and the intrinsics of LLVM that stand for it.
+_LIBM = re.compile(
+    r"(a?sinh?|a?cosh?|a?tanh?|exp|exp2|expm1|log|log2|log10|log1p|cbrt|erfc?|lgamma|tgamma|pow|"
+    r"fmod|atan2|hypot|ldexp)f?"
+)
+_INTRINSIC = re.compile(r'@"?llvm\.(sin|cos|tan|exp|exp2|log|log2|log10|pow)\.f(32|64)"?(?=\()')
 _TARGETS = re.compile(r"^target (triple|datalayout) = .*$", re.M)
 
 
 class Unsupported(Exception):
-    """What a kernel needs of libm, which a GPU has not."""
+    """What a kernel needs, and a GPU has not."""
 
 
 @cache
@@ -76,10 +82,26 @@ def target_machine() -> Any:
     return llvm.Target.from_triple(TRIPLE).create_target_machine(opt=3, **TARGET)
 
 
+def _by_libm(text: str) -> str:
+    """Calls of libm in place of intrinsics, which LLVM does not lower for GPUs."""
+    text, count = _INTRINSIC.subn(lambda m: f"@{m[1]}{'f' * (m[2] == '32')}", text)
+    if count == 0:
+        return text
+    declared: set[str] = set()
+    kept = []
+    for line in text.splitlines():
+        symbol = _DECLARED.match(line)
+        if symbol is None or symbol.group() not in declared:
+            kept.append(line)
+        if symbol is not None:
+            declared.add(symbol.group())
+    return "\n".join(kept)
+
+
 def _parsed(text: str) -> Any:
     # Before the text: loads and stores are aligned by it.
     head = f'target datalayout = "{target_machine().target_data}"\ntarget triple = "{TRIPLE}"\n'
-    return llvm.parse_assembly(head + _TARGETS.sub("", text))
+    return llvm.parse_assembly(head + _by_libm(_TARGETS.sub("", text)))
 
 
 def _assembly(texts: Iterable[str], exported: str) -> str:
@@ -98,9 +120,13 @@ def _assembly(texts: Iterable[str], exported: str) -> str:
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
     outside = [f.name for f in module.functions if f.is_declaration]
-    missing = [name for name in outside if not name.startswith("llvm.")]
+    missing = [n for n in outside if not n.startswith("llvm.") and not _LIBM.fullmatch(n)]
+    missing += [n for n in outside if _INTRINSIC.match(f"@{n}(")]
     if missing:
         raise Unsupported(", ".join(sorted(missing)))
+    for function in module.functions:
+        if _LIBM.fullmatch(function.name):  # names such as sin are words of PTX
+            function.name = f"tcl_{function.name}"
     return str(machine.emit_assembly(module))
 
 
@@ -117,17 +143,19 @@ def _with_blocks(text: str) -> list[str]:
     return kept
 
 
-def _shortened(ptx: str) -> str:
+def shortened(ptx: str) -> str:
     """Without comments, empty lines and indentation."""
     lines = (" ".join(re.sub(r"//.*", "", line).split()) for line in ptx.splitlines())
     return "\n".join(line for line in lines if line) + "\n"
 
 
 def lower_kernel(text: str) -> str:
-    """PTX of a kernel's `run`, given as IR text of the C function @run: the entry `kernel`."""
+    """PTX of a kernel's `run`, given as IR text of the C function @run: the entry `kernel`. It
+    declares the functions of libm that it calls, tcl_NAME each. Raises Unsupported.
+    """
     texts = [_APPLY.sub("= inttoptr i64 0 to ptr", t) for t in _with_blocks(text)]
     texts = [t.replace(" = common global", " = internal global") for t in texts]
-    return _shortened(_assembly([_ENTRY, *texts], "kernel"))
+    return shortened(_assembly([_ENTRY, *texts], "kernel"))
 
 
 def _width(dtype: DType) -> int:
@@ -181,11 +209,12 @@ def _tile_ir(row: TileRow) -> str:
 
 def lower_tile(row: TileRow) -> str:
     """PTX of a tile as a template: `^0` … are its operands and attributes, `^r` the result, and
-    `~` stands in every inner name where its reader puts a number. Raises Unsupported.
+    `~` stands in every inner name where its reader puts a number. It may call functions of libm,
+    tcl_NAME each. Raises Unsupported.
     """
-    ptx = _shortened(_assembly([_tile_ir(row)], "tile"))
+    ptx = shortened(_assembly([_tile_ir(row)], "tile"))
     body = ptx[ptx.index("{") :]
-    if re.search(r"\.(global|local|param)\b|\bcall\b", body):
+    if re.search(r"\.(global|local)\b", body):
         raise Unsupported("memory")
     body = re.sub(r"%(\w)", r"%~\1", body).replace("$L", "$~L")
     body, returns = re.subn(r"^ret;\n", "bra.uni $~done;\n", body, flags=re.M)

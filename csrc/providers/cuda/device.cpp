@@ -6,6 +6,7 @@
 #include <exception>
 
 #include "base/error.h"
+#include "providers/cuda/texts.h"
 
 namespace tiercel::cuda {
 namespace {
@@ -229,17 +230,38 @@ Device::Parameters Device::parameters(int64_t bytes) {
   return made;
 }
 
-FunctionHandle Device::function(std::string_view ptx, const char* entry) {
-  const std::lock_guard lock(modules_mutex_);
-  ModuleHandle& module = modules_[std::string(ptx)];
-  if (module == nullptr) {
-    const std::string text(ptx);  // ends with a zero byte
-    driver_.check(driver_.module_load(&module, text.c_str(), 0, nullptr, nullptr),
-                  "cuModuleLoadDataEx");
-  }
+ModuleHandle Device::load(const std::string& ptx) {
+  ModuleHandle module = nullptr;
+  driver_.check(driver_.module_load(&module, ptx.c_str(), 0, nullptr, nullptr),
+                "cuModuleLoadDataEx");
+  return module;
+}
+
+FunctionHandle Device::find(ModuleHandle module, const char* entry) {
   FunctionHandle found = nullptr;
   driver_.check(driver_.module_function(&found, module, entry), "cuModuleGetFunction");
   return found;
+}
+
+FunctionHandle Device::function(std::string_view ptx, const char* entry) {
+  const std::lock_guard lock(modules_mutex_);
+  std::string text(ptx);
+  auto found = modules_.find(text);
+  if (found == modules_.end()) {
+    const ModuleHandle module = load(text);
+    found = modules_.emplace(std::move(text), module).first;
+  }
+  return find(found->second, entry);
+}
+
+FunctionHandle Device::function(const TclDeviceText& text, const std::string& entry) {
+  const std::lock_guard lock(modules_mutex_);
+  FunctionHandle& known = library_functions_[{text.offset, entry}];
+  if (known != nullptr) return known;
+  ModuleHandle& module = library_modules_[text.offset];
+  if (module == nullptr) module = load(device_text(text));
+  known = find(module, entry.c_str());
+  return known;
 }
 
 void Device::launch(FunctionHandle function, const Grid& grid, std::span<void* const> arguments) {

@@ -13,6 +13,7 @@
 
 #include "base/tensor.h"
 #include "providers/cuda/driver.h"
+#include "tiercel/kernel.h"
 
 namespace tiercel::cuda {
 
@@ -58,6 +59,8 @@ class Device {
 
   // An entry of a module of PTX, which is compiled by the driver when first asked for.
   [[nodiscard]] FunctionHandle function(std::string_view ptx, const char* entry);
+  // The same of a text of the library.
+  [[nodiscard]] FunctionHandle function(const TclDeviceText& text, const std::string& entry);
   void launch(FunctionHandle function, const Grid& grid, std::span<void* const> arguments);
 
   // Where a kernel leaves an error code and the number of its step; 0: none.
@@ -78,6 +81,8 @@ class Device {
   // A block that nobody has yet; 0: the limit, or the driver, has no room for it.
   DevicePointer new_block(int64_t bytes);
   void give_back(DevicePointer block, int64_t bytes);
+  [[nodiscard]] ModuleHandle load(const std::string& ptx);
+  [[nodiscard]] FunctionHandle find(ModuleHandle module, const char* entry);
 
   const Driver& driver_;
   ContextHandle context_ = nullptr;
@@ -93,6 +98,8 @@ class Device {
   std::map<const void*, std::weak_ptr<Buffer>> residents_;  // by host address
   std::mutex modules_mutex_;
   std::unordered_map<std::string, ModuleHandle> modules_;
+  std::unordered_map<int64_t, ModuleHandle> library_modules_;  // by the offset of their text
+  std::map<std::pair<int64_t, std::string>, FunctionHandle> library_functions_;
   std::shared_ptr<Buffer> status_, ring_;
   std::byte* ring_host_ = nullptr;  // pinned, as large as ring_
   int64_t ring_at_ = 0;

@@ -3,31 +3,12 @@
 
 #include <algorithm>
 #include <cstring>
-#include <unordered_map>
 
 #include "base/error.h"
+#include "providers/cuda/texts.h"
 
 namespace tiercel::cuda {
 namespace {
-
-std::string row_key(const char* domain, const char* op, const char* variant, const char* types) {
-  return concat(domain, "/", op, "/", variant, "/", types);
-}
-
-std::string_view device_text(const TclKernel& kernel) {
-  static const std::unordered_map<std::string, std::string_view> index = [] {
-    std::unordered_map<std::string, std::string_view> made;
-    const TclDeviceLibrary& library = *tcl_builtin_device();
-    for (int64_t i = 0; i < library.n_kernels; ++i) {
-      const TclDeviceKernel& one = library.kernels[i];
-      made[row_key(one.domain, one.op, one.variant, one.types)] = {library.text + one.offset,
-                                                                   static_cast<size_t>(one.bytes)};
-    }
-    return made;
-  }();
-  const auto found = index.find(row_key(kernel.domain, kernel.op, kernel.variant, kernel.types));
-  return found == index.end() ? std::string_view() : found->second;
-}
 
 // The structures of kernel.h as the GPU reads them, in one block: first their sizes are added up,
 // then they are written with the addresses that they will have.
@@ -120,8 +101,8 @@ std::vector<DeviceMatch> find_device_kernels(const Graph& graph, const Node& nod
                                              std::string& reason) {
   std::vector<DeviceMatch> found;
   for (KernelMatch& match : find_kernels(graph, node, reason)) {
-    const std::string_view ptx = device_text(*match.kernel);
-    if (!ptx.empty()) found.push_back({std::move(match), ptx});
+    const TclDeviceText* text = kernel_text(*match.kernel);
+    if (text != nullptr) found.push_back({std::move(match), text});
   }
   if (found.empty()) reason = concat("no GPU kernel for ", node_types(graph, node));
   return found;

@@ -3,7 +3,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "providers/cuda/device.h"
@@ -14,7 +13,7 @@ namespace tiercel::cuda {
 // A row of the kernel table with its entry on a GPU.
 struct DeviceMatch {
   KernelMatch match;
-  std::string_view ptx;
+  const TclDeviceText* text;
 };
 
 // Rows of the kernel table that fit the node and that GPUs run. When none, `reason` says why.

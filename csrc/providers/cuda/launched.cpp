@@ -4,21 +4,10 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "tiercel/kernel.h"
+#include "providers/cuda/texts.h"
 
 namespace tiercel::cuda {
 namespace {
-
-std::string_view text_of(std::string_view file) {
-  const TclDeviceLibrary& library = *tcl_builtin_device();
-  for (int64_t i = 0; i < library.n_modules; ++i) {
-    const TclDeviceModule& module = library.modules[i];
-    if (file == module.name) {
-      return {library.text + module.offset, static_cast<size_t>(module.bytes)};
-    }
-  }
-  return {};
-}
 
 std::vector<LaunchedOp> all_launched() {
   std::vector<LaunchedOp> all;
@@ -40,17 +29,17 @@ const LaunchedOp* find_launched(const Node& node) {
 }
 
 FunctionHandle cuda_function(Device& device, std::string_view file, const std::string& entry) {
-  const std::string_view text = text_of(file);
-  if (text.empty()) {
+  const TclDeviceText* text = module_text(file);
+  if (text == nullptr) {
     throw_error(ErrorKind::EPFail,
                 "CUDAExecutionProvider: this library was built without NVRTC "
                 "and has no kernels of kernels/cuda/",
                 file, ".cu");
   }
-  return device.function(text, entry.c_str());
+  return device.function(*text, entry);
 }
 
-bool has_cuda_file(std::string_view file) { return !text_of(file).empty(); }
+bool has_cuda_file(std::string_view file) { return module_text(file) != nullptr; }
 
 std::string_view type_suffix(DType dtype) {
   switch (dtype) {

@@ -5,31 +5,16 @@
 #include <bit>
 #include <cstring>
 #include <map>
-#include <unordered_map>
+#include <set>
 
 #include "base/error.h"
+#include "providers/cuda/texts.h"
 
 namespace tiercel::cuda {
 namespace {
 
 using Operand = PointwiseForm::Operand;
 using Kind = PointwiseProgram::Register::Kind;
-
-// PTX of a tile; empty: it has none.
-std::string_view tile_text(const TclTile& tile) {
-  static const std::unordered_map<std::string, std::string_view> index = [] {
-    std::unordered_map<std::string, std::string_view> made;
-    const TclDeviceLibrary& library = *tcl_builtin_device();
-    for (int64_t i = 0; i < library.n_tiles; ++i) {
-      const TclDeviceTile& one = library.tiles[i];
-      made[concat(one.domain, "/", one.op, "/", one.types)] = {library.text + one.offset,
-                                                               static_cast<size_t>(one.bytes)};
-    }
-    return made;
-  }();
-  const auto found = index.find(concat(tile.domain, "/", tile.op, "/", tile.types));
-  return found == index.end() ? std::string_view() : found->second;
-}
 
 std::string hex(uint64_t bits, int digits) {
   static constexpr char kDigits[] = "0123456789ABCDEF";
@@ -74,7 +59,9 @@ class Writer {
 
  private:
   std::string head() const {
-    std::string out = ".version 7.5\n.target sm_80\n.address_size 64\n.visible .entry pointwise(\n";
+    std::string out = ".version 7.5\n.target sm_80\n.address_size 64\n";
+    for (const int16_t one : functions_) out += function_text(one);
+    out += ".visible .entry pointwise(\n";
     for (int i = 0; i < program_.n_inputs; ++i) out += concat(".param .u64 in", i, ",\n");
     for (int i = 0; i < program_.n_outputs; ++i) out += concat(".param .u64 out", i, ",\n");
     out += ".param .u64 size";
@@ -226,7 +213,9 @@ class Writer {
     }
     const std::string result = fresh(program_.registers[static_cast<size_t>(step.out)].bits);
     const std::string number = std::to_string(scope_++) + "_";
-    for (const std::string_view source = tile_text(*step.tile); const char& c : source) {
+    const TileText tile = tile_text(*step.tile);
+    functions_.insert(tile.functions.begin(), tile.functions.end());
+    for (const char& c : tile.text) {
       if (c == '~') {
         text_ += number;
       } else if (c == '^') {
@@ -247,6 +236,7 @@ class Writer {
   std::string text_;
   std::map<int, std::string> fixed_;  // registers that are one for all elements
   std::vector<std::string> params_;
+  std::set<int16_t> functions_;  // that the tiles need
   int narrow_ = 0, wide_ = 0, scope_ = 0;
   bool skip_ = false;
 };
@@ -258,7 +248,7 @@ std::optional<std::string> pointwise_ptx_refuses(const PointwiseProgram& program
     if (reg.bits < 8 || reg.bits > 64) return "elements of less than 8 or more than 64 bits";
   }
   for (const PointwiseProgram::Instruction& step : program.instructions) {
-    if (tile_text(*step.tile).empty()) {
+    if (tile_text(*step.tile).text.empty()) {
       return concat("no PTX for ", step.tile->op, " ", step.tile->types);
     }
   }

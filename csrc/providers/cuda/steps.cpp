@@ -169,7 +169,7 @@ Step compile_kernel(const Graph& graph, const Node& node, const std::shared_ptr<
   }
   const auto inside = device->enter();
   for (const DeviceMatch& one : found) {
-    state->functions.push_back(device->function(one.ptx, "kernel"));
+    state->functions.push_back(device->function(*one.text, "kernel"));
   }
   Step step{.run = run_kernel, .inputs = node.inputs, .outputs = node.outputs};
   state->epilogue = attach(node, "epilogue", step, device);
