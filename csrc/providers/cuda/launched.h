@@ -28,6 +28,7 @@ struct LaunchedOp {
 [[nodiscard]] std::vector<LaunchedOp> row_ops();
 [[nodiscard]] std::vector<LaunchedOp> reduction_ops();
 [[nodiscard]] std::vector<LaunchedOp> attention_ops();
+[[nodiscard]] std::vector<LaunchedOp> conv_ops();
 
 // An entry of a file of kernels/cuda. Throws Error(EPFail) where the library was built without
 // them.
