@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +14,6 @@ from _lang import emit, ptx
 from _lang.decorators import SIGNATURES, TABLE, Parts
 
 HERE = Path(__file__).resolve().parent
-# The oldest version of PTX that has all that kernels/cuda uses, and that LLVM's texts have:
-# tests/gpu/test_texts.py lists it. NVRTC writes its own version, which older drivers refuse.
-VERSION = ".version 7.5"
 
 
 def compile_device(parts: Parts) -> str:
@@ -62,11 +58,6 @@ def compile_source(source: Path) -> str:
     return nvrtc.compile_cuda(
         source.read_text(), source.name, "compute_80", [source.parent], options
     )
-
-
-def portable(text: str) -> str:
-    """PTX of NVRTC for the drivers that take the oldest version it can be, and without comments."""
-    return ptx.shortened(re.sub(r"^\.version .*$", VERSION, text, count=1, flags=re.M))
 
 
 class Texts:
@@ -145,7 +136,7 @@ def write_device_table(kernels: list, tiles: list, modules: list, out: Path) -> 
     of kernels/cuda, file of its PTX).
     """
     texts, joined = Texts(), Joined()
-    ptx_of = {source: portable(Path(file).read_text()) for source, file in modules}
+    ptx_of = {source: ptx.shortened(Path(file).read_text()) for source, file in modules}
     functions = libm.pieces(ptx_of.pop(libm.SOURCE, ""))
     function_rows = [f'{{"{one.name}", {joined.place(one.text)}}}' for one in functions]
     rows = tile_rows(tiles, functions, joined)
