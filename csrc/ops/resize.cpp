@@ -223,7 +223,7 @@ OpList resize_ops() {
                       {"cubic_coeff_a", AttrDef::Float, false, -0.75},
                       {"mode", AttrDef::String, false, std::string("nearest")}},
        .shape = resize,
-       .value_inputs = {2, 3}},
+       .value_inputs = {1, 2, 3}},
       {.name = "GridSample",
        .since = 22,
        .inputs = {{"X", "T1"}, {"grid", "T2"}},

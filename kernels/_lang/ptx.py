@@ -218,6 +218,7 @@ def lower_tile(row: TileRow) -> str:
         raise Unsupported("memory")
     body = re.sub(r"%(\w)", r"%~\1", body).replace("$L", "$~L")
     body, returns = re.subn(r"^ret;\n", "bra.uni $~done;\n", body, flags=re.M)
-    if returns == 1:
-        return body.replace("bra.uni $~done;\n", "")
+    at_end = "bra.uni $~done;\n}\n"
+    if returns == 1 and body.endswith(at_end):
+        return body.removesuffix(at_end) + "}\n"
     return body[: body.rindex("}")] + "$~done:\n}\n"

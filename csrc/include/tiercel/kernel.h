@@ -175,8 +175,8 @@ typedef struct TclDeviceKernel {
 typedef struct TclDeviceTile {
   const char* domain;
   const char* op;
-  const char* types;        /* as in TclTile */
-  int64_t offset;           /* in the text of all tiles */
+  const char* types; /* as in TclTile */
+  int64_t offset;    /* in the text of all tiles */
   int64_t bytes;
   const int16_t* functions; /* that it calls, and those that these need, ascending; -1 ends them */
 } TclDeviceTile;
