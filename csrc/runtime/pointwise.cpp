@@ -11,8 +11,6 @@ namespace tiercel {
 
 namespace {
 
-using Walk = PointwiseWalk;
-
 constexpr int64_t kTileBytes =
     48 << 10;                        // all tile buffers of one program: they stay in the L1 cache
 constexpr int64_t kMinTile = 128;    // elements
@@ -111,7 +109,7 @@ void splat(void* out, const void* value, int64_t n, int64_t bits) {
 namespace {
 
 // Whether a short innermost row of the input repeats along a longer second dim.
-bool repeats(const Walk& walk, size_t input) {
+bool repeats(const PointwiseWalk& walk, size_t input) {
   if (walk.rank < 2) return false;
   const auto last = static_cast<size_t>(walk.rank - 1);
   const auto& strides = walk.strides[input];
@@ -141,20 +139,20 @@ void PointwiseProgram::walk(TclTensor* const* inputs, TclTensor* const* outputs,
     }
     const int64_t size = inputs[i] && inputs[i]->rank >= 0 ? inputs[i]->size : 0;
     if (size == output.size) {
-      walk.mode[slot] = Walk::Mode::Dense;
+      walk.mode[slot] = PointwiseWalk::Mode::Dense;
     } else if (size <= 1) {
-      walk.mode[slot] = Walk::Mode::Scalar;
+      walk.mode[slot] = PointwiseWalk::Mode::Scalar;
     } else if (axes.dims[static_cast<size_t>(axes.rank - 1)] == size &&
                walk.strides[slot][static_cast<size_t>(axes.rank - 1)] == 1) {
-      walk.mode[slot] = Walk::Mode::Periodic;
+      walk.mode[slot] = PointwiseWalk::Mode::Periodic;
     } else if (repeats(walk, slot)) {
-      walk.mode[slot] = Walk::Mode::Repeated;
+      walk.mode[slot] = PointwiseWalk::Mode::Repeated;
     } else {
-      walk.mode[slot] = Walk::Mode::Strided;
+      walk.mode[slot] = PointwiseWalk::Mode::Strided;
     }
-    if (walk.mode[slot] != Walk::Mode::Dense && size > 0) {
-      const bool rows =
-          walk.mode[slot] == Walk::Mode::Periodic || walk.mode[slot] == Walk::Mode::Repeated;
+    if (walk.mode[slot] != PointwiseWalk::Mode::Dense && size > 0) {
+      const bool rows = walk.mode[slot] == PointwiseWalk::Mode::Periodic ||
+                        walk.mode[slot] == PointwiseWalk::Mode::Repeated;
       expanded += rows ? 2 : 1;
     }
   }
@@ -177,7 +175,7 @@ namespace {
 // One range of one call: pointers of every register for the tile at hand.
 class TileRun {
  public:
-  TileRun(const PointwiseProgram& program, const Walk& walk, const void* const* inputs,
+  TileRun(const PointwiseProgram& program, const PointwiseWalk& walk, const void* const* inputs,
           void* const* outputs, std::byte* tiles)
       : program_(program), walk_(walk), inputs_(inputs), outputs_(outputs) {
     slot_bytes_ = walk.tile * std::max(program.widest / 8, int64_t{1});
@@ -216,24 +214,24 @@ class TileRun {
 
   void place_input(size_t r, size_t input, int64_t bits) {
     switch (walk_.mode[input]) {
-      case Walk::Mode::Dense:
+      case PointwiseWalk::Mode::Dense:
         break;
-      case Walk::Mode::Scalar:
+      case PointwiseWalk::Mode::Scalar:
         at_[r] = take(1);
         splat(at_[r], inputs_[input], walk_.tile, bits);
         break;
-      case Walk::Mode::Periodic: {
+      case PointwiseWalk::Mode::Periodic: {
         const int64_t period = walk_.dims[static_cast<size_t>(walk_.rank - 1)];
         needs_rows_ = true;
         expansion_[input] = take(period < kLongRow ? 2 : 1);
         if (period < kLongRow) repeat(expansion_[input], inputs_[input], period, bits);
         break;
       }
-      case Walk::Mode::Repeated:
+      case PointwiseWalk::Mode::Repeated:
         needs_planes_ = true;
         expansion_[input] = take(2);
         break;
-      case Walk::Mode::Strided:
+      case PointwiseWalk::Mode::Strided:
         needs_rows_ = true;
         expansion_[input] = take(1);
         break;
@@ -262,9 +260,9 @@ class TileRun {
       const auto r = static_cast<size_t>(program_.input_register[i]);
       const int64_t bits = program_.registers[r].bits;
       const auto* base = static_cast<const std::byte*>(inputs_[i]);
-      if (walk_.mode[i] == Walk::Mode::Dense) {
+      if (walk_.mode[i] == PointwiseWalk::Mode::Dense) {
         at_[r] = const_cast<std::byte*>(base) + bytes_at(start, bits);
-      } else if (walk_.mode[i] != Walk::Mode::Scalar) {
+      } else if (walk_.mode[i] != PointwiseWalk::Mode::Scalar) {
         at_[r] = broadcast_tile(i, start, n, bits, by_row);
       }
     }
@@ -303,10 +301,10 @@ class TileRun {
     const auto* base = static_cast<const std::byte*>(inputs_[input]);
     const auto last = static_cast<size_t>(walk_.rank - 1);
     const int64_t row = walk_.dims[last];
-    if (walk_.mode[input] == Walk::Mode::Periodic && !by_row) {
+    if (walk_.mode[input] == PointwiseWalk::Mode::Periodic && !by_row) {
       return expansion_[input] + bytes_at(start % row, bits);
     }
-    if (walk_.mode[input] == Walk::Mode::Repeated) {
+    if (walk_.mode[input] == PointwiseWalk::Mode::Repeated) {
       const std::byte* from = base + bytes_at(offset(input, start - start % row), bits);
       if (splatted_[input] != from) repeat(expansion_[input], from, row, bits);
       splatted_[input] = from;
@@ -394,7 +392,7 @@ class TileRun {
   }
 
   const PointwiseProgram& program_;
-  const Walk& walk_;
+  const PointwiseWalk& walk_;
   const void* const* inputs_;
   void* const* outputs_;
   int64_t slot_bytes_ = 0;
@@ -447,7 +445,7 @@ bool PointwiseProgram::direct(const PointwiseWalk& walk) const {
     if (r < 0) return true;
     const Register& reg = registers[static_cast<size_t>(r)];
     return reg.kind == Register::Kind::Input &&
-           walk.mode[static_cast<size_t>(reg.index)] == Walk::Mode::Dense;
+           walk.mode[static_cast<size_t>(reg.index)] == PointwiseWalk::Mode::Dense;
   });
 }
 

@@ -16,7 +16,7 @@ namespace tiercel {
 namespace {
 
 // What is compiled: nodes in order between input and output values of one graph.
-struct Body {
+struct ProgramBody {
   const Graph& graph;
   std::vector<const Node*> nodes;
   std::vector<ValueId> inputs;
@@ -64,7 +64,7 @@ TileName tile_name(const Node& node) {
 
 class Compiler {
  public:
-  explicit Compiler(const Body& body) : body_(body) {}
+  explicit Compiler(const ProgramBody& body) : body_(body) {}
 
   // nullopt when `program` is complete; else why it cannot be.
   std::optional<std::string> run() {
@@ -144,7 +144,7 @@ class Compiler {
   std::optional<std::string> emit_chain(const Node& node, std::string_view op);
   void place_temporaries(PointwiseProgram& program, std::vector<int>& place);
 
-  const Body& body_;
+  const ProgramBody& body_;
   std::vector<Virtual> virtuals_;
   std::vector<Instruction> steps_;
   std::vector<double> params_;
@@ -155,7 +155,7 @@ class Compiler {
 };
 
 // Position of `choice` in "a|b|c".
-double choice_index(std::string_view choices, std::string_view choice) {
+double tile_choice(std::string_view choices, std::string_view choice) {
   double index = 0;
   while (!choices.empty()) {
     const size_t bar = choices.find('|');
@@ -179,7 +179,7 @@ double attribute_number(const Node* node, std::string_view spec) {
   if (const auto* i = std::get_if<int64_t>(found)) return static_cast<double>(*i);
   if (const auto* f = std::get_if<double>(found)) return *f;
   if (const auto* s = std::get_if<std::string>(found); s && colon != std::string_view::npos) {
-    return choice_index(spec.substr(colon + 1), *s);
+    return tile_choice(spec.substr(colon + 1), *s);
   }
   return 0;
 }
@@ -443,7 +443,7 @@ std::vector<const Node*> live_nodes(const Graph& graph) {
   return nodes;
 }
 
-Body body_of(const Graph& graph, const Node& node) {
+ProgramBody body_of(const Graph& graph, const Node& node) {
   if (const auto* body = node.attributes.get<std::shared_ptr<Graph>>("body");
       body && node.domain == "tiercel") {
     return {**body, live_nodes(**body), (*body)->inputs, (*body)->outputs};
@@ -451,7 +451,7 @@ Body body_of(const Graph& graph, const Node& node) {
   return {graph, {&node}, node.inputs, node.outputs};
 }
 
-std::shared_ptr<const PointwiseProgram> compile(const Node& node, const Body& body) {
+std::shared_ptr<const PointwiseProgram> compile(const Node& node, const ProgramBody& body) {
   Compiler compiler(body);
   std::optional<std::string> why = compiler.run();
   if (!why) why = compiler.fits();
@@ -463,7 +463,7 @@ std::shared_ptr<const PointwiseProgram> compile(const Node& node, const Body& bo
 
 std::optional<std::string> pointwise_refuses(const Graph& graph, const Node& node) {
   if (!node.def || !node.def->has(kElementwise)) return "not an elementwise operator";
-  const Body body = body_of(graph, node);
+  const ProgramBody body = body_of(graph, node);
   Compiler compiler(body);
   if (std::optional<std::string> why = compiler.run()) return why;
   return compiler.fits();
@@ -477,7 +477,7 @@ std::shared_ptr<const PointwiseProgram> compile_attached(const Node& node, std::
   const auto* attached = node.attributes.get<std::shared_ptr<Graph>>(name);
   if (!attached) return nullptr;
   const Graph& graph = **attached;
-  Body body{graph, live_nodes(graph), {graph.inputs.at(0)}, {graph.outputs.at(0)}};
+  ProgramBody body{graph, live_nodes(graph), {graph.inputs.at(0)}, {graph.outputs.at(0)}};
   for (const Capture& capture : graph.captures) body.inputs.push_back(capture.inner);
   return compile(node, body);
 }

@@ -6,7 +6,6 @@
 namespace tiercel::cuda {
 namespace {
 
-using Operand = PointwiseForm::Operand;
 constexpr unsigned kThreads = 256;
 
 PointwiseForm form_of(const PointwiseProgram& program, const PointwiseWalk& walk,
@@ -17,11 +16,11 @@ PointwiseForm form_of(const PointwiseProgram& program, const PointwiseWalk& walk
     const auto at = static_cast<size_t>(i);
     const bool absent = program.input_register[at] < 0 || inputs[i]->rank < 0;
     const PointwiseWalk::Mode mode = walk.mode[at];
-    form.inputs.push_back(absent                                ? Operand::Absent
-                          : mode == PointwiseWalk::Mode::Dense  ? Operand::Dense
-                          : mode == PointwiseWalk::Mode::Scalar ? Operand::Scalar
-                                                                : Operand::Strided);
-    strided = strided || form.inputs.back() == Operand::Strided;
+    form.inputs.push_back(absent                                ? PointwiseForm::Operand::Absent
+                          : mode == PointwiseWalk::Mode::Dense  ? PointwiseForm::Operand::Dense
+                          : mode == PointwiseWalk::Mode::Scalar ? PointwiseForm::Operand::Scalar
+                                                                : PointwiseForm::Operand::Strided);
+    strided = strided || form.inputs.back() == PointwiseForm::Operand::Strided;
   }
   form.rank = strided ? walk.rank : 0;
   form.elements = strided ? 1 : elements_per_thread(program);
@@ -54,7 +53,7 @@ void Pointwise::run(TclTensor* const* inputs, TclTensor* const* outputs) const {
   const auto rank = static_cast<size_t>(form.rank);
   for (size_t d = 0; d < rank; ++d) words.push_back(static_cast<uint32_t>(walk.dims[d]));
   for (size_t i = 0; i < form.inputs.size(); ++i) {
-    if (form.inputs[i] != Operand::Strided) continue;
+    if (form.inputs[i] != PointwiseForm::Operand::Strided) continue;
     for (size_t d = 0; d < rank; ++d) words.push_back(static_cast<uint32_t>(walk.strides[i][d]));
   }
   std::vector<void*> arguments;

@@ -13,7 +13,6 @@
 namespace tiercel::cuda {
 namespace {
 
-using Operand = PointwiseForm::Operand;
 using Kind = PointwiseProgram::Register::Kind;
 
 std::string hex(uint64_t bits, int digits) {
@@ -65,7 +64,8 @@ class Writer {
     for (int i = 0; i < program_.n_inputs; ++i) out += concat(".param .u64 in", i, ",\n");
     for (int i = 0; i < program_.n_outputs; ++i) out += concat(".param .u64 out", i, ",\n");
     out += ".param .u64 size";
-    const auto strided = std::count(form_.inputs.begin(), form_.inputs.end(), Operand::Strided);
+    const auto strided =
+        std::count(form_.inputs.begin(), form_.inputs.end(), PointwiseForm::Operand::Strided);
     const int64_t words = form_.rank * (1 + strided);
     if (words > 0) out += concat(",\n.param .align 4 .b8 walk[", words * 4, "]");
     out += ")\n{\n.reg .pred %p;\n.reg .b32 %t, %u, %q;\n.reg .b64 %i, %n, %e, %a, %o;\n";
@@ -106,7 +106,7 @@ class Writer {
 
   void scalars() {
     for (size_t i = 0; i < form_.inputs.size(); ++i) {
-      if (form_.inputs[i] != Operand::Scalar) continue;
+      if (form_.inputs[i] != PointwiseForm::Operand::Scalar) continue;
       const int reg = program_.input_register[i];
       const int bits = program_.registers[static_cast<size_t>(reg)].bits;
       fixed_[reg] = fresh(bits);
@@ -120,7 +120,7 @@ class Writer {
     line("cvt.u32.u64 %t, %i;");
     std::vector<size_t> strided;
     for (size_t i = 0; i < form_.inputs.size(); ++i) {
-      if (form_.inputs[i] != Operand::Strided) continue;
+      if (form_.inputs[i] != PointwiseForm::Operand::Strided) continue;
       strided.push_back(i);
       line(concat("mov.b32 %s", i, ", 0;"));
     }
@@ -167,13 +167,15 @@ class Writer {
     if (strided) walk();
     std::map<int, std::vector<std::string>> now;  // by program register: one name per element
     for (size_t i = 0; i < form_.inputs.size(); ++i) {
-      if (form_.inputs[i] != Operand::Dense && form_.inputs[i] != Operand::Strided) continue;
+      if (form_.inputs[i] != PointwiseForm::Operand::Dense &&
+          form_.inputs[i] != PointwiseForm::Operand::Strided)
+        continue;
       const int reg = program_.input_register[i];
       const int bits = program_.registers[static_cast<size_t>(reg)].bits;
       std::vector<std::string> names;
       for (int e = 0; e < count; ++e) names.push_back(fresh(bits));
       std::string index = "%i";
-      if (form_.inputs[i] == Operand::Strided) {
+      if (form_.inputs[i] == PointwiseForm::Operand::Strided) {
         line(concat("cvt.u64.u32 %e, %s", i, ";"));
         index = "%e";
       }
