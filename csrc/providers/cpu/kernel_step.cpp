@@ -9,9 +9,9 @@
 #include "ops/op_def.h"
 #include "providers/cpu/byte_table.h"
 #include "providers/cpu/packed_weights.h"
-#include "runtime/pointwise.h"
 #include "runtime/executor.h"
 #include "runtime/kernel_call.h"
+#include "runtime/pointwise.h"
 
 namespace tiercel {
 namespace {
