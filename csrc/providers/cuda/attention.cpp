@@ -238,8 +238,7 @@ Step compile_attention(const Graph& graph, const Node& node,
     state.tile_rows = large ? 32 : 64;
     state.threads = large ? 64 : 128;
   }
-  Step step{.run = run_attention, .inputs = node.inputs, .outputs = node.outputs};
-  step.kernel = concat("attention cuda T=", dtype_name(dtype));
+  Step step = launched_step(graph, node, run_attention, "attention");
   step.state = std::make_shared<AttentionState>(std::move(state));
   return step;
 }
@@ -248,7 +247,7 @@ Step compile_attention(const Graph& graph, const Node& node,
 
 // Tables by position are of all batches; without positions each batch has its own.
 void run_rotary(const Step& step, RunContext& context) {
-  const auto& state = *static_cast<const LinesState*>(step.state.get());
+  const auto& state = lines_in(step);
   const Node& node = context.node(step);
   const TclTensor& x = given(context, step.inputs, 0);
   if (x.size == 0) return;
@@ -285,12 +284,8 @@ std::optional<std::string> rotary_refuses(const Graph& graph, const Node& node) 
 }
 
 Step compile_rotary(const Graph& graph, const Node& node, const std::shared_ptr<Device>& device) {
-  const DType dtype = graph.value(node.inputs[0]).type.dtype;
-  Step step{.run = run_rotary, .inputs = node.inputs, .outputs = node.outputs};
-  step.kernel = concat("rotary_embedding cuda T=", dtype_name(dtype));
-  step.state = std::make_shared<LinesState>(
-      lines_state(node, step, device, "decode", {"rotary_embedding_"}, type_suffix(dtype)));
-  return step;
+  return compile_lines(graph, node, device, run_rotary, "rotary_embedding", "decode",
+                       {"rotary_embedding_"});
 }
 
 }  // namespace

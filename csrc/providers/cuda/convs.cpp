@@ -140,7 +140,7 @@ struct ConvState {
   std::string suffix;
   int64_t item = 0;       // bytes
   bool constant = false;  // the weights are
-  Epilogue epilogue;
+  Attached epilogue;
   std::unique_ptr<TapTables> tables = std::make_unique<TapTables>();
   std::unique_ptr<std::mutex> mutex = std::make_unique<std::mutex>();
   mutable std::shared_ptr<Buffer> weights;  // of ConvTranspose, permuted; guarded by the mutex
@@ -225,7 +225,7 @@ void run_conv(const Step& step, RunContext& context) {
   } else {
     launch_product(state, args, x.data, w.data, bias, y.data);
   }
-  state.epilogue.run(step, context);
+  state.epilogue.run_on_output(step, context);
 }
 
 // Whether a value is the same in all runs: a constant, or its copy to the GPU.
@@ -244,22 +244,21 @@ std::optional<std::string> conv_refuses(const Graph& graph, const Node& node) {
   }
   if (!x.shape) return "its rank is not known";
   if (x.shape->size() < 3 || x.shape->size() > 2 + kSpatial) return "more than three spatial axes";
-  return epilogue_refuses(node);
+  return attached_refuses(node, "epilogue");
 }
 
 Step compile_conv(const Graph& graph, const Node& node, const std::shared_ptr<Device>& device) {
   const DType dtype = graph.value(node.inputs[0]).type.dtype;
-  Step step{.run = run_conv, .inputs = node.inputs, .outputs = node.outputs};
+  const bool transposed = node.op_type == "ConvTranspose";
+  Step step = launched_step(graph, node, run_conv, transposed ? "conv_transpose" : "conv");
   step.inputs.resize(3, kNone);
-  Epilogue epilogue(node, step, device);
+  Attached epilogue(node, "epilogue", step, device);
   auto state = std::make_shared<ConvState>(ConvState{.device = device,
                                                      .window = ConvWindow(node),
                                                      .suffix = std::string(type_suffix(dtype)),
                                                      .item = dtype_bytes(dtype, 1),
                                                      .epilogue = std::move(epilogue)});
   state->constant = conv_constant(graph, node.inputs[1]);
-  step.kernel =
-      concat(state->window.transposed ? "conv_transpose" : "conv", " cuda T=", dtype_name(dtype));
   step.state = std::move(state);
   return step;
 }

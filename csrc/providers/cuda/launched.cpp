@@ -65,6 +65,12 @@ std::string_view type_suffix(DType dtype) {
   }
 }
 
+Step launched_step(const Graph& graph, const Node& node, StepFn run, std::string_view kernel) {
+  Step step{.run = run, .inputs = node.inputs, .outputs = node.outputs};
+  step.kernel = concat(kernel, " cuda T=", dtype_name(graph.value(node.inputs[0]).type.dtype));
+  return step;
+}
+
 void Arguments::launch(Device& device, FunctionHandle function, const Grid& grid) {
   std::vector<void*> pointers;
   for (const size_t offset : offsets_) pointers.push_back(bytes_.data() + offset);

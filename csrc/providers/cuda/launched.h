@@ -39,6 +39,11 @@ struct LaunchedOp {
 // "f32", "f16", "bf16" … of an element type, as names of kernels have it; empty: none.
 [[nodiscard]] std::string_view type_suffix(DType dtype);
 
+// A step of a node before it has its state; people see the name of its kernel and the type of
+// input 0.
+[[nodiscard]] Step launched_step(const Graph& graph, const Node& node, StepFn run,
+                                 std::string_view kernel);
+
 // Arguments of one launch, by value and in order.
 class Arguments {
  public:

@@ -25,12 +25,21 @@ Lines lines_along(const TclTensor& x, int64_t axis) {
 LinesState lines_state(const Node& node, Step& step, const std::shared_ptr<Device>& device,
                        std::string_view file, std::initializer_list<std::string_view> names,
                        std::string_view suffix) {
-  LinesState state{device, {}, Epilogue(node, step, device)};
+  LinesState state{device, {}, Attached(node, "epilogue", step, device)};
   const auto inside = device->enter();
   for (const std::string_view name : names) {
     state.entries.push_back(cuda_function(*device, file, concat(name, suffix)));
   }
   return state;
+}
+
+Step compile_lines(const Graph& graph, const Node& node, const std::shared_ptr<Device>& device,
+                   StepFn run, std::string_view kernel, std::string_view file,
+                   std::initializer_list<std::string_view> names) {
+  Step step = launched_step(graph, node, run, kernel);
+  const std::string_view suffix = type_suffix(graph.value(node.inputs[0]).type.dtype);
+  step.state = std::make_shared<LinesState>(lines_state(node, step, device, file, names, suffix));
+  return step;
 }
 
 Grid grid_of(int64_t blocks, unsigned threads) {
@@ -52,7 +61,7 @@ std::optional<std::string> float_lines_refused(const Graph& graph, const Node& n
   if (dtype != DType::Float && dtype != DType::Float16 && dtype != DType::BFloat16) {
     return concat("no GPU kernel of ", node.op_type, " for ", dtype_name(dtype));
   }
-  return epilogue_refuses(node);
+  return attached_refuses(node, "epilogue");
 }
 
 }  // namespace tiercel::cuda

@@ -24,7 +24,7 @@ struct Lines {
 struct LinesState {
   std::shared_ptr<Device> device;
   std::vector<FunctionHandle> entries;  // as they were asked for
-  Epilogue epilogue;
+  Attached epilogue;
 };
 
 // The entries are those names followed by `suffix`; captures of the node's epilogue become inputs
@@ -33,6 +33,15 @@ struct LinesState {
                                      const std::shared_ptr<Device>& device, std::string_view file,
                                      std::initializer_list<std::string_view> names,
                                      std::string_view suffix);
+
+[[nodiscard]] inline const LinesState& lines_in(const Step& step) {
+  return *static_cast<const LinesState*>(step.state.get());
+}
+// The step of a node that needs no other state; names end with the type of input 0.
+[[nodiscard]] Step compile_lines(const Graph& graph, const Node& node,
+                                 const std::shared_ptr<Device>& device, StepFn run,
+                                 std::string_view kernel, std::string_view file,
+                                 std::initializer_list<std::string_view> names);
 
 [[nodiscard]] Grid grid_of(int64_t blocks, unsigned threads = 256);
 // For kernels that loop over `items`, whatever the grid.

@@ -160,7 +160,7 @@ Product matmul(View a, View b, const TclTensor& y) {
 
 struct ProductState {
   ProductKernels kernels;
-  Epilogue epilogue;
+  Attached epilogue;
 };
 
 void run_matmul(const Step& step, RunContext& context) {
@@ -176,7 +176,7 @@ void run_matmul(const Step& step, RunContext& context) {
   product.a = a.data;
   product.b = b.data;
   state.kernels.run(product);
-  state.epilogue.run(step, context);
+  state.epilogue.run_on_output(step, context);
 }
 
 void run_gemm(const Step& step, RunContext& context) {
@@ -204,7 +204,7 @@ void run_gemm(const Step& step, RunContext& context) {
     }
   }
   state.kernels.run(product);
-  state.epilogue.run(step, context);
+  state.epilogue.run_on_output(step, context);
 }
 
 std::optional<std::string> refuses(const Graph& graph, const Node& node) {
@@ -217,16 +217,13 @@ std::optional<std::string> refuses(const Graph& graph, const Node& node) {
     if (!shape) return "its rank is not known";
     if (shape->size() > 2 + kBatchAxes) return "more than three batch axes";
   }
-  return epilogue_refuses(node);
+  return attached_refuses(node, "epilogue");
 }
 
 Step compile(const Graph& graph, const Node& node, const std::shared_ptr<Device>& device) {
   const DType dtype = graph.value(node.inputs[0]).type.dtype;
-  Step step{.run = node.op_type == "Gemm" ? run_gemm : run_matmul,
-            .inputs = node.inputs,
-            .outputs = node.outputs};
-  Epilogue epilogue(node, step, device);
-  step.kernel = concat("gemm cuda T=", dtype_name(dtype));
+  Step step = launched_step(graph, node, node.op_type == "Gemm" ? run_gemm : run_matmul, "gemm");
+  Attached epilogue(node, "epilogue", step, device);
   step.state = std::make_shared<ProductState>(
       ProductState{ProductKernels(device, dtype), std::move(epilogue)});
   return step;

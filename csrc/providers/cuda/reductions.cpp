@@ -102,7 +102,7 @@ void run_reduction(const Step& step, RunContext& context) {
     }
     made.launch(device, state.lines.entries[0], grid);
   }
-  state.lines.epilogue.run(step, context);
+  state.lines.epilogue.run_on_output(step, context);
 }
 
 std::optional<std::string> reduction_refuses(const Graph& graph, const Node& node) {
@@ -117,19 +117,13 @@ std::optional<std::string> reduction_refuses(const Graph& graph, const Node& nod
     return concat("no GPU kernel of ", node.op_type, " for ", dtype_name(dtype));
   }
   if (!reduced_axes(graph, node)) return "its axes are not side by side";
-  return epilogue_refuses(node);
-}
-
-Step started_lines(const Graph& graph, const Node& node, StepFn run, std::string_view kernel) {
-  Step step{.run = run, .inputs = node.inputs, .outputs = node.outputs};
-  step.kernel = concat(kernel, " cuda T=", dtype_name(graph.value(node.inputs[0]).type.dtype));
-  return step;
+  return attached_refuses(node, "epilogue");
 }
 
 Step compile_reduction(const Graph& graph, const Node& node,
                        const std::shared_ptr<Device>& device) {
   const Reduction* what = reduction_of(node);
-  Step step = started_lines(graph, node, run_reduction, "reduce");
+  Step step = launched_step(graph, node, run_reduction, "reduce");
   const std::string_view suffix = type_suffix(graph.value(node.inputs[0]).type.dtype);
   const std::string rows = concat("reduce_", what->join, "_");
   const std::string inner = what->join == "logsumexp" ? rows : concat(rows, "inner_");
@@ -137,10 +131,6 @@ Step compile_reduction(const Graph& graph, const Node& node,
       ReductionState{lines_state(node, step, device, "reduce", {rows, inner}, suffix), what,
                      *reduced_axes(graph, node)});
   return step;
-}
-
-const LinesState& lines_in(const Step& step) {
-  return *static_cast<const LinesState*>(step.state.get());
 }
 
 // ---- ArgMax, ArgMin
@@ -174,15 +164,11 @@ std::optional<std::string> arg_refuses(const Graph& graph, const Node& node) {
   const int64_t axis = normalize_axis(node.attributes.get_or<int64_t>("axis", 0),
                                       static_cast<int64_t>(shape->size()));
   if ((*shape)[static_cast<size_t>(axis)].same(Dim(0))) return "an axis without items";
-  return epilogue_refuses(node);
+  return attached_refuses(node, "epilogue");
 }
 
 Step compile_arg(const Graph& graph, const Node& node, const std::shared_ptr<Device>& device) {
-  Step step = started_lines(graph, node, run_arg, "arg");
-  const std::string_view suffix = type_suffix(graph.value(node.inputs[0]).type.dtype);
-  step.state = std::make_shared<LinesState>(
-      lines_state(node, step, device, "reduce", {"arg_", "arg_inner_"}, suffix));
-  return step;
+  return compile_lines(graph, node, device, run_arg, "arg", "reduce", {"arg_", "arg_inner_"});
 }
 
 // ---- TopK, CumSum
@@ -221,7 +207,7 @@ std::optional<std::string> line_refuses(const Graph& graph, const Node& node, bo
   if (!known && !(wide && dtype == DType::Double)) {
     return concat("no GPU kernel of ", node.op_type, " for ", dtype_name(dtype));
   }
-  return epilogue_refuses(node);
+  return attached_refuses(node, "epilogue");
 }
 
 std::optional<std::string> top_k_refuses(const Graph& graph, const Node& node) {
@@ -232,11 +218,7 @@ std::optional<std::string> top_k_refuses(const Graph& graph, const Node& node) {
 }
 
 Step compile_top_k(const Graph& graph, const Node& node, const std::shared_ptr<Device>& device) {
-  Step step = started_lines(graph, node, run_top_k, "topk");
-  const std::string_view suffix = type_suffix(graph.value(node.inputs[0]).type.dtype);
-  step.state = std::make_shared<LinesState>(
-      lines_state(node, step, device, "sort", {"topk_", "topk_long_"}, suffix));
-  return step;
+  return compile_lines(graph, node, device, run_top_k, "topk", "sort", {"topk_", "topk_long_"});
 }
 
 void run_cumulative_sum(const Step& step, RunContext& context) {
@@ -269,11 +251,8 @@ std::optional<std::string> cumulative_sum_refuses(const Graph& graph, const Node
 
 Step compile_cumulative_sum(const Graph& graph, const Node& node,
                             const std::shared_ptr<Device>& device) {
-  Step step = started_lines(graph, node, run_cumulative_sum, "cumsum");
-  const std::string_view suffix = type_suffix(graph.value(node.inputs[0]).type.dtype);
-  step.state = std::make_shared<LinesState>(
-      lines_state(node, step, device, "sort", {"cumsum_", "cumsum_inner_"}, suffix));
-  return step;
+  return compile_lines(graph, node, device, run_cumulative_sum, "cumsum", "sort",
+                       {"cumsum_", "cumsum_inner_"});
 }
 
 }  // namespace

@@ -9,10 +9,6 @@ namespace {
 
 constexpr int64_t kShortRow = 1024;  // items at most for kernels that give a warp to each row
 
-const LinesState& rows_of(const Step& step) {
-  return *static_cast<const LinesState*>(step.state.get());
-}
-
 // The data of an input or output of the step; nullptr where it is absent.
 void* data_of(RunContext& context, const std::vector<ValueId>& ids, size_t i) {
   return i < ids.size() && ids[i] != kNone ? context.tensor(ids[i])->data : nullptr;
@@ -30,20 +26,10 @@ bool same_types(const Graph& graph, const Node& node) {
   return true;
 }
 
-std::string_view suffix_of(const Graph& graph, const Node& node) {
-  return type_suffix(graph.value(node.inputs[0]).type.dtype);
-}
-
-Step started(const Graph& graph, const Node& node, StepFn run, const char* kernel) {
-  Step step{.run = run, .inputs = node.inputs, .outputs = node.outputs};
-  step.kernel = concat(kernel, " cuda T=", dtype_name(graph.value(node.inputs[0]).type.dtype));
-  return step;
-}
-
 // ---- Softmax, LogSoftmax
 
 void run_softmax(const Step& step, RunContext& context) {
-  const LinesState& state = rows_of(step);
+  const LinesState& state = lines_in(step);
   const Node& node = context.node(step);
   const TclTensor& x = *context.tensor(step.inputs[0]);
   if (x.size == 0) return;
@@ -61,7 +47,7 @@ void run_softmax(const Step& step, RunContext& context) {
     made.add(lines.n).add(logarithm);
     made.launch(*state.device, state.entries[1], grid_of(lines.outer));
   }
-  state.epilogue.run(step, context);
+  state.epilogue.run_on_output(step, context);
 }
 
 std::optional<std::string> softmax_refuses(const Graph& graph, const Node& node) {
@@ -69,17 +55,14 @@ std::optional<std::string> softmax_refuses(const Graph& graph, const Node& node)
 }
 
 Step compile_softmax(const Graph& graph, const Node& node, const std::shared_ptr<Device>& device) {
-  Step step = started(graph, node, run_softmax, "softmax");
-  step.state = std::make_shared<LinesState>(
-      lines_state(node, step, device, "softmax", {"softmax_short_", "softmax_", "softmax_inner_"},
-                  suffix_of(graph, node)));
-  return step;
+  return compile_lines(graph, node, device, run_softmax, "softmax", "softmax",
+                       {"softmax_short_", "softmax_", "softmax_inner_"});
 }
 
 // ---- LayerNormalization, RMSNormalization
 
 void run_layer_norm(const Step& step, RunContext& context) {
-  const LinesState& state = rows_of(step);
+  const LinesState& state = lines_in(step);
   const Node& node = context.node(step);
   const TclTensor& x = *context.tensor(step.inputs[0]);
   if (x.size == 0) return;
@@ -97,7 +80,7 @@ void run_layer_norm(const Step& step, RunContext& context) {
   const bool is_short = lines.n <= kShortRow;
   made.launch(*state.device, state.entries[is_short ? 0 : 1],
               grid_of(is_short ? groups_of(lines.outer, 8) : lines.outer));
-  state.epilogue.run(step, context);
+  state.epilogue.run_on_output(step, context);
 }
 
 std::optional<std::string> layer_norm_refuses(const Graph& graph, const Node& node) {
@@ -124,16 +107,14 @@ std::optional<std::string> layer_norm_refuses(const Graph& graph, const Node& no
 
 Step compile_layer_norm(const Graph& graph, const Node& node,
                         const std::shared_ptr<Device>& device) {
-  Step step = started(graph, node, run_layer_norm, "norm");
-  step.state = std::make_shared<LinesState>(
-      lines_state(node, step, device, "norm", {"norm_short_", "norm_"}, suffix_of(graph, node)));
-  return step;
+  return compile_lines(graph, node, device, run_layer_norm, "norm", "norm",
+                       {"norm_short_", "norm_"});
 }
 
 // ---- InstanceNormalization, GroupNormalization, BatchNormalization
 
 void run_group_norm(const Step& step, RunContext& context) {
-  const LinesState& state = rows_of(step);
+  const LinesState& state = lines_in(step);
   const Node& node = context.node(step);
   const TclTensor& x = *context.tensor(step.inputs[0]);
   if (x.size == 0) return;
@@ -145,11 +126,11 @@ void run_group_norm(const Step& step, RunContext& context) {
   made.add(context.tensor(step.outputs[0])->data);
   made.add(groups).add(lines.n / groups).add(lines.inner).add(epsilon_of(node));
   made.launch(*state.device, state.entries[0], grid_of(lines.outer * groups, 512));
-  state.epilogue.run(step, context);
+  state.epilogue.run_on_output(step, context);
 }
 
 void run_batch_norm(const Step& step, RunContext& context) {
-  const LinesState& state = rows_of(step);
+  const LinesState& state = lines_in(step);
   const Node& node = context.node(step);
   const TclTensor& x = *context.tensor(step.inputs[0]);
   if (x.size == 0) return;
@@ -159,7 +140,7 @@ void run_batch_norm(const Step& step, RunContext& context) {
   made.add(context.tensor(step.outputs[0])->data);
   made.add(x.size).add(lines.n).add(lines.inner).add(epsilon_of(node));
   made.launch(*state.device, state.entries[0], looping_grid(*state.device, x.size));
-  state.epilogue.run(step, context);
+  state.epilogue.run_on_output(step, context);
 }
 
 std::optional<std::string> group_norm_refuses(const Graph& graph, const Node& node) {
@@ -175,12 +156,12 @@ std::optional<std::string> batch_norm_refuses(const Graph& graph, const Node& no
 
 Step compile_group_norm(const Graph& graph, const Node& node,
                         const std::shared_ptr<Device>& device) {
-  const bool batch = node.op_type == "BatchNormalization";
-  const char* const kernel = batch ? "batch_norm" : "group_norm";
-  Step step = started(graph, node, batch ? run_batch_norm : run_group_norm, kernel);
-  step.state = std::make_shared<LinesState>(
-      lines_state(node, step, device, "norm", {concat(kernel, "_")}, suffix_of(graph, node)));
-  return step;
+  return compile_lines(graph, node, device, run_group_norm, "group_norm", "norm", {"group_norm_"});
+}
+
+Step compile_batch_norm(const Graph& graph, const Node& node,
+                        const std::shared_ptr<Device>& device) {
+  return compile_lines(graph, node, device, run_batch_norm, "batch_norm", "norm", {"batch_norm_"});
 }
 
 }  // namespace
@@ -192,7 +173,7 @@ std::vector<LaunchedOp> row_ops() {
           {"", "RMSNormalization", layer_norm_refuses, compile_layer_norm},
           {"", "InstanceNormalization", group_norm_refuses, compile_group_norm},
           {"", "GroupNormalization", group_norm_refuses, compile_group_norm},
-          {"", "BatchNormalization", batch_norm_refuses, compile_group_norm}};
+          {"", "BatchNormalization", batch_norm_refuses, compile_batch_norm}};
 }
 
 }  // namespace tiercel::cuda

@@ -2,8 +2,8 @@
 #include "providers/cuda/steps.h"
 
 #include "ops/op_def.h"
+#include "providers/cuda/attached.h"
 #include "providers/cuda/kernel_call.h"
-#include "providers/cuda/pointwise.h"
 #include "runtime/executor.h"
 #include "runtime/kernel_call.h"
 
@@ -23,37 +23,23 @@ struct KernelState {
   std::vector<FunctionHandle> functions;
   size_t n_inputs = 0;  // of the node; captures of the epilogue and of the prologue follow
   std::vector<bool> on_host;
-  std::unique_ptr<Pointwise> epilogue, prologue;
-};
-
-// The program of a prologue into memory of its own, which takes the place of input 0.
-struct Prologue {
-  std::shared_ptr<Buffer> memory;
-  TclTensor tensor{};
-
-  void run(const KernelState& state, std::vector<TclTensor*>& in, size_t captures) {
-    tensor = *in[0];
-    const auto& program = state.prologue->program();
-    const int16_t reg = program.output_register[0];
-    const int64_t bits = program.registers[static_cast<size_t>(reg)].bits;
-    memory = state.device->allocate(tensor.size * bits / 8);
-    tensor.data = memory->data();
-    std::vector<TclTensor*> given{in[0]};
-    given.insert(given.end(), in.begin() + static_cast<std::ptrdiff_t>(captures), in.end());
-    TclTensor* const outputs[] = {&tensor};
-    state.prologue->run(given.data(), outputs);
-    in[0] = &tensor;
-  }
+  Attached epilogue, prologue;
 };
 
 void run_kernel(const Step& step, RunContext& context) {
   const auto& state = *static_cast<const KernelState*>(step.state.get());
   std::vector<TclTensor*> in = tensors_of(context, step.inputs);
   const std::vector<TclTensor*> out = tensors_of(context, step.outputs);
-  const size_t after_captures =
-      state.epilogue ? static_cast<size_t>(state.epilogue->program().n_inputs) - 1 : 0;
-  Prologue prologue;
-  if (state.prologue) prologue.run(state, in, state.n_inputs + after_captures);
+  // What a program in front makes has memory of its own, and takes the place of input 0.
+  std::shared_ptr<Buffer> memory;
+  TclTensor made{};
+  if (state.prologue) {
+    made = *in[0];
+    memory = state.device->allocate(made.size * state.prologue.result_bits() / 8);
+    made.data = memory->data();
+    state.prologue.run(in[0], &made, step, context);
+    in[0] = &made;
+  }
   const std::vector<void*> packed(in.size() + 1, nullptr);
   TclCall call{};
   call.in = in.data();
@@ -72,11 +58,7 @@ void run_kernel(const Step& step, RunContext& context) {
   call.attr = match.attributes->values.data();
   run_device_kernel(*state.device, *match.kernel, state.functions[chosen], call,
                     match.attributes->values.size(), state.on_host, step.node);
-  if (!state.epilogue) return;
-  std::vector<TclTensor*> given{out[0]};
-  const auto first = in.begin() + static_cast<std::ptrdiff_t>(state.n_inputs);
-  given.insert(given.end(), first, first + static_cast<std::ptrdiff_t>(after_captures));
-  state.epilogue->run(given.data(), out.data());
+  state.epilogue.run_on_output(step, context);
 }
 
 void run_pointwise(const Step& step, RunContext& context) {
@@ -115,21 +97,6 @@ void run_to_host(const Step& step, RunContext& context) {
   call.n_in = static_cast<int64_t>(in.size());
   call.error_index = -1;
   report_kernel_error(node, call, static_cast<int32_t>(error));
-}
-
-std::unique_ptr<Pointwise> attach(const Node& node, std::string_view attribute, Step& step,
-                                  const std::shared_ptr<Device>& device) {
-  auto program = compile_attached(node, attribute);
-  if (!program) return nullptr;
-  const auto* body = node.attributes.get<std::shared_ptr<Graph>>(attribute);
-  for (const Capture& capture : (*body)->captures) step.inputs.push_back(capture.outer);
-  return std::make_unique<Pointwise>(std::move(program), device);
-}
-
-// Whether a GPU runs what hangs on a node; else what it does not.
-std::optional<std::string> attached_refuses(const Node& node, std::string_view attribute) {
-  const auto program = compile_attached(node, attribute);
-  return program ? pointwise_ptx_refuses(*program) : std::nullopt;
 }
 
 }  // namespace
@@ -172,8 +139,8 @@ Step compile_kernel(const Graph& graph, const Node& node, const std::shared_ptr<
     state->functions.push_back(device->function(*one.text, "kernel"));
   }
   Step step{.run = run_kernel, .inputs = node.inputs, .outputs = node.outputs};
-  state->epilogue = attach(node, "epilogue", step, device);
-  state->prologue = attach(node, "prologue", step, device);
+  state->epilogue = Attached(node, "epilogue", step, device);
+  state->prologue = Attached(node, "prologue", step, device);
   const TclKernel& first = *state->matches.front().kernel;
   step.kernel = concat(first.variant, " cuda ", first.types);
   step.state = std::move(state);
