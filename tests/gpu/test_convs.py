@@ -111,28 +111,20 @@ TRANSPOSED: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
 ]
 
 
+CASES = [("Conv", *case) for case in CONVS] + [("ConvTranspose", *case) for case in TRANSPOSED]
+
+
 @pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize("x,w,attributes", CONVS, ids=lambda v: str(v) if v else "")
+@pytest.mark.parametrize("op,x,w,attributes", CASES, ids=lambda v: str(v) if v else "")
 def test_conv(
     cuda_driver: softcuda.Device,
+    op: str,
     x: tuple[int, ...],
     w: tuple[int, ...],
     attributes: dict[str, Any],
     dtype: str,
 ) -> None:
-    convolve("Conv", x, w, dtype, **attributes)
-
-
-@pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize("x,w,attributes", TRANSPOSED, ids=lambda v: str(v) if v else "")
-def test_conv_transpose(
-    cuda_driver: softcuda.Device,
-    x: tuple[int, ...],
-    w: tuple[int, ...],
-    attributes: dict[str, Any],
-    dtype: str,
-) -> None:
-    convolve("ConvTranspose", x, w, dtype, **attributes)
+    convolve(op, x, w, dtype, **attributes)
 
 
 @pytest.mark.parametrize("op", ["Conv", "ConvTranspose"])
