@@ -51,6 +51,13 @@ class Kept {
     return true;
   }
 
+  void release() {
+    const std::scoped_lock lock(mutex_);
+    for (std::byte* block : blocks_) std::free(block);
+    blocks_.clear();
+    total_ = 0;
+  }
+
  private:
   std::mutex mutex_;
   std::vector<std::byte*> blocks_;  // the one that was given back last is at the end
@@ -84,5 +91,7 @@ void release_block(void* memory) {
   std::byte* block = static_cast<std::byte*>(memory) - kHeader;
   if (!kept().keep(block)) std::free(block);
 }
+
+void release_kept_blocks() { kept().release(); }
 
 }  // namespace tiercel

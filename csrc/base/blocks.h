@@ -10,5 +10,7 @@ namespace tiercel {
 [[nodiscard]] void* take_block(size_t bytes);
 // Gives a block back, or nothing for nullptr. From any thread.
 void release_block(void* memory);
+// Gives the blocks that are kept back to the system.
+void release_kept_blocks();
 
 }  // namespace tiercel

@@ -12,12 +12,13 @@ std::shared_ptr<Buffer> Buffer::allocate(int64_t bytes) {
     throw_error(ErrorKind::RuntimeException, "cannot allocate ", bytes, " bytes of memory");
   }
   return std::shared_ptr<Buffer>(
-      new Buffer(static_cast<std::byte*>(data), bytes, [data] { release_block(data); }));
+      new Buffer(static_cast<std::byte*>(data), bytes, [data] { release_block(data); }, nullptr));
 }
 
-std::shared_ptr<Buffer> Buffer::wrap(void* data, int64_t bytes, std::function<void()> release) {
+std::shared_ptr<Buffer> Buffer::wrap(void* data, int64_t bytes, std::function<void()> release,
+                                     DeviceMemory* memory) {
   return std::shared_ptr<Buffer>(
-      new Buffer(static_cast<std::byte*>(data), bytes, std::move(release)));
+      new Buffer(static_cast<std::byte*>(data), bytes, std::move(release), memory));
 }
 
 Buffer::~Buffer() {

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "bindings/ort_value.h"
+#include "runtime/provider.h"
 
 namespace py = pybind11;
 
@@ -12,7 +13,7 @@ namespace {
 // The C structures of DLPack 0.8 (github.com/dmlc/dlpack, dlpack.h), which every consumer still
 // takes.
 struct DLDevice {
-  int32_t device_type;  // 1: CPU
+  int32_t device_type;  // 1: CPU, 2: CUDA
   int32_t device_id;
 };
 struct DLDataType {
@@ -63,13 +64,25 @@ constexpr Row kRows[] = {
     {DType::Float8E8M0, 14, 8},
 };
 
+constexpr int32_t kCpu = 1, kCuda = 2;
+constexpr intptr_t kUnordered = -1, kLegacy = 1;  // streams of the protocol
+
 struct Export {
   DLManagedTensor managed;
   Tensor tensor;
   Dims dims;
+  intptr_t stream = kUnordered;  // whose work the memory is used in
 };
 
-void delete_export(DLManagedTensor* managed) { delete static_cast<Export*>(managed->manager_ctx); }
+// Who takes the memory next comes after what its consumer did with it.
+void delete_export(DLManagedTensor* managed) {
+  const std::unique_ptr<Export> whole(static_cast<Export*>(managed->manager_ctx));
+  if (whole->stream == kUnordered) return;
+  try {
+    memory_of(whole->tensor)->follow(static_cast<uintptr_t>(whole->stream));
+  } catch (const Error&) {  // the stream is gone, and its work done
+  }
+}
 
 // A capsule that was consumed is renamed, and its consumer calls the deleter.
 void delete_capsule(PyObject* capsule) {
@@ -90,19 +103,28 @@ bool is_dense(const DLTensor& tensor) {
 
 }  // namespace
 
-py::capsule to_dlpack(const Tensor& tensor) {
+py::tuple dlpack_device(const Tensor& tensor) {
+  const DeviceMemory* memory = memory_of(tensor);
+  return memory == nullptr ? py::make_tuple(kCpu, 0) : py::make_tuple(kCuda, memory->number());
+}
+
+py::capsule to_dlpack(const Tensor& tensor, std::optional<intptr_t> stream) {
+  DeviceMemory* memory = memory_of(tensor);
   for (const Row& row : kRows) {
     if (row.dtype != tensor.dtype()) continue;
     auto made = std::make_unique<Export>();
     made->tensor = tensor;
     made->dims = tensor.dims();
     made->managed.dl_tensor = {tensor.raw(),
-                               {1, 0},
+                               {memory == nullptr ? kCpu : kCuda,
+                                memory == nullptr ? 0 : memory->number()},
                                static_cast<int32_t>(tensor.rank()),
                                {row.code, row.bits, 1},
                                made->dims.data(),
                                nullptr,
                                0};
+    if (memory != nullptr) made->stream = stream.value_or(kLegacy);
+    if (made->stream != kUnordered) memory->let_follow(static_cast<uintptr_t>(made->stream));
     made->managed.manager_ctx = made.get();
     made->managed.deleter = delete_export;
     PyObject* capsule = PyCapsule_New(&made->managed, "dltensor", delete_capsule);
@@ -114,9 +136,24 @@ py::capsule to_dlpack(const Tensor& tensor) {
               dtype_name(tensor.dtype()), ")");
 }
 
+namespace {
+
+// A GPU's tensor comes in the order of our stream.
+py::object exported(const py::object& source) {
+  if (py::hasattr(source, "__dlpack_device__")) {
+    const auto [type, number] = source.attr("__dlpack_device__")().cast<std::pair<int, int>>();
+    if (type == kCuda) {
+      return source.attr("__dlpack__")(py::arg("stream") = device_memory("cuda", number)->stream());
+    }
+  }
+  return source.attr("__dlpack__")();
+}
+
+}  // namespace
+
 Tensor from_dlpack(const py::object& source) {
   py::object capsule = source;
-  if (py::hasattr(source, "__dlpack__")) capsule = source.attr("__dlpack__")();
+  if (py::hasattr(source, "__dlpack__")) capsule = exported(source);
   if (PyCapsule_IsValid(capsule.ptr(), "dltensor") == 0) {
     throw_error(ErrorKind::InvalidArgument,
                 "from_dlpack: expected an object with __dlpack__ or an unused DLPack capsule, got ",
@@ -124,10 +161,12 @@ Tensor from_dlpack(const py::object& source) {
   }
   auto* managed = static_cast<DLManagedTensor*>(PyCapsule_GetPointer(capsule.ptr(), "dltensor"));
   const DLTensor& view = managed->dl_tensor;
-  if (view.device.device_type != 1) {
+  if (view.device.device_type != kCpu && view.device.device_type != kCuda) {
     throw_error(ErrorKind::InvalidArgument, "from_dlpack: the tensor is on DLPack device type ",
-                view.device.device_type, ", expected 1 (CPU): copy it to the CPU first");
+                view.device.device_type, ", expected 1 (CPU) or 2 (CUDA): copy it there first");
   }
+  const std::shared_ptr<DeviceMemory> memory =
+      view.device.device_type == kCuda ? device_memory("cuda", view.device.device_id) : nullptr;
   if (view.dtype.lanes != 1 || !is_dense(view)) {
     throw_error(ErrorKind::InvalidArgument,
                 "from_dlpack: expected a dense row-major tensor: make it contiguous first");
@@ -144,7 +183,7 @@ Tensor from_dlpack(const py::object& source) {
       managed->deleter(managed);
       PyGILState_Release(state);
     };
-    return {row.dtype, std::move(dims), Buffer::wrap(data, bytes, release), data};
+    return {row.dtype, std::move(dims), Buffer::wrap(data, bytes, release, memory.get()), data};
   }
   throw_error(ErrorKind::InvalidArgument, "from_dlpack: DLPack type code ", view.dtype.code,
               " with ", view.dtype.bits, " bits has no ONNX element type");

@@ -2,6 +2,7 @@
 #include <pybind11/pybind11.h>
 
 #include "bindings/custom_op.h"
+#include "bindings/device_values.h"
 #include "bindings/errors.h"
 #include "bindings/images.h"
 #include "bindings/introspect.h"
@@ -16,6 +17,7 @@ PYBIND11_MODULE(_core, module) {
   module.doc() = "Bindings of libtiercel; use the tiercel package, which wraps them.";
   tiercel::bindings::bind_errors(module);
   tiercel::bindings::bind_ort_value(module);
+  tiercel::bindings::bind_device_memory(module);
   tiercel::bindings::bind_session(module);
   tiercel::bindings::bind_custom_op(module);
   tiercel::bindings::bind_images(module);

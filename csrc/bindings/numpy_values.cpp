@@ -11,7 +11,9 @@
 
 #include "base/blocks.h"
 #include "bindings/containers.h"
+#include "bindings/device_values.h"
 #include "bindings/ort_value.h"
+
 namespace py = pybind11;
 
 namespace tiercel::bindings {
@@ -147,13 +149,6 @@ Tensor string_tensor(PyArrayObject* array, const std::string& name) {
   return tensor;
 }
 
-void drop_reference(PyObject* object) {
-  if (!Py_IsInitialized()) return;
-  PyGILState_STATE state = PyGILState_Ensure();
-  Py_DECREF(object);
-  PyGILState_Release(state);
-}
-
 // New reference to a contiguous, aligned, native array; `guide` is the dtype for objects that have
 // none of their own.
 PyArrayObject* contiguous(PyObject* object, DType guide) {
@@ -242,6 +237,7 @@ Value map_from(PyObject* object, const Type& type, const std::string& name, Held
 Value convert(PyObject* object, const Type& type, const std::string& name, Held* held) {
   if (!PyArray_Check(object)) {
     if (const Value* given = ort_value_in(object)) return *given;
+    if (std::optional<Tensor> there = from_cuda_array(object)) return *std::move(there);
   }
   switch (type.kind) {
     case Type::Kind::Optional:
@@ -323,6 +319,13 @@ py::tuple dims_tuple(const Dims& dims) {
 }
 
 }  // namespace
+
+void drop_reference(PyObject* object) {
+  if (!Py_IsInitialized()) return;
+  PyGILState_STATE state = PyGILState_Ensure();
+  Py_DECREF(object);
+  PyGILState_Release(state);
+}
 
 DType dtype_of(PyArray_Descr* descr) {
   switch (descr->type_num) {
@@ -413,7 +416,10 @@ Value to_owning_value(PyObject* object, const Type& type, const std::string& nam
 }
 
 PyObject* from_value(Value&& value, bool copy) {
-  if (auto* tensor = std::get_if<Tensor>(&value)) return array_from(std::move(*tensor), copy);
+  if (auto* tensor = std::get_if<Tensor>(&value)) {
+    if (memory_of(*tensor) != nullptr) return array_from(moved_to(nullptr, *tensor), false);
+    return array_from(std::move(*tensor), copy);
+  }
   if (const Sequence* sequence = value.sequence()) return list_object(*sequence);
   if (const Map* map = value.map()) return map_object(*map);
   if (const SparseTensor* sparse = value.sparse()) {

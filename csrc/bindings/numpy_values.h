@@ -28,6 +28,9 @@ class Held {
   std::vector<PyObject*> objects_;
 };
 
+// From any thread; nothing where Python has ended.
+void drop_reference(PyObject* object);
+
 // Element type of a numpy dtype, Undefined when there is none.
 [[nodiscard]] DType dtype_of(PyArray_Descr* descr);
 // New reference to the numpy dtype; throws Error when numpy needs ml_dtypes for it and it is not

@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "bindings/device_values.h"
 #include "bindings/numpy_values.h"
 
 namespace py = pybind11;
@@ -59,17 +60,29 @@ OrtValue view_as(const OrtValue& self, int number) {
   return {Tensor(dtype, tensor.dims(), tensor.buffer(), tensor.raw())};
 }
 
-OrtValue from_shape(const std::vector<int64_t>& dims, int number) {
-  Tensor tensor(checked_dtype(number), dims);
-  if (tensor.dtype() != DType::String && tensor.bytes() != 0) {
+OrtValue from_shape(const std::vector<int64_t>& dims, int type, const std::string& device,
+                    int number) {
+  DeviceMemory* memory = memory_by_name(device, number);
+  Tensor tensor = tensor_in(memory, checked_dtype(type), dims);
+  if (tensor.dtype() == DType::String || tensor.bytes() == 0) return {std::move(tensor)};
+  if (memory != nullptr) {
+    memory->clear(tensor.raw(), tensor.bytes());
+  } else {
     std::memset(tensor.raw(), 0, static_cast<size_t>(tensor.bytes()));
   }
   return {std::move(tensor)};
 }
 
+OrtValue to_device(const OrtValue& self, const std::string& device, int number) {
+  DeviceMemory* memory = memory_by_name(device, number);
+  if (memory == nullptr && self.value.tensor() == nullptr) return self;
+  return {moved_to(memory, tensor_of(self))};
+}
+
 // Over memory of the caller, who keeps it alive.
-OrtValue from_pointer(uintptr_t pointer, const std::vector<int64_t>& dims, int number) {
-  const DType dtype = checked_dtype(number);
+OrtValue from_pointer(uintptr_t pointer, const std::vector<int64_t>& dims, int type,
+                      const std::string& device, int number) {
+  const DType dtype = checked_dtype(type);
   if (dtype == DType::String) {
     throw_error(ErrorKind::InvalidArgument, "a string tensor cannot be bound by its address");
   }
@@ -78,7 +91,8 @@ OrtValue from_pointer(uintptr_t pointer, const std::vector<int64_t>& dims, int n
     throw_error(ErrorKind::InvalidArgument, "buffer_ptr is null");
   }
   void* data = reinterpret_cast<void*>(pointer);
-  return {Tensor(dtype, dims, Buffer::wrap(data, bytes, {}), data)};
+  auto buffer = Buffer::wrap(data, bytes, {}, memory_by_name(device, number));
+  return {Tensor(dtype, dims, std::move(buffer), data)};
 }
 
 OrtValue from_sparse(const OrtValue& values, const OrtValue& indices,
@@ -99,17 +113,13 @@ void update(OrtValue& self, const py::object& array) {
                 dtype_name(to.dtype()), ") of shape ", dims_text(to.dims()), ", got tensor(",
                 dtype_name(from.dtype()), ") of shape ", dims_text(from.dims()));
   }
-  if (to.dtype() == DType::String) {
-    std::copy(from.data<std::string>(), from.data<std::string>() + from.size(),
-              to.data<std::string>());
-  } else if (to.bytes() != 0) {
-    std::memmove(to.raw(), from.raw(), static_cast<size_t>(to.bytes()));
-  }
+  copy_elements(to, from);
 }
 
 py::object numpy(const OrtValue& self, bool copy) {
-  if (!copy && self.value.tensor() != nullptr && same_layout(self.value.tensor()->dtype()) &&
-      self.value.tensor()->size() > 0) {
+  const Tensor* held = self.value.tensor();
+  if (!copy && held != nullptr && memory_of(*held) == nullptr && same_layout(held->dtype()) &&
+      held->size() > 0) {
     // A view: the array keeps the buffer, and with it the memory.
     const Tensor& tensor = *self.value.tensor();
     auto keep = std::make_shared<std::shared_ptr<Buffer>>(tensor.buffer());
@@ -118,6 +128,14 @@ py::object numpy(const OrtValue& self, bool copy) {
         from_value(Value(Tensor(tensor.dtype(), tensor.dims(), std::move(view), tensor.raw()))));
   }
   return py::reinterpret_steal<py::object>(from_value(Value(self.value), copy));
+}
+
+// The name and number of the device whose memory a tensor is in.
+py::tuple device_of(const OrtValue& self) {
+  const Tensor* tensor = self.value.tensor();
+  const DeviceMemory* memory = tensor != nullptr ? memory_of(*tensor) : nullptr;
+  if (memory == nullptr) return py::make_tuple("cpu", 0);
+  return py::make_tuple(std::string(memory->name()), memory->number());
 }
 
 }  // namespace
@@ -146,9 +164,16 @@ const Value* ort_value_in(PyObject* object) {
 void bind_ort_value(py::module_& module) {
   py::class_<OrtValue>(module, "OrtValue")
       .def_static("from_object", &from_numpy, py::arg("array"), py::arg("element_type") = 0)
-      .def_static("from_shape", &from_shape, py::arg("shape"), py::arg("element_type"))
+      .def_static("from_shape", &from_shape, py::arg("shape"), py::arg("element_type"),
+                  py::arg("device") = "cpu", py::arg("number") = 0)
       .def_static("from_pointer", &from_pointer, py::arg("pointer"), py::arg("shape"),
-                  py::arg("element_type"))
+                  py::arg("element_type"), py::arg("device") = "cpu", py::arg("number") = 0)
+      .def_static("from_cuda_array",
+                  [](const py::object& source) -> std::optional<OrtValue> {
+                    std::optional<Tensor> tensor = from_cuda_array(source);
+                    if (!tensor) return std::nullopt;
+                    return OrtValue{*std::move(tensor)};
+                  })
       .def_static("from_sparse", &from_sparse, py::arg("values"), py::arg("indices"),
                   py::arg("shape"))
       .def_static("from_dlpack",
@@ -156,7 +181,17 @@ void bind_ort_value(py::module_& module) {
       .def("view_as", &view_as, py::arg("element_type"))
       .def("update", &update, py::arg("array"))
       .def("numpy", &numpy, py::arg("copy") = true)
-      .def("dlpack", [](const OrtValue& self) { return to_dlpack(tensor_of(self)); })
+      .def("to_device", &to_device, py::arg("device"), py::arg("number") = 0)
+      .def(
+          "dlpack",
+          [](const OrtValue& self, std::optional<intptr_t> stream) {
+            return to_dlpack(tensor_of(self), stream);
+          },
+          py::arg("stream") = py::none())
+      .def("dlpack_device", [](const OrtValue& self) { return dlpack_device(tensor_of(self)); })
+      .def("cuda_array_interface",
+           [](const OrtValue& self) { return cuda_array_interface(tensor_of(self)); })
+      .def_property_readonly("device", &device_of)
       .def_property_readonly("type", [](const OrtValue& self) { return type_text(self.value); })
       .def_property_readonly(
           "kind", [](const OrtValue& self) { return static_cast<int>(self.value.index()); })

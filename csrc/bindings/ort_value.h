@@ -2,7 +2,9 @@
 #pragma once
 #include <pybind11/pybind11.h>
 
-#include "base/tensor.h"
+#include <optional>
+
+#include "base/device_memory.h"
 
 namespace tiercel::bindings {
 
@@ -16,8 +18,10 @@ struct OrtValue {
 
 void bind_ort_value(pybind11::module_& module);
 
-// DLPack, both ways, without a copy.
-[[nodiscard]] pybind11::capsule to_dlpack(const Tensor& tensor);
+// DLPack, both ways, without a copy. `stream` (of the GPU, as the array API standard numbers them:
+// none, -1 for no order, 1 the legacy one) is the consumer's.
+[[nodiscard]] pybind11::capsule to_dlpack(const Tensor& tensor, std::optional<intptr_t> stream);
+[[nodiscard]] pybind11::tuple dlpack_device(const Tensor& tensor);
 [[nodiscard]] Tensor from_dlpack(const pybind11::object& source);
 [[nodiscard]] pybind11::tuple tensor_dims(const Tensor& tensor);
 

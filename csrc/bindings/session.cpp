@@ -4,8 +4,8 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
-#include <cstring>
 
+#include "bindings/device_values.h"
 #include "bindings/errors.h"
 #include "bindings/ort_value.h"
 
@@ -60,9 +60,8 @@ py::list port_list(const std::vector<IoInfo>& infos) {
 // Gives outputs to memory that the caller bound, and keeps the others as values.
 class ValueSink final : public OutputSink {
  public:
-  ValueSink(size_t count, std::vector<Value> bound) : values_(count), bound_(std::move(bound)) {
-    bound_.resize(count);
-  }
+  ValueSink(size_t count, std::vector<Value> bound, std::vector<DeviceMemory*> memories)
+      : values_(count), bound_(std::move(bound)), memories_(std::move(memories)) {}
   void* allocate(int index, DType dtype, std::span<const int64_t> dims) override {
     const Tensor* tensor = bound_[static_cast<size_t>(index)].tensor();
     if (tensor == nullptr) return nullptr;
@@ -78,22 +77,22 @@ class ValueSink final : public OutputSink {
   void set(int index, Value value) override {
     const auto at = static_cast<size_t>(index);
     const Tensor* from = value.tensor();
-    if (from == nullptr || bound_[at].tensor() == nullptr) {
+    const bool bound = from != nullptr && bound_[at].tensor() != nullptr;
+    if (!bound || allocate(index, from->dtype(), from->dims()) == nullptr) {
       values_[at] = std::move(value);
-      return;
+    } else {
+      copy_elements(*bound_[at].tensor(), *from);
     }
-    void* to = allocate(index, from->dtype(), from->dims());
-    if (to == nullptr) {
-      values_[at] = std::move(value);
-    } else if (from->bytes() != 0) {
-      std::memcpy(to, from->raw(), static_cast<size_t>(from->bytes()));
-    }
+  }
+  [[nodiscard]] DeviceMemory* memory(int index) const override {
+    return memories_[static_cast<size_t>(index)];
   }
   [[nodiscard]] Value take(int index) { return std::move(values_[static_cast<size_t>(index)]); }
 
  private:
   std::vector<Value> values_;
   std::vector<Value> bound_;
+  std::vector<DeviceMemory*> memories_;
 };
 
 Value value_or_empty(const py::handle& object) {
@@ -101,8 +100,8 @@ Value value_or_empty(const py::handle& object) {
   return object.cast<OrtValue&>().value;
 }
 
-// Feeds by name, wanted names, bound outputs by name; outputs as OrtValues. Feeds must own their
-// memory.
+// Feeds by name, wanted names, bound outputs by name: the value to write, or the device to be made on
+// as its name and number, or None; outputs as OrtValues. Feeds must own their memory.
 py::list run_values(const PySession& self, const py::object& names, const py::dict& feeds,
                     const py::dict& bound, PyRunOptions* options) {
   const std::shared_ptr<Session> core = self.get();
@@ -122,12 +121,17 @@ py::list run_values(const PySession& self, const py::object& names, const py::di
     throw_error(ErrorKind::InvalidArgument, "the feed names an input that the model does not have");
   }
   std::vector<Value> targets;
+  std::vector<DeviceMemory*> memories;
   for (const PySession::Port& port : self.outputs()) {
     const bool given = bound.contains(py::handle(port.name));
-    targets.push_back(given ? value_or_empty(bound[py::handle(port.name)]) : Value());
+    const py::object target = given ? bound[py::handle(port.name)] : py::object(py::none());
+    const bool device = py::isinstance<py::tuple>(target);
+    targets.push_back(device ? Value() : value_or_empty(target));
+    const Tensor* tensor = targets.back().tensor();
+    memories.push_back(device ? memory_in(target) : tensor ? memory_of(*tensor) : nullptr);
   }
   const RunOptions run_options = options != nullptr ? options->for_core() : RunOptions{};
-  ValueSink sink(self.outputs().size(), std::move(targets));
+  ValueSink sink(self.outputs().size(), std::move(targets), std::move(memories));
   {
     py::gil_scoped_release released;
     core->run(values, wanted, run_options, sink);
@@ -328,7 +332,13 @@ void bind_session(py::module_& module) {
       .def("providers", [](const PySession& self) { return self.get()->providers(); })
       .def("model", &model_facts)
       .def("nodes", &node_list)
-      .def("memory", &memory_facts);
+      .def("memory", &memory_facts)
+      .def("release_memory",
+           [](const PySession& self) {
+             const std::shared_ptr<Session> core = self.get();
+             py::gil_scoped_release released;
+             core->release_memory();
+           });
   add_fast_run(session);
 }
 

@@ -12,7 +12,7 @@ namespace {
 
 const Provider& host(const CompileOptions& options) {
   for (const auto& provider : options.providers) {
-    if (provider->memory() == "cpu") return *provider;
+    if (provider->device() == nullptr) return *provider;
   }
   throw_error(ErrorKind::EPFail,
               "no provider of the session works in host memory: add CPUExecutionProvider");
@@ -31,15 +31,35 @@ std::string refused_text(const Graph& graph, const Node& node, const std::string
 
 bool several_memories(const CompileOptions& options) {
   return std::any_of(options.providers.begin(), options.providers.end(),
-                     [](const auto& provider) { return provider->memory() != "cpu"; });
+                     [](const auto& provider) { return provider->device() != nullptr; });
+}
+
+const Provider& owner(std::string_view memory, const CompileOptions& options) {
+  for (const auto& candidate : options.providers) {
+    if (candidate->memory() == memory) return *candidate;
+  }
+  return host(options);
+}
+
+// In whose memory a value is that no node makes.
+const Provider& giver(const Graph& graph, ValueId id, const CompileOptions& options) {
+  const auto& given = graph.input_memories;
+  if (given.empty()) return host(options);
+  const std::vector<ValueId> inputs = run_inputs(graph);
+  for (size_t i = 0; i < given.size(); ++i) {
+    if (given[i] != "cpu" && inputs[i] == id) return owner(given[i], options);
+  }
+  return host(options);
 }
 
 // Where its input is.
 void assign_alias(const Graph& graph, Node& node, const CompileOptions& options) {
   const ValueId in = node.inputs.empty() ? kNone : node.inputs[0];
   const NodeId maker = in == kNone ? kNone : graph.value(in).producer;
-  const bool there = maker != kNone && graph.value(in).type.is_tensor();
-  node.provider = there ? graph.node(maker).provider : std::string(host(options).name());
+  const bool there = in != kNone && graph.value(in).type.is_tensor();
+  const Provider& given = there ? giver(graph, in, options) : host(options);
+  node.provider =
+      there && maker != kNone ? graph.node(maker).provider : std::string(given.name());
   node.reason = "its output has the bytes of its input";
 }
 
@@ -107,7 +127,11 @@ class Copier {
         }
       }
     }
-    for (ValueId& out : graph_.outputs) out = in_memory(out, host(options_), kNone);
+    for (size_t i = 0; i < graph_.outputs.size(); ++i) {
+      const auto& wanted = graph_.output_memories;
+      const Provider& there = i < wanted.size() ? owner(wanted[i], options_) : host(options_);
+      give(graph_.outputs[i], there);
+    }
   }
 
  private:
@@ -120,7 +144,25 @@ class Copier {
 
   const Provider& home(ValueId id) const {
     const NodeId producer = graph_.value(id).producer;
-    return producer == kNone ? host(options_) : provider(graph_.node(producer).provider);
+    return producer == kNone ? giver(graph_, id, options_)
+                             : provider(graph_.node(producer).provider);
+  }
+
+  // An output that nobody reads on the host is copied there beside what comes after it, and as a
+  // rule right behind the node that makes it; behind all where nodes are recorded as a whole.
+  void give(ValueId& out, const Provider& there) {
+    const NodeId maker = graph_.value(out).producer;
+    const bool is_new = !copies_.contains({out, there.memory()});
+    NodeId before = kNone;
+    if (maker != kNone && !provider(graph_.node(maker).provider).records()) {
+      const auto next = std::find(graph_.order.begin(), graph_.order.end(), maker) + 1;
+      if (next != graph_.order.end()) before = *next;
+    }
+    const ValueId given = in_memory(out, there, before);
+    if (given != out && is_new && there.device() == nullptr) {
+      graph_.node(graph_.value(given).producer).attributes.set("late", int64_t{1});
+    }
+    out = given;
   }
 
   ValueId in_memory(ValueId id, const Provider& reader, NodeId before) {

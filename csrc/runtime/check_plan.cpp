@@ -107,6 +107,11 @@ class Walk {
         return fault;
       }
     }
+    for (const Step& step : plan_.steps) {
+      if (step.reads_on && !holds(step.inputs[0])) {
+        return text(step.inputs[0], "is overwritten before the run is over");
+      }
+    }
     for (ValueId out : plan_.outputs) {
       if (!holds(out)) return text(out, "does not hold the graph output");
     }
@@ -130,11 +135,11 @@ class Walk {
     const auto dims = concrete(*info.type.shape);
     return dims ? dtype_bytes(info.type.dtype, element_count(*dims)) : -1;
   }
-  // The memory that a place is in: the arena, that of an output, or that of the value it shares.
+  // The memory that a place is in: an arena, that of an output, or that of the value it shares.
   [[nodiscard]] Space space(ValueId id) const {
     const Place& at = place(id);
-    if (at.kind == Place::Kind::Arena) return {0, kNone};
-    if (at.kind == Place::Kind::Output) return {1 + at.index, kNone};
+    if (at.kind == Place::Kind::Arena) return {-2 - at.memory, kNone};
+    if (at.kind == Place::Kind::Output) return {at.index, kNone};
     return {-1, at.root};
   }
 

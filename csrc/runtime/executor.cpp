@@ -12,8 +12,9 @@ namespace {
 
 alignas(64) std::byte empty_bytes[64];  // where tensors without elements point
 
-std::shared_ptr<Buffer> new_buffer(int64_t bytes) {
-  return Buffer::allocate(std::max<int64_t>(bytes, 1));
+std::shared_ptr<Buffer> new_buffer(int64_t bytes, DeviceMemory* device = nullptr) {
+  bytes = std::max<int64_t>(bytes, 1);
+  return device != nullptr ? device->allocate(bytes) : Buffer::allocate(bytes);
 }
 
 int64_t tensor_bytes(const TclTensor& tensor) {
@@ -104,9 +105,7 @@ RunContext::RunContext(std::shared_ptr<const Plan> plan)
       dims_(plan_->places.size()),
       values_(plan_->places.size()) {
   for (const Memory& memory : plan_->memories) {
-    arenas_.push_back(memory.provider
-                          ? memory.provider->allocate(std::max<int64_t>(memory.arena_bytes, 1))
-                          : new_buffer(memory.arena_bytes));
+    arenas_.push_back(new_buffer(memory.arena_bytes, memory.device()));
   }
   for (size_t i = 0; i < tensors_.size(); ++i) {
     const ValueInfo& info = plan_->graph.values[i];
@@ -199,21 +198,12 @@ Value RunContext::value(ValueId id) const {
   const TclTensor& view = tensors_[at];
   if (view.data == nullptr) return {};
   const int64_t bytes = tensor_bytes(view);
-  return Tensor(static_cast<DType>(view.dtype), dims_[at], Buffer::wrap(view.data, bytes, {}),
-                view.data);
+  return Tensor(static_cast<DType>(view.dtype), dims_[at],
+                Buffer::wrap(view.data, bytes, {}, device_of(id)), view.data);
 }
 
 void RunContext::allocate(ValueId id, DType dtype, Dims dims) {
-  const auto memory = static_cast<size_t>(plan_->places[static_cast<size_t>(id)].memory);
-  const auto& provider = plan_->memories[memory].provider;
-  Tensor tensor;
-  if (provider) {
-    const int64_t bytes = dtype_bytes(dtype, element_count(dims));
-    std::shared_ptr<Buffer> buffer = provider->allocate(std::max<int64_t>(bytes, 1));
-    tensor = Tensor(dtype, std::move(dims), buffer, buffer->data());
-  } else {
-    tensor = Tensor(dtype, std::move(dims));
-  }
+  Tensor tensor = tensor_in(device_of(id), dtype, std::move(dims));
   set_tensor(id, tensor);
   values_[static_cast<size_t>(id)] = std::move(tensor);
 }
@@ -241,7 +231,7 @@ void RunContext::bind(std::span<const Value> feeds, std::span<const int> wanted,
       output_done_[i] = data != nullptr;
     }
     if (data == nullptr) {
-      output_buffers_[i] = new_buffer(tensor_bytes(view));
+      output_buffers_[i] = new_buffer(tensor_bytes(view), device_of(plan_->outputs[i]));
       data = output_buffers_[i]->data();
     }
     for (ValueId id : plan_->output_values[i]) {
@@ -371,14 +361,24 @@ void RunContext::give_outputs(std::span<const int> wanted, OutputSink& sink) {
       sink.set(index, std::move(shared));
       continue;
     }
-    void* data = sink.allocate(index, from->dtype(), from->dims());
-    Tensor copy;
-    if (data == nullptr) {
-      copy = Tensor(from->dtype(), from->dims());
-      data = copy.raw();
+    DeviceMemory* const device = device_of(id);
+    if (void* data = sink.allocate(index, from->dtype(), from->dims())) {
+      auto given = Buffer::wrap(data, from->bytes(), {}, device);
+      copy_elements(Tensor(from->dtype(), from->dims(), std::move(given), data), *from);
+      if (device != nullptr) device->synchronize();
+      continue;
     }
-    if (from->bytes() != 0) std::memcpy(data, from->raw(), static_cast<size_t>(from->bytes()));
-    if (copy.valid()) sink.set(index, std::move(copy));
+    Tensor copy = tensor_in(device, from->dtype(), from->dims());
+    copy_elements(copy, *from);
+    if (device != nullptr) device->synchronize();
+    sink.set(index, std::move(copy));
+  }
+}
+
+// Nobody has waited yet for copies that end with the run, and for outputs in a device's memory.
+void RunContext::finish() {
+  for (const Memory& memory : plan_->memories) {
+    if (memory.provider) memory.provider->finish(*this);
   }
 }
 
@@ -428,23 +428,59 @@ void RunContext::run(std::span<const Value> feeds, std::span<const int> wanted,
   const RunScope scope(environment.threads);
   std::vector<std::shared_ptr<void>> entered;
   for (const Memory& memory : plan_->memories) {
-    if (memory.provider) entered.push_back(memory.provider->enter());
+    if (memory.provider) entered.push_back(memory.device()->enter());
   }
   bind(feeds, wanted, sink);
-  const RunOptions* options = environment.options;
+  run_steps();
+  finish();
+  give_outputs(wanted, sink);
+  clear();
+}
+
+void RunContext::run_steps() {
+  const RunOptions* options = environment_->options;
   const bool checks = options != nullptr && (options->terminate || options->deadline);
+  const auto& segments = plan_->segments;
+  size_t next = environment_->profiler == nullptr ? 0 : segments.size();
   for (size_t i = 0; i < plan_->steps.size(); ++i) {
     if (checks) options->check();
-    if (environment.profiler == nullptr) {
+    if (next < segments.size() && segments[next].first == i) {
+      run_segment(next);
+      i = segments[next++].last - 1;
+      continue;
+    }
+    if (environment_->profiler == nullptr) {
       run_step(i);
       continue;
     }
-    const int64_t start = environment.profiler->now_us();
+    const int64_t start = environment_->profiler->now_us();
     run_step(i);
-    profile_step(i, start, environment.profiler->now_us() - start);
+    profile_step(i, start, environment_->profiler->now_us() - start);
   }
-  give_outputs(wanted, sink);
-  clear();
+}
+
+// Steps whose values were where they are now in the run before are recorded.
+void RunContext::run_segment(size_t index) {
+  const Segment& segment = plan_->segments[index];
+  const Provider& provider = *plan_->memories[static_cast<size_t>(segment.memory)].provider;
+  recorded_.resize(plan_->segments.size());
+  Recorded& recorded = recorded_[index];
+  std::vector<const void*> addresses;
+  for (ValueId id : segment.outside) addresses.push_back(tensor(id)->data);
+  const auto run_all = [&] {
+    for (size_t i = segment.first; i < segment.last; ++i) run_step(i);
+  };
+  if (!recorded.seen || recorded.addresses != addresses) {
+    recorded = {std::move(addresses), nullptr, true, recorded.refused};
+  } else if (!recorded.recording && !recorded.refused) {
+    recorded.recording = provider.record(run_all);
+    recorded.refused = recorded.recording == nullptr;
+  }
+  if (recorded.recording) {
+    provider.replay(recorded.recording.get());
+  } else {
+    run_all();
+  }
 }
 
 }  // namespace tiercel

@@ -54,6 +54,8 @@ class RunContext {
   static void* reserve(std::shared_ptr<Buffer>& buffer, int64_t bytes);
   void bind(std::span<const Value> feeds, std::span<const int> wanted, OutputSink& sink);
   void run_step(size_t index);
+  void run_steps();
+  void run_segment(size_t index);
   void prepare_dynamic(size_t index);
   bool take_over(ValueId from, ValueId out, DType dtype, const Dims& dims);
   void finish_dynamic(const Step& step);
@@ -63,6 +65,12 @@ class RunContext {
   void profile_step(size_t index, int64_t start, int64_t took);
   [[nodiscard]] int64_t traced_bytes(ValueId id);
   void give_outputs(std::span<const int> wanted, OutputSink& sink);
+  void finish();
+  // Of the memory that a value is in; nullptr: the host's.
+  [[nodiscard]] DeviceMemory* device_of(ValueId id) const {
+    return plan_->memories[static_cast<size_t>(plan_->places[static_cast<size_t>(id)].memory)]
+        .device();
+  }
   void clear();
 
   std::shared_ptr<const Plan> plan_;
@@ -73,6 +81,13 @@ class RunContext {
   std::span<const Value> feeds_;
   std::vector<std::shared_ptr<Buffer>> arenas_;  // one per memory of the plan
   std::shared_ptr<Buffer> workspace_, scratch_;
+  // A segment of the plan: where its values were in the last run, and its recording for that.
+  struct Recorded {
+    std::vector<const void*> addresses;
+    std::shared_ptr<void> recording;
+    bool seen = false, refused = false;
+  };
+  std::vector<Recorded> recorded_;
   std::vector<std::shared_ptr<Buffer>> output_buffers_;  // of outputs that the sink left to us
   std::vector<bool> output_done_;
   std::unique_ptr<Graph> live_;  // for inference at run

@@ -11,7 +11,7 @@ class ShapeArithmetic {
   ShapeArithmetic(Graph& graph, const CompileOptions& options)
       : graph_(graph), consumers_(graph.consumers()), only_shapes_(graph.nodes.size(), false) {
     for (const auto& provider : options.providers) {
-      if (provider->memory() == "cpu" && host_.empty()) host_ = provider->name();
+      if (provider->device() == nullptr && host_.empty()) host_ = provider->name();
     }
   }
 

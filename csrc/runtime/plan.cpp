@@ -30,7 +30,10 @@ class Planner {
     }
     find_memories();
     for (size_t i = 0; i < plan_.inputs.size(); ++i) {
-      place(plan_.inputs[i]) = {Place::Kind::Input, plan_.inputs[i], 0, static_cast<int>(i)};
+      const auto& given = plan_.graph.input_memories;
+      const int memory = i < given.size() ? memory_named(given[i]) : 0;
+      place(plan_.inputs[i]) = {Place::Kind::Input, plan_.inputs[i], 0, static_cast<int>(i),
+                                memory};
     }
     for (NodeId id : plan_.graph.order) {
       if (!plan_.graph.node(id).removed) add_node(id);
@@ -41,6 +44,7 @@ class Planner {
     share_in_place();
     for (size_t i = 0; i < plan_.memories.size(); ++i) place_in_arena(static_cast<int>(i));
     collect();
+    find_segments();
   }
 
  private:
@@ -59,17 +63,24 @@ class Planner {
 
   void find_memories() {
     for (const auto& provider : options_.providers) {
-      if (provider->memory() != "cpu") plan_.memories.push_back({provider});
+      if (provider->device() != nullptr) plan_.memories.push_back({provider});
     }
+  }
+
+  int memory_named(std::string_view name) const {
+    for (size_t i = 1; i < plan_.memories.size(); ++i) {
+      if (plan_.memories[i].provider->memory() == name) return static_cast<int>(i);
+    }
+    return 0;
   }
 
   // Number of the memory in which a node's outputs lie.
   int memory_of(const Node& node) const {
-    const std::string to = node.attributes.get_or<std::string>("to", "");
-    const bool copies = node.domain == "tiercel" && node.op_type == "Copy";
+    if (node.domain == "tiercel" && node.op_type == "Copy") {
+      return memory_named(node.attributes.get_or<std::string>("to", ""));
+    }
     for (size_t i = 1; i < plan_.memories.size(); ++i) {
-      const Provider& provider = *plan_.memories[i].provider;
-      if (copies ? provider.memory() == to : provider.name() == node.provider) return int(i);
+      if (plan_.memories[i].provider->name() == node.provider) return static_cast<int>(i);
     }
     return 0;
   }
@@ -81,7 +92,7 @@ class Planner {
     const Tensor* constant = plan_.graph.constant(node.inputs[0]);
     if (constant == nullptr) return false;
     const Provider& provider = *plan_.memories[static_cast<size_t>(memory)].provider;
-    plan_.residents.emplace_back(node.outputs[0], provider.resident(*constant));
+    plan_.residents.emplace_back(node.outputs[0], provider.device()->resident(*constant));
     place(node.outputs[0]).kind = Place::Kind::Constant;
     place(node.outputs[0]).memory = memory;
     return true;
@@ -129,7 +140,7 @@ class Planner {
   bool in_host_memory(const Node& node) const {
     const auto runs = [&](const auto& provider) { return provider->name() == node.provider; };
     const auto found = std::find_if(options_.providers.begin(), options_.providers.end(), runs);
-    return found != options_.providers.end() && (*found)->memory() == "cpu";
+    return found != options_.providers.end() && (*found)->device() == nullptr;
   }
 
   // A node that joins or cuts whole runs of bytes and does nothing else to them.
@@ -217,7 +228,7 @@ class Planner {
       const Step& step = plan_.steps[s];
       for (ValueId in : step.inputs) {
         if (in == kNone) continue;
-        touch(in, static_cast<int>(s));
+        touch(in, static_cast<int>(step.reads_on ? plan_.steps.size() : s));
         Place& from = place(root(in));
         if (step.takes_values && from.kind == Place::Kind::Arena) from.kind = Place::Kind::Held;
       }
@@ -345,6 +356,40 @@ class Planner {
       if (plan_.dynamic[s] || step.takes_values) continue;
       for (ValueId out : step.outputs) {
         if (out != kNone && place(out).kind == Place::Kind::Held) plan_.held[s].push_back(out);
+      }
+    }
+  }
+
+  // Whether a device does the same for it in each run, whatever the host's memory holds.
+  bool repeats(size_t s) const {
+    const Step& step = plan_.steps[s];
+    if (plan_.dynamic[s] || step.takes_values || !plan_.held[s].empty()) return false;
+    const Node& node = plan_.graph.node(step.node);
+    if (node.op_type == "Copy" || node.def->has(kNondeterministic)) return false;
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      const bool known = node.inputs[i] == kNone || plan_.graph.constant(node.inputs[i]) != nullptr;
+      if (node.def->reads_value(i) && !known) return false;
+    }
+    return true;
+  }
+
+  void find_segments() {
+    for (size_t s = 0; s < plan_.steps.size(); ++s) {
+      const int memory = memory_of(plan_.graph.node(plan_.steps[s].node));
+      const auto& provider = plan_.memories[static_cast<size_t>(memory)].provider;
+      if (!provider || !provider->records() || !repeats(s)) continue;
+      const bool goes_on = !plan_.segments.empty() && plan_.segments.back().last == s &&
+                           plan_.segments.back().memory == memory;
+      if (!goes_on) plan_.segments.push_back({s, s, memory, {}});
+      Segment& segment = plan_.segments.back();
+      segment.last = s + 1;
+      for (const auto* list : {&plan_.steps[s].inputs, &plan_.steps[s].outputs}) {
+        for (ValueId id : *list) {
+          if (id == kNone) continue;
+          const Place::Kind kind = place(id).kind;
+          if (kind != Place::Kind::Arena && kind != Place::Kind::Constant)
+            segment.outside.push_back(id);
+        }
       }
     }
   }

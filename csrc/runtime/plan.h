@@ -40,6 +40,14 @@ struct Memory {
   std::shared_ptr<Provider> provider;  // nullptr: the host's
   int64_t arena_bytes = 0;             // of one run
   int64_t lower_bound = 0;
+  [[nodiscard]] DeviceMemory* device() const { return provider ? provider->device() : nullptr; }
+};
+
+// Steps that do the same in each run of a context: a device can record them. They are [first, last).
+struct Segment {
+  size_t first, last;
+  int memory;
+  std::vector<ValueId> outside;  // values that they touch whose addresses may change
 };
 
 struct Plan {
@@ -58,14 +66,16 @@ struct Plan {
   std::vector<std::vector<ValueId>> aliases;          // per value: others of which it is the root
   std::vector<Memory> memories = {{}};                // the host's first
   std::vector<std::pair<ValueId, Tensor>> residents;  // constants in other memories
+  std::vector<Segment> segments;                      // where providers record; in order
 };
 
 // Gives every node of the graph and of its subgraphs a provider and the reason. Throws one
 // Error(NotImplemented) that names every node that no provider runs, with each provider's reason.
 void assign(Graph& graph, const CompileOptions& options);
 
-// Puts a Copy before every reader of a value that lives in another provider's memory. Graph inputs,
-// constants, captures and outputs live in "cpu", and so do inputs whose elements shapes depend on.
+// Puts a Copy before every reader of a value that lives in another provider's memory. Constants and
+// captures live in "cpu", and so do inputs whose elements shapes depend on; graph inputs and outputs
+// where the graph says.
 void insert_copies(Graph& graph, const CompileOptions& options);
 
 // `types`: one per plan input; empty: shapes as the graph has them.

@@ -84,6 +84,12 @@ size_t Program::plan_count() const {
   return count;
 }
 
+void Program::release_memory() {
+  const std::lock_guard making(making_);
+  for (size_t i = 0; i < n_entries_.load(); ++i) entries_[i]->drain();
+  if (Entry* general = general_.load()) general->drain();
+}
+
 Program::Entry* Program::published(std::span<const Value> feeds) {
   const size_t count = n_entries_.load(std::memory_order_acquire);
   for (size_t i = 0; i < count; ++i) {

@@ -24,6 +24,8 @@ class Program {
            const RunEnvironment& environment, OutputSink& sink);
   // Makes the plan of a graph whose input shapes are all known.
   void prepare();
+  // Gives the memory of idle runs back; runs to come take it again.
+  void release_memory();
   [[nodiscard]] const Graph& graph() const { return graph_; }
   [[nodiscard]] const std::vector<ValueId>& inputs() const { return inputs_; }
   // The plan made last; nullptr before the first.

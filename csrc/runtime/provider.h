@@ -1,12 +1,13 @@
-// An execution provider: says which nodes it can run and compiles them to steps. At most eight
-// functions.
+// An execution provider: says which nodes it can run and compiles them to steps.
 #pragma once
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/device_memory.h"
 #include "ir/graph.h"
 #include "runtime/step.h"
 
@@ -19,21 +20,24 @@ class Provider {
   // nullopt: the provider runs this node; else the reason why not.
   [[nodiscard]] virtual std::optional<std::string> refuses(const Graph& graph,
                                                            const Node& node) const = 0;
-  // Where its steps read and write: inputs whose elements shapes depend on (OpDef::value_inputs)
-  // are always in "cpu". A provider of another memory must compile tiercel.Copy in both directions
-  // (attribute `to`), and has the functions below.
-  [[nodiscard]] virtual std::string_view memory() const { return "cpu"; }
-  // Uninitialised bytes of that memory.
-  [[nodiscard]] virtual std::shared_ptr<Buffer> allocate(int64_t bytes) const {
-    return Buffer::allocate(bytes);
-  }
-  // A constant in that memory; one copy serves all who ask for the same bytes.
-  [[nodiscard]] virtual Tensor resident(const Tensor& constant) const { return constant; }
-  // Held by a run while its steps go on.
-  [[nodiscard]] virtual std::shared_ptr<void> enter() const { return nullptr; }
+  // Where its steps read and write; nullptr: in the host's memory. Inputs whose elements shapes
+  // depend on (OpDef::value_inputs) are always there. A provider with a memory of its own must
+  // compile tiercel.Copy in both directions (attribute `to`).
+  [[nodiscard]] virtual DeviceMemory* device() const { return nullptr; }
+  [[nodiscard]] std::string_view memory() const { return device() ? device()->name() : "cpu"; }
   // The node as a step. Shapes are concrete where they can be known before the run; others are
   // resolved at run time.
   [[nodiscard]] virtual Step compile(const Graph& graph, const Node& node) const = 0;
+  // At the end of a run that used the device: waits for its work. Throws what went wrong in it, with
+  // the node's name.
+  virtual void finish(RunContext&) const {}
+  // Whether steps that do the same in each run are recorded, and given again as a whole.
+  [[nodiscard]] virtual bool records() const { return false; }
+  // What `work` gives to the device, recorded and not done; nullptr where that cannot be.
+  [[nodiscard]] virtual std::shared_ptr<void> record(const std::function<void()>&) const {
+    return nullptr;
+  }
+  virtual void replay(void*) const {}
 };
 
 // Providers compiled into the library, by ONNX Runtime's names, most preferred first; the list is
@@ -44,5 +48,12 @@ class Provider {
 // Throws Error(EPFail) that names what is missing when the provider cannot start.
 [[nodiscard]] std::shared_ptr<Provider> make_provider(
     std::string_view name, const std::vector<std::pair<std::string, std::string>>& options);
+
+// The memory of a device, "cuda" and its number. Throws Error(InvalidArgument) for another name and
+// Error(EPFail) that names what is missing.
+[[nodiscard]] std::shared_ptr<DeviceMemory> device_memory(std::string_view name, int number);
+// The memory that an address lies in. Throws Error(InvalidArgument) when it lies in none.
+[[nodiscard]] std::shared_ptr<DeviceMemory> device_memory_at(std::string_view name,
+                                                             uintptr_t address);
 
 }  // namespace tiercel

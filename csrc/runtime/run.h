@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 
+#include "base/device_memory.h"
 #include "base/tensor.h"
 
 namespace tiercel {
@@ -25,6 +26,8 @@ class OutputSink {
   // allocates, and hands the Value to `set`.
   virtual void* allocate(int index, DType dtype, std::span<const int64_t> dims) = 0;
   virtual void set(int index, Value value) = 0;  // called for outputs not allocated by the sink
+  // The memory that output `index` is wanted in, and that `allocate` gives; nullptr: the host's.
+  [[nodiscard]] virtual DeviceMemory* memory(int) const { return nullptr; }
 };
 
 // Keeps every output as a Value that owns its memory.

@@ -23,6 +23,7 @@ struct Step {
   std::vector<ValueId> outputs;
   int inplace = -1;           // input whose bytes output 0 may share when sizes agree; -1: none
   bool takes_values = false;  // works on Values and makes its outputs' Values itself
+  bool reads_on = false;      // reads its inputs until the run is over
   std::string kernel;         // for people: "generic v4", "pointwise", "host"
 };
 

@@ -47,6 +47,16 @@ std::string residents_text(const Plan& plan) {
   return out;
 }
 
+std::string segments_text(const Plan& plan) {
+  std::string out;
+  for (const Segment& segment : plan.segments) {
+    const Provider& provider = *plan.memories[static_cast<size_t>(segment.memory)].provider;
+    out += concat("  steps ", segment.first, " to ", segment.last - 1, " go to ", provider.name(),
+                  " as one graph from the second run on\n");
+  }
+  return out;
+}
+
 std::string steps_text(const Plan& plan) {
   std::string out;
   for (size_t i = 0; i < plan.steps.size(); ++i) {
@@ -87,7 +97,7 @@ std::string explain_session(const Model& model, std::span<const PassReport> pass
                   memory.lower_bound, " bytes");
   }
   out += "\n";
-  return out + residents_text(*plan) + steps_text(*plan);
+  return out + residents_text(*plan) + segments_text(*plan) + steps_text(*plan);
 }
 
 }  // namespace tiercel

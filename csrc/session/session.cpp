@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "base/blocks.h"
 #include "base/float_mode.h"
 #include "base/thread_pool.h"
 #include "ir/onnx_reader.h"
@@ -13,9 +14,9 @@
 #include "runtime/kernel_table.h"
 #include "runtime/placement.h"
 #include "runtime/profile.h"
-#include "runtime/program.h"
 #include "session/explain.h"
 #include "session/optimized_model.h"
+#include "session/placed_programs.h"
 
 namespace tiercel {
 namespace {
@@ -70,7 +71,7 @@ std::vector<std::shared_ptr<Provider>> make_providers(const SessionOptions& opti
     out.push_back(make_provider("CPUExecutionProvider", {}));
   }
   const bool host = std::any_of(out.begin(), out.end(),
-                                [](const auto& provider) { return provider->memory() == "cpu"; });
+                                [](const auto& provider) { return provider->device() == nullptr; });
   if (!host) out.push_back(make_provider("CPUExecutionProvider", {}));
   return out;
 }
@@ -107,7 +108,7 @@ CompileOptions make_compile_options(const SessionOptions& options) {
   out.passes.bfloat16 = bfloat16_of(options);
   CompileOptions plain;  // constants are folded in the host's memory
   for (const auto& provider : out.providers) {
-    if (provider->memory() == "cpu") plain.providers.push_back(provider);
+    if (provider->device() == nullptr) plain.providers.push_back(provider);
   }
   out.passes.evaluate = [plain](const Graph& graph, const Node& node) {
     return evaluate_node(graph, node, plain);
@@ -230,8 +231,8 @@ class LoadedSession final : public Session {
       provider_names_.emplace_back(provider->name());
     }
     check_fallback(model_.graph, options);
-    program_ = std::make_unique<Program>(model_.graph, compile);
-    program_->prepare();
+    programs_ = std::make_unique<PlacedPrograms>(model_.graph, compile);
+    programs_->host().prepare();
     if (profiler_) {
       profiler_->add({"Session", "session_initialization", 0, profiler_->now_us(), {}});
     }
@@ -258,7 +259,7 @@ class LoadedSession final : public Session {
     const FloatMode float_mode(flush_denormals_);
     const RunEnvironment environment{threads_, &options, profiler_.get()};
     const int64_t start = profiler_ ? profiler_->now_us() : 0;
-    program_->run(feeds, wanted, environment, sink);
+    programs_->find(feeds, wanted, sink).run(feeds, wanted, environment, sink);
     if (profiler_) {
       const int64_t took = profiler_->now_us() - start;
       profiler_->add({"Session", "SequentialExecutor::Execute", start, took, {}});
@@ -267,24 +268,28 @@ class LoadedSession final : public Session {
   }
 
   [[nodiscard]] std::string explain() const override {
-    return explain_session(model_, reports_, program_->last_plan().get(), threads_);
+    return explain_session(model_, reports_, programs_->host().last_plan().get(), threads_);
   }
   std::string end_profiling() override { return profiler_ ? profiler_->write() : ""; }
   [[nodiscard]] int64_t profiling_start_ns() const override {
     return profiler_ ? profiler_->start_ns() : 0;
   }
   [[nodiscard]] MemoryReport memory() const override {
-    MemoryReport report{0, 0, 0, static_cast<int64_t>(program_->plan_count())};
+    MemoryReport report{0, 0, 0, static_cast<int64_t>(programs_->host().plan_count())};
     for (const ValueInfo& value : model_.graph.values) {
       if (value.constant) report.weights_bytes += value.constant->bytes();
     }
-    if (const auto plan = program_->last_plan()) {
+    if (const auto plan = programs_->host().last_plan()) {
       for (const Memory& memory : plan->memories) {
         report.arena_bytes += memory.arena_bytes;
         report.lower_bound_bytes += memory.lower_bound;
       }
     }
     return report;
+  }
+  void release_memory() override {
+    programs_->release_memory();
+    release_kept_blocks();
   }
 
  private:
@@ -294,7 +299,7 @@ class LoadedSession final : public Session {
   std::vector<PassReport> reports_;
   std::vector<std::string> provider_names_;
   std::unique_ptr<Profiler> profiler_;
-  std::unique_ptr<Program> program_;
+  std::unique_ptr<PlacedPrograms> programs_;
   int threads_ = 1;
   bool flush_denormals_ = false;
 };

@@ -67,7 +67,8 @@ class Session {
   [[nodiscard]] virtual std::vector<std::string> providers() const = 0;
 
   // `feeds`: one Value per input, then one per overridable initialiser; empty Values for absent
-  // ones. `wanted`: output indices. Throws Error naming the input for a wrong type, rank or extent.
+  // ones; tensors in the memory of a device that the session has a provider for are read there.
+  // `wanted`: output indices. Throws Error naming the input for a wrong type, rank or extent.
   virtual void run(std::span<const Value> feeds, std::span<const int> wanted,
                    const RunOptions& options, OutputSink& sink) = 0;
 
@@ -81,6 +82,8 @@ class Session {
     int64_t arena_bytes, lower_bound_bytes, weights_bytes, plans;
   };
   [[nodiscard]] virtual MemoryReport memory() const = 0;
+  // Gives memory that no run uses back to the system: arenas of idle runs, free blocks of devices.
+  virtual void release_memory() = 0;
 };
 
 }  // namespace tiercel

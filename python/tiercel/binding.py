@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import _core
-from .devices import require_cpu
+from .devices import device_of
 from .errors import invalid_argument
 from .sparse import Array
 from .values import OrtValue, OrtValueVector, element_type_of
@@ -27,7 +27,7 @@ class IOBinding:
     def __init__(self, session: InferenceSession) -> None:
         self._session = session
         self._inputs: dict[str, _core.OrtValue] = {}
-        self._outputs: dict[str, _core.OrtValue | None] = {}
+        self._outputs: dict[str, _core.OrtValue | tuple[str, int] | None] = {}
         self._results: list[_core.OrtValue] = []
         self._input_names = {
             arg.name for arg in (*session.get_inputs(), *session.get_overridable_initializers())
@@ -54,11 +54,15 @@ class IOBinding:
         shape: Sequence[int],
         buffer_ptr: int,
     ) -> None:
-        """Binds memory by its address."""
-        require_cpu(device_type, device_id)
+        """Binds memory of the host ("cpu") or of a GPU ("cuda") by its address.
+
+        What the memory holds must be there when the session runs: work on other streams is not
+        waited for.
+        """
+        device = device_of(device_type, device_id)
         self._check(name, self._input_names, "input")
         self._inputs[name] = _core.OrtValue.from_pointer(
-            buffer_ptr, list(shape), element_type_of(element_type)
+            buffer_ptr, list(shape), element_type_of(element_type), *device
         )
 
     def bind_ortvalue_input(self, name: str, ortvalue: OrtValue) -> None:
@@ -75,18 +79,20 @@ class IOBinding:
         shape: Sequence[int] | None = None,
         buffer_ptr: int | None = None,
     ) -> None:
-        """Binds an output to a device, or to memory by its address."""
-        require_cpu(device_type, device_id)
+        """Binds an output to a device, whose memory it then stays in, or to memory by its address."""
+        device = device_of(device_type, device_id)
         self._check(name, self._output_names, "output")
         if buffer_ptr is None:
-            self._outputs[name] = None
+            if device[0] != "cpu":
+                _core.device_synchronize(*device)  # raises where there is no such device
+            self._outputs[name] = None if device[0] == "cpu" else device
             return
         if element_type is None or shape is None:
             raise ValueError(
                 "`element_type` and `shape` are to be provided if pre-allocated memory is provided"
             )
         self._outputs[name] = _core.OrtValue.from_pointer(
-            buffer_ptr, list(shape), element_type_of(element_type)
+            buffer_ptr, list(shape), element_type_of(element_type), *device
         )
 
     def bind_ortvalue_output(self, name: str, ortvalue: OrtValue) -> None:
@@ -95,10 +101,12 @@ class IOBinding:
         self._outputs[name] = ortvalue._ortvalue
 
     def synchronize_inputs(self) -> None:
-        """Nothing to wait for on a CPU."""
+        """Waits until bound values that were copied to a GPU are there."""
+        for device in {value.device for value in self._inputs.values()} - {("cpu", 0)}:
+            _core.device_synchronize(*device)
 
     def synchronize_outputs(self) -> None:
-        """Nothing to wait for on a CPU."""
+        """Nothing to wait for: a run is over when it returns."""
 
     def get_outputs(self) -> list[OrtValue]:
         """Outputs of the last run, in the order of binding."""

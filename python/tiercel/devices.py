@@ -244,9 +244,16 @@ def unregister_execution_provider_library(registration_name: str) -> None:
     raise invalid_argument(f"no execution provider library {registration_name!r} is registered")
 
 
-def require_cpu(device_type: str, device_id: int) -> None:
-    """NotImplemented for anything but host memory."""
-    if device_type.lower() not in ("cpu", "cpu_pinned") or device_id != 0:
-        raise not_implemented(
-            f"device {device_type}:{device_id} is not available, expected cpu:0 (get_device())"
+def device_of(device_type: str, device_id: int) -> tuple[str, int]:
+    """The name and number of a device as the core has them.
+
+    Raises InvalidArgument for kinds of device that are not known, and for CPUs other than 0.
+    """
+    name = {"cpu": "cpu", "cpu_pinned": "cpu", "cuda": "cuda", "gpu": "cuda"}.get(
+        device_type.lower()
+    )
+    if name is None or (name == "cpu" and device_id != 0):
+        raise invalid_argument(
+            f"there is no device {device_type}:{device_id}, expected cpu:0 or cuda and a number"
         )
+    return name, device_id

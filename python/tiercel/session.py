@@ -9,7 +9,7 @@ from typing import Any
 
 from . import _core
 from .binding import IOBinding
-from .devices import OrtEpDevice, OrtMemoryInfo, cpu_memory, get_ep_devices, require_cpu
+from .devices import OrtEpDevice, OrtMemoryInfo, cpu_memory, get_ep_devices
 from .environment import Provider, normalize_providers
 from .errors import failure, invalid_argument, load_canceled, not_implemented
 from .metadata import ModelMetadata, NodeArg, OrtEpAssignedNode, OrtEpAssignedSubgraph
@@ -269,9 +269,8 @@ class InferenceSession:
         device_id: int = 0,
         vendor_id: int = -1,
     ) -> OrtValue:
-        """Zeros of a shape where the session's inputs live."""
-        require_cpu(device_type, device_id)
-        return OrtValue.ortvalue_from_shape_and_type(shape, element_type)
+        """Zeros of a shape on a device."""
+        return OrtValue.ortvalue_from_shape_and_type(shape, element_type, device_type, device_id)
 
     def set_ep_dynamic_options(self, options: Mapping[str, str]) -> None:
         """Settings of providers between runs; no provider here has any, and none changes."""
@@ -295,6 +294,15 @@ class InferenceSession:
     def explain(self) -> str:
         """Every node's placement with its reason, passes with times, plan and memory, as text."""
         return self._sess.explain()
+
+    def release_memory(self) -> None:
+        """Gives memory that no run uses back to the system.
+
+        That is: the arenas of idle runs, blocks of the host that are kept for tensors to come, and
+        free memory of the session's GPUs, which other sessions then take again too. The next run
+        is slower.
+        """
+        self._sess.release_memory()
 
     def end_profiling(self) -> str:
         """Writes the profile and gives its path."""

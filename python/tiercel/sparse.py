@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _core
-from .devices import OrtDevice, require_cpu
+from .devices import OrtDevice
 from .errors import invalid_argument, not_implemented
 
 if TYPE_CHECKING:
@@ -55,6 +55,13 @@ class SparseCsrView:
         return self._outer
 
 
+def _check_on_host(device: OrtDevice) -> None:
+    if device.device_name() != "cpu":
+        raise not_implemented(
+            f"sparse tensors are in host memory, not on {device.device_name()}: expected cpu"
+        )
+
+
 class SparseTensor:
     """A sparse tensor: values, their indices, and the dense shape."""
 
@@ -71,7 +78,7 @@ class SparseTensor:
         dense_shape: Sequence[int], values: Array, coo_indices: Array, ort_device: OrtDevice
     ) -> SparseTensor:
         """From `values` [nnz] and linear indices [nnz] or coordinates [nnz, rank]."""
-        require_cpu(ort_device.device_name(), ort_device.device_id())
+        _check_on_host(ort_device)
         return SparseTensor(values, coo_indices, dense_shape)
 
     @staticmethod
@@ -83,7 +90,7 @@ class SparseTensor:
         ort_device: OrtDevice,
     ) -> SparseTensor:
         """From `values` [nnz], their columns [nnz], and where each row begins [rows + 1]."""
-        require_cpu(ort_device.device_name(), ort_device.device_id())
+        _check_on_host(ort_device)
         if len(dense_shape) != 2 or len(outer_indices) != int(dense_shape[0]) + 1:
             raise invalid_argument(
                 f"CSR: expected a matrix and one more outer index than it has rows, "

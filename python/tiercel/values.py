@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import _core
-from .devices import OrtMemoryInfo, require_cpu
+from .devices import OrtMemoryInfo, device_of
 from .errors import invalid_argument
 from .sparse import Array, SparseTensor
 
@@ -73,9 +73,14 @@ class OrtValue:
     def ortvalue_from_numpy(
         numpy_obj: Array, device_type: str = "cpu", device_id: int = 0, vendor_id: int = -1
     ) -> OrtValue:
-        """Shares the memory of a contiguous array; others are copied."""
-        require_cpu(device_type, device_id)
-        return OrtValue(_core.OrtValue.from_object(numpy_obj))
+        """Shares the memory of a contiguous array; others, and those for a GPU, are copied.
+
+        `device_type` is "cpu" or "cuda", `device_id` the GPU's number. Raises EPFail where there
+        is no such GPU.
+        """
+        name, number = device_of(device_type, device_id)
+        value = _core.OrtValue.from_object(numpy_obj)
+        return OrtValue(value if name == "cpu" else value.to_device(name, number))
 
     @staticmethod
     def ortvalue_from_numpy_with_onnx_type(data: Array, onnx_element_type: int) -> OrtValue:
@@ -93,9 +98,9 @@ class OrtValue:
         memory_info: OrtMemoryInfo | None = None,
     ) -> OrtValue:
         """Zeros of a shape; `element_type` is a numpy dtype or an ONNX element type."""
-        require_cpu(device_type, device_id)
-        number = element_type_of(element_type)
-        return OrtValue(_core.OrtValue.from_shape(list(shape), number))
+        device = device_of(device_type, device_id)
+        kind = element_type_of(element_type)
+        return OrtValue(_core.OrtValue.from_shape(list(shape), kind, *device))
 
     @staticmethod
     def ort_value_from_sparse_tensor(sparse_tensor: SparseTensor) -> OrtValue:
@@ -104,7 +109,10 @@ class OrtValue:
 
     @staticmethod
     def from_dlpack(data: Any, is_bool_tensor: bool = False) -> OrtValue:
-        """Shares the memory of any object with __dlpack__, or of a DLPack capsule."""
+        """Shares the memory of any object with __dlpack__, or of a DLPack capsule.
+
+        A GPU's tensor stays there.
+        """
         value = _core.OrtValue.from_dlpack(data)
         return OrtValue(value.view_as(9) if is_bool_tensor else value)
 
@@ -119,8 +127,16 @@ class OrtValue:
         return self._ortvalue.pointer
 
     def device_name(self) -> str:
-        """Always "cpu"."""
-        return "cpu"
+        """ "cpu" or "cuda"."""
+        return self._ortvalue.device[0]
+
+    def device_id(self) -> int:
+        """The device's number among those of its kind."""
+        return self._ortvalue.device[1]
+
+    def to(self, device_type: str, device_id: int = 0) -> OrtValue:
+        """The value on a device: itself where it is there already, else a copy."""
+        return OrtValue(self._ortvalue.to_device(*device_of(device_type, device_id)))
 
     def shape(self) -> list[int]:
         """The extents."""
@@ -157,7 +173,8 @@ class OrtValue:
     def numpy(self) -> Any:
         """The tensor as an array over the same memory, where numpy knows the element type.
 
-        Strings and types below 8 bits are copied; a sequence gives a list, a map a dict.
+        Strings, types below 8 bits and tensors of a GPU are copied; a sequence gives a list, a map
+        a dict.
         """
         return self._ortvalue.numpy(copy=False)
 
@@ -175,10 +192,16 @@ class OrtValue:
         return array if dtype is None else array.astype(dtype, copy=False)
 
     def __dlpack__(self, *, stream: int | None = None, **_: Any) -> Any:
-        return self._ortvalue.dlpack()
+        return self._ortvalue.dlpack(stream)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return (1, 0)
+        return self._ortvalue.dlpack_device()
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        if self.device_name() != "cuda":
+            raise AttributeError("__cuda_array_interface__: this OrtValue is in the host's memory")
+        return self._ortvalue.cuda_array_interface()
 
 
 class OrtValueVector(list[OrtValue]):
@@ -197,9 +220,13 @@ class OrtValueVector(list[OrtValue]):
         devices: Sequence[Any],
     ) -> None:
         """Appends values over memory that the caller keeps alive, by addresses."""
-        for pointer, kind, shape in zip(data_ptrs, element_types, shapes, strict=True):
-            number = element_type_of(kind)
-            self.append(OrtValue(_core.OrtValue.from_pointer(pointer, list(shape), number)))
+        rows = zip(data_ptrs, element_types, shapes, devices, strict=True)
+        for pointer, kind, shape, device in rows:
+            place = (device.device_name(), device.device_id())
+            value = _core.OrtValue.from_pointer(
+                pointer, list(shape), element_type_of(kind), *device_of(*place)
+            )
+            self.append(OrtValue(value))
 
     def reserve(self, count: int) -> None:
         """Nothing to do: a list grows by itself."""
@@ -230,4 +257,4 @@ def copy_tensors(
 ) -> None:
     """Copies tensors pairwise into existing memory."""
     for from_, to in zip(source, destination, strict=True):
-        to.update_inplace(from_._ortvalue.numpy(copy=False))
+        to.update_inplace(from_)

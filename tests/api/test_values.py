@@ -136,8 +136,10 @@ def test_iobinding_errors(session: ort.InferenceSession) -> None:
         binding.bind_cpu_input("q", X)
     with pytest.raises(ort.InvalidArgument, match="no output is bound"):
         session.run_with_iobinding(binding)
-    with pytest.raises(ort.NotImplemented, match="cuda"):
+    with pytest.raises(ort.EPFail, match="the NVIDIA driver is missing"):
         binding.bind_output("z", "cuda")
+    with pytest.raises(ort.InvalidArgument, match="no device tpu:0"):
+        binding.bind_output("z", "tpu")
     wrong = ort.OrtValue.ortvalue_from_shape_and_type([5], np.float32)
     binding.bind_cpu_input("x", X)
     binding.bind_cpu_input("y", X)

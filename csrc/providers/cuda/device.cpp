@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <exception>
+#include <tuple>
 
 #include "base/error.h"
 #include "providers/cuda/texts.h"
@@ -16,7 +17,8 @@ constexpr int kOldestMajor = 8;        // sm_80: what the PTX is for
 constexpr Result kOutOfMemory = 2;     // CUDA_ERROR_OUT_OF_MEMORY
 constexpr unsigned kNonBlocking = 1;   // a stream that does not wait for the legacy one
 constexpr int64_t kRing = 4 << 20;     // bytes of parameters between two waits
-constexpr int64_t kStaged = 64 << 10;  // bytes of the largest copy that goes by way of the ring
+constexpr unsigned kNoEventTiming = 2;
+constexpr int kRelaxedCapture = 2;     // other threads may call the driver meanwhile
 constexpr int64_t kAlignment = 256;
 
 DevicePointer address(const void* pointer) { return reinterpret_cast<DevicePointer>(pointer); }
@@ -32,22 +34,37 @@ int64_t rounded(int64_t bytes) {
 
 }  // namespace
 
-std::shared_ptr<Device> Device::open(int number) {
+int device_of(uintptr_t address) {
+  constexpr int kMemoryType = 2, kDeviceMemory = 2, kOrdinal = 9;
+  std::string reason;
+  const Driver* driver = find_driver(reason);
+  if (driver == nullptr) throw_error(ErrorKind::EPFail, "CUDAExecutionProvider: ", reason);
+  unsigned type = 0;
+  int number = -1;
+  const bool known = driver->pointer_attribute(&type, kMemoryType, address) == 0 &&
+                     driver->pointer_attribute(&number, kOrdinal, address) == 0;
+  return known && type == kDeviceMemory ? number : -1;
+}
+
+std::shared_ptr<Device> Device::open(int number, uintptr_t stream) {
+  using Key = std::tuple<const Driver*, int, uintptr_t>;
   // For ever: the driver may be gone before static objects are.
   static auto& mutex = *new std::mutex;
-  static auto& open = *new std::map<std::pair<const Driver*, int>, std::shared_ptr<Device>>;
+  static auto& open = *new std::map<Key, std::shared_ptr<Device>>;
   std::string reason;
   const Driver* driver = find_driver(reason);
   if (driver == nullptr) throw_error(ErrorKind::EPFail, "CUDAExecutionProvider: ", reason);
   const std::lock_guard lock(mutex);
-  if (const auto found = open.find({driver, number}); found != open.end()) return found->second;
+  const Key key{driver, number, stream};
+  if (const auto found = open.find(key); found != open.end()) return found->second;
   std::shared_ptr<Device> made(new Device(*driver));
-  made->start(number);
-  open[{driver, number}] = made;
+  made->start(number, stream);
+  open[key] = made;
   return made;
 }
 
-void Device::start(int number) {
+void Device::start(int number, uintptr_t stream) {
+  number_ = number;
   int count = 0, major = 0, minor = 0;
   driver_.check(driver_.device_count(&count), "cuDeviceGetCount");
   if (number < 0 || number >= count) {
@@ -59,7 +76,7 @@ void Device::start(int number) {
   std::string text(256, '\0');
   driver_.check(driver_.device_name(text.data(), static_cast<int>(text.size()), device),
                 "cuDeviceGetName");
-  name_ = text.c_str();
+  title_ = text.c_str();
   const auto attribute = [&](int& value, int which) {
     driver_.check(driver_.device_attribute(&value, which, device), "cuDeviceGetAttribute");
   };
@@ -67,12 +84,15 @@ void Device::start(int number) {
   attribute(major, kComputeMajor);
   attribute(minor, kComputeMinor);
   if (major < kOldestMajor) {
-    throw_error(ErrorKind::EPFail, "CUDAExecutionProvider: GPU ", number, " (", name_,
+    throw_error(ErrorKind::EPFail, "CUDAExecutionProvider: GPU ", number, " (", title_,
                 ") has compute capability ", major, ".", minor, "; needed: ", kOldestMajor, ".0");
   }
   driver_.check(driver_.context_retain(&context_, device), "cuDevicePrimaryCtxRetain");
   const auto inside = enter();
-  driver_.check(driver_.stream_create(&stream_, kNonBlocking), "cuStreamCreate");
+  stream_ = reinterpret_cast<StreamHandle>(stream);
+  if (stream == 0) driver_.check(driver_.stream_create(&stream_, kNonBlocking), "cuStreamCreate");
+  driver_.check(driver_.event_create(&reached_, kNoEventTiming), "cuEventCreate");
+  transfers_ = std::make_unique<Transfers>(driver_, stream_);
   status_ = allocate(sizeof error_);
   ring_ = allocate(kRing);
   void* pinned = nullptr;
@@ -89,14 +109,21 @@ std::shared_ptr<void> Device::enter() {
   return {static_cast<void*>(this), [before, failures = std::uncaught_exceptions()](void* self) {
             auto& device = *static_cast<Device*>(self);
             // What kernels of a run that ends early report is not the next run's.
-            if (std::uncaught_exceptions() > failures && device.status_)
+            if (std::uncaught_exceptions() > failures && device.status_) {
+              device.transfers_->forget();
               static_cast<void>(device.clear_status());
+            }
             static_cast<void>(device.driver_.context_set(before));
             device.runs_.unlock();
           }};
 }
 
 std::shared_ptr<Buffer> Device::allocate(int64_t bytes) {
+  if (recording_ == nullptr) return from_pool(bytes);
+  return recording_->memory(bytes, [this](int64_t size) { return from_pool(size); });
+}
+
+std::shared_ptr<Buffer> Device::from_pool(int64_t bytes) {
   if (bytes < 0) throw_error(ErrorKind::EPFail, "cannot allocate ", bytes, " bytes on the GPU");
   const int64_t size = rounded(bytes);
   DevicePointer block = 0;
@@ -118,9 +145,10 @@ std::shared_ptr<Buffer> Device::allocate(int64_t bytes) {
     throw_error(ErrorKind::EPFail, "CUDAExecutionProvider: ", size, " bytes more than the ",
                 in_use_, " in use ",
                 limited ? concat("pass gpu_mem_limit, ", *limits_.begin())
-                        : concat("are more than ", name_, " has free"));
+                        : concat("are more than ", title_, " has free"));
   }
-  return Buffer::wrap(pointer_to(block), bytes, [this, block, size] { give_back(block, size); });
+  return Buffer::wrap(
+      pointer_to(block), bytes, [this, block, size] { give_back(block, size); }, this);
 }
 
 bool Device::passes_limit(int64_t bytes) const {
@@ -128,6 +156,7 @@ bool Device::passes_limit(int64_t bytes) const {
 }
 
 DevicePointer Device::new_block(int64_t bytes) {
+  const auto inside = enter();
   const std::lock_guard lock(memory_);
   if (passes_limit(bytes)) return 0;
   DevicePointer block = 0;
@@ -147,14 +176,23 @@ std::shared_ptr<void> Device::limit(int64_t bytes) {
           }};
 }
 
+Device::Use Device::use() {
+  const std::lock_guard lock(memory_);
+  Use out{in_use_, in_use_};
+  for (const auto& [bytes, block] : free_) out.held -= bytes;
+  return out;
+}
+
 void Device::give_back(DevicePointer block, int64_t bytes) {
   const std::lock_guard lock(memory_);
   free_.emplace(bytes, block);
 }
 
 void Device::release_free() {
+  if (recording_ != nullptr) return;  // blocks may be in use, and nothing can be waited for
   const auto inside = enter();
   driver_.check(driver_.stream_synchronize(stream_), "cuStreamSynchronize");
+  transfers_->release_free();
   const std::lock_guard lock(memory_);
   for (const auto& [bytes, block] : free_) {
     driver_.check(driver_.memory_free(block), "cuMemFree");
@@ -172,40 +210,100 @@ Tensor Device::resident(const Tensor& tensor) {
     const std::shared_ptr<Buffer> memory = allocate(tensor.bytes());
     to_device(memory->data(), tensor.raw(), tensor.bytes());
     // The host's bytes stay as long as the copy is known by their address.
-    held = Buffer::wrap(memory->data(), tensor.bytes(), [memory, host = tensor.buffer()] {});
+    held = Buffer::wrap(
+        memory->data(), tensor.bytes(), [memory, host = tensor.buffer()] {}, this);
     known = held;
   }
   return {tensor.dtype(), tensor.dims(), held, held->data()};
 }
 
+void Device::check_not_recording(const char* what) const {
+  if (recording_ != nullptr) throw_error(ErrorKind::Fail, what, " cannot be recorded");
+}
+
 void Device::to_device(void* to, const void* from, int64_t bytes) {
-  if (bytes == 0) return;
-  const bool staged = bytes <= kStaged;
-  if (staged) from = std::memcpy(parameters(bytes).host, from, static_cast<size_t>(bytes));
-  driver_.check(driver_.to_device(address(to), from, static_cast<size_t>(bytes), stream_),
-                "cuMemcpyHtoDAsync");
-  if (!staged) driver_.check(driver_.stream_synchronize(stream_), "cuStreamSynchronize");
+  check_not_recording("a copy from the host");
+  const auto inside = enter();
+  transfers_->to_device(address(to), static_cast<const std::byte*>(from), bytes);
 }
 
 void Device::send(const Parameters& parameters, int64_t bytes) {
+  if (recording_ != nullptr) return;  // with all others, before the graph runs
   driver_.check(driver_.to_device(address(parameters.device), parameters.host,
                                   static_cast<size_t>(bytes), stream_),
                 "cuMemcpyHtoDAsync");
 }
 
 void Device::to_host(void* to, const void* from, int64_t bytes) {
+  check_not_recording("a copy to the host");
+  const auto inside = enter();
+  transfers_->to_host(static_cast<std::byte*>(to), address(from), bytes);
+  synchronize();
+}
+
+void Device::begin_to_host(void* to, const void* from, int64_t bytes) {
+  check_not_recording("a copy to the host");
+  transfers_->begin_to_host(static_cast<std::byte*>(to), address(from), bytes);
+}
+
+void Device::synchronize() {
+  check_not_recording("a wait");
+  const auto inside = enter();
   uint64_t error = 0;
-  if (bytes != 0) {
-    driver_.check(driver_.to_host(to, address(from), static_cast<size_t>(bytes), stream_),
-                  "cuMemcpyDtoHAsync");
-  }
-  driver_.check(driver_.to_host(&error, address(status()), sizeof error, stream_),
-                "cuMemcpyDtoHAsync");
-  driver_.check(driver_.stream_synchronize(stream_), "cuStreamSynchronize");
+  transfers_->to_host(reinterpret_cast<std::byte*>(&error), address(status()), sizeof error);
+  transfers_->finish();
   if (error == 0) return;
   error_ = error;
   driver_.check(clear_status(), "cuMemsetD8Async");
 }
+
+void Device::copy(void* to, const void* from, int64_t bytes) {
+  const auto inside = enter();
+  driver_.check(driver_.copy_inside(address(to), address(from), static_cast<size_t>(bytes), stream_),
+                "cuMemcpyDtoDAsync");
+}
+
+void Device::clear(void* to, int64_t bytes) {
+  const auto inside = enter();
+  driver_.check(driver_.set_bytes(address(to), 0, static_cast<size_t>(bytes), stream_),
+                "cuMemsetD8Async");
+}
+
+void Device::order(StreamHandle first, StreamHandle second) {
+  const auto inside = enter();
+  driver_.check(driver_.event_record(reached_, first), "cuEventRecord");
+  driver_.check(driver_.stream_wait(second, reached_, 0), "cuStreamWaitEvent");
+}
+
+void Device::follow(uintptr_t other) { order(reinterpret_cast<StreamHandle>(other), stream_); }
+
+void Device::let_follow(uintptr_t other) { order(stream_, reinterpret_cast<StreamHandle>(other)); }
+
+std::shared_ptr<Recording> Device::record(const std::function<void()>& work) {
+  auto made = std::make_shared<Recording>(driver_);
+  GraphHandle graph = nullptr;
+  if (driver_.capture_begin(stream_, kRelaxedCapture) != 0) return nullptr;  // the legacy stream
+  recording_ = made.get();
+  bool whole = true;
+  try {
+    work();
+  } catch (const Error&) {
+    whole = false;
+  }
+  recording_ = nullptr;
+  const Result ended = driver_.capture_end(stream_, &graph);
+  if (ended != 0 || !whole) {
+    if (graph != nullptr) static_cast<void>(driver_.graph_destroy(graph));
+    return nullptr;
+  }
+  made->finish(graph);
+  for (const Recording::Chunk& chunk : made->chunks()) {
+    to_device(chunk.device->data(), chunk.host.get(), chunk.used);
+  }
+  return made;
+}
+
+void Device::replay(Recording& recording) { recording.launch(stream_); }
 
 Result Device::clear_status() {
   return driver_.set_bytes(address(status()), 0, sizeof error_, stream_);
@@ -220,6 +318,13 @@ uint64_t Device::take_error() {
 Device::Parameters Device::parameters(int64_t bytes) {
   constexpr int64_t kStep = 64;
   const int64_t size = (bytes + kStep - 1) / kStep * kStep;
+  if (recording_ != nullptr) {
+    Recording::Chunk& chunk =
+        recording_->chunk_with_room(size, [this](int64_t room) { return from_pool(room); });
+    const int64_t at = chunk.used;
+    chunk.used += size;
+    return {chunk.host.get() + at, chunk.device->data() + at};
+  }
   if (size > kRing) throw_error(ErrorKind::EPFail, "a launch has ", bytes, " bytes of parameters");
   if (ring_at_ + size > kRing) {
     driver_.check(driver_.stream_synchronize(stream_), "cuStreamSynchronize");

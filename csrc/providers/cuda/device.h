@@ -1,6 +1,7 @@
 // One GPU: its memory, its stream of work, the modules loaded on it. Shared by all sessions.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -11,8 +12,10 @@
 #include <unordered_map>
 #include <vector>
 
-#include "base/tensor.h"
+#include "base/device_memory.h"
 #include "providers/cuda/driver.h"
+#include "providers/cuda/recording.h"
+#include "providers/cuda/transfers.h"
 #include "tiercel/kernel.h"
 
 namespace tiercel::cuda {
@@ -25,29 +28,42 @@ struct Grid {
   unsigned threads_y = 1;
 };
 
-class Device {
+// The number of the GPU that has an address; -1: none has it.
+[[nodiscard]] int device_of(uintptr_t address);
+
+class Device final : public DeviceMemory {
  public:
-  // The GPU of that number. Throws Error(EPFail) naming what is missing.
-  static std::shared_ptr<Device> open(int number);
+  // The GPU of that number. `stream`: a stream of the program that all work goes to; 0: one of our
+  // own. Throws Error(EPFail) naming what is missing.
+  static std::shared_ptr<Device> open(int number, uintptr_t stream = 0);
 
-  // Held while one run gives work to the GPU: makes its context that of this thread.
-  [[nodiscard]] std::shared_ptr<void> enter();
+  [[nodiscard]] std::string_view name() const override { return "cuda"; }
+  [[nodiscard]] int number() const override { return number_; }
+  [[nodiscard]] std::shared_ptr<Buffer> allocate(int64_t bytes) override;
+  [[nodiscard]] Tensor resident(const Tensor& tensor) override;
+  void release_free() override;
+  [[nodiscard]] Use use() override;
+  // Makes the GPU's context that of this thread.
+  [[nodiscard]] std::shared_ptr<void> enter() override;
+  void to_device(void* to, const void* from, int64_t bytes) override;
+  // Reads what kernels reported since the last time, too: see `take_error`.
+  void to_host(void* to, const void* from, int64_t bytes) override;
+  void copy(void* to, const void* from, int64_t bytes) override;
+  void clear(void* to, int64_t bytes) override;
+  void synchronize() override;
+  [[nodiscard]] uintptr_t stream() const override { return reinterpret_cast<uintptr_t>(stream_); }
+  void follow(uintptr_t other) override;
+  void let_follow(uintptr_t other) override;
 
-  // Uninitialised memory, aligned to 256 bytes. Work that was given before it was released may
-  // still use it: what takes it next comes later in the same stream. Throws Error(EPFail) over the
-  // limit.
-  [[nodiscard]] std::shared_ptr<Buffer> allocate(int64_t bytes);
-  // The tensor in the GPU's memory; the same copy for the same bytes while somebody holds it.
-  [[nodiscard]] Tensor resident(const Tensor& tensor);
   // As long as it is held, all memory in use on the GPU is at most that many bytes.
   [[nodiscard]] std::shared_ptr<void> limit(int64_t bytes);
-  // Gives blocks that nobody holds back to the driver.
-  void release_free();
+  // Begins a copy beside the work that is given afterwards; `synchronize` waits for it. The bytes at
+  // `from` must stay until then.
+  void begin_to_host(void* to, const void* from, int64_t bytes);
+  // What `work` gives, recorded and not done; nullptr when it cannot be recorded.
+  [[nodiscard]] std::shared_ptr<Recording> record(const std::function<void()>& work);
+  void replay(Recording& recording);
 
-  // What is at `from` is read before this returns.
-  void to_device(void* to, const void* from, int64_t bytes);
-  // Waits for all work given before. Throws what kernels reported since: see `status`.
-  void to_host(void* to, const void* from, int64_t bytes);
   // Memory for what one launch reads besides tensors, aligned to 64 bytes: it stays until work
   // given now is done. The caller writes it on the host and sends it.
   struct Parameters {
@@ -65,15 +81,20 @@ class Device {
 
   // Where a kernel leaves an error code and the number of its step; 0: none.
   [[nodiscard]] void* status() const { return status_->data(); }
-  // The code and step of the last errors, read by to_host; cleared by asking.
+  // The code and step of the last errors, read by to_host and synchronize; cleared by asking.
   [[nodiscard]] uint64_t take_error();
 
-  [[nodiscard]] const std::string& name() const { return name_; }
+  [[nodiscard]] const std::string& title() const { return title_; }
   [[nodiscard]] int multiprocessors() const { return multiprocessors_; }
 
  private:
   explicit Device(const Driver& driver) : driver_(driver) {}
-  void start(int number);
+  void start(int number, uintptr_t stream);
+  // Throws Error(Fail) while work is recorded, which `what` is no part of.
+  void check_not_recording(const char* what) const;
+  [[nodiscard]] std::shared_ptr<Buffer> from_pool(int64_t bytes);
+  // Makes one stream wait for what another has now.
+  void order(StreamHandle first, StreamHandle second);
   // In the order of the stream.
   Result clear_status();
   // Whether so many bytes more are over a limit; under the mutex of the blocks.
@@ -87,7 +108,8 @@ class Device {
   const Driver& driver_;
   ContextHandle context_ = nullptr;
   StreamHandle stream_ = nullptr;
-  std::string name_;
+  std::string title_;
+  int number_ = 0;
   int multiprocessors_ = 1;
   std::recursive_mutex runs_;
   std::mutex memory_;  // guards the blocks
@@ -100,6 +122,9 @@ class Device {
   std::unordered_map<std::string, ModuleHandle> modules_;
   std::unordered_map<int64_t, ModuleHandle> library_modules_;  // by the offset of their text
   std::map<std::pair<int64_t, std::string>, FunctionHandle> library_functions_;
+  std::unique_ptr<Transfers> transfers_;
+  Recording* recording_ = nullptr;  // while one is made
+  EventHandle reached_ = nullptr;
   std::shared_ptr<Buffer> status_, ring_;
   std::byte* ring_host_ = nullptr;  // pinned, as large as ring_
   int64_t ring_at_ = 0;

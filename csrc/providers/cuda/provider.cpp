@@ -14,11 +14,11 @@ bool is_copy(const Node& node) { return node.domain == "tiercel" && node.op_type
 
 class CudaProvider final : public Provider {
  public:
-  CudaProvider(std::shared_ptr<cuda::Device> device, std::shared_ptr<void> limit)
-      : device_(std::move(device)), limit_(std::move(limit)) {}
+  CudaProvider(std::shared_ptr<cuda::Device> device, std::shared_ptr<void> limit, bool records)
+      : device_(std::move(device)), limit_(std::move(limit)), records_(records) {}
 
   [[nodiscard]] std::string_view name() const override { return "CUDAExecutionProvider"; }
-  [[nodiscard]] std::string_view memory() const override { return "cuda"; }
+  [[nodiscard]] DeviceMemory* device() const override { return device_.get(); }
 
   [[nodiscard]] std::optional<std::string> refuses(const Graph& graph,
                                                    const Node& node) const override {
@@ -54,18 +54,19 @@ class CudaProvider final : public Provider {
     return cuda::compile_kernel(graph, node, device_);
   }
 
-  [[nodiscard]] std::shared_ptr<Buffer> allocate(int64_t bytes) const override {
-    const auto inside = device_->enter();
-    return device_->allocate(bytes);
+  void finish(RunContext& context) const override { cuda::finish_run(*device_, context); }
+  [[nodiscard]] bool records() const override { return records_; }
+  [[nodiscard]] std::shared_ptr<void> record(const std::function<void()>& work) const override {
+    return device_->record(work);
   }
-  [[nodiscard]] Tensor resident(const Tensor& constant) const override {
-    return device_->resident(constant);
+  void replay(void* recording) const override {
+    device_->replay(*static_cast<cuda::Recording*>(recording));
   }
-  [[nodiscard]] std::shared_ptr<void> enter() const override { return device_->enter(); }
 
  private:
   std::shared_ptr<cuda::Device> device_;
   std::shared_ptr<void> limit_;  // nullptr: none
+  bool records_;                 // CUDA graphs
 };
 
 int64_t whole_number(const std::string& name, const std::string& text) {
@@ -78,6 +79,14 @@ int64_t whole_number(const std::string& name, const std::string& text) {
   return value;
 }
 
+// As ONNX Runtime's users write it.
+bool switched_on(const std::string& name, const std::string& value) {
+  if (value == "1" || value == "True" || value == "true") return true;
+  if (value == "0" || value == "False" || value == "false") return false;
+  throw_error(ErrorKind::InvalidArgument, "CUDAExecutionProvider: option ", name, " is \"", value,
+              "\"; expected 0 or 1");
+}
+
 }  // namespace
 
 std::string cuda_missing() {
@@ -86,22 +95,37 @@ std::string cuda_missing() {
   return reason;
 }
 
+std::shared_ptr<DeviceMemory> cuda_memory(int number) { return cuda::Device::open(number); }
+
+std::shared_ptr<DeviceMemory> cuda_memory_at(uintptr_t address) {
+  if (address == 0) return cuda_memory(0);  // of an array without elements
+  const int number = cuda::device_of(address);
+  if (number >= 0) return cuda_memory(number);
+  throw_error(ErrorKind::InvalidArgument, "address ", address, " is in no GPU's memory");
+}
+
 std::shared_ptr<Provider> make_cuda_provider(
     const std::vector<std::pair<std::string, std::string>>& options) {
-  int64_t number = 0, limit = INT64_MAX;
+  int64_t number = 0, limit = INT64_MAX, stream = 0;
+  bool records = false;
   for (const auto& [name, value] : options) {
     if (name == "device_id") {
       number = whole_number(name, value);
     } else if (name == "gpu_mem_limit") {
       limit = whole_number(name, value);
+    } else if (name == "user_compute_stream") {
+      stream = whole_number(name, value);
+    } else if (name == "enable_cuda_graph") {
+      records = switched_on(name, value);
     } else {
       throw_error(ErrorKind::InvalidArgument, "CUDAExecutionProvider: unknown option \"", name,
-                  "\"; known: device_id, gpu_mem_limit");
+                  "\"; known: device_id, gpu_mem_limit, user_compute_stream, enable_cuda_graph");
     }
   }
-  auto device = cuda::Device::open(static_cast<int>(std::min<int64_t>(number, INT32_MAX)));
+  const int device_id = static_cast<int>(std::min<int64_t>(number, INT32_MAX));
+  auto device = cuda::Device::open(device_id, static_cast<uintptr_t>(stream));
   auto limited = limit == INT64_MAX ? nullptr : device->limit(limit);
-  return std::make_shared<CudaProvider>(std::move(device), std::move(limited));
+  return std::make_shared<CudaProvider>(std::move(device), std::move(limited), records);
 }
 
 }  // namespace tiercel

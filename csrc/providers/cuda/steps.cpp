@@ -70,6 +70,7 @@ void run_pointwise(const Step& step, RunContext& context) {
 
 struct CopyState {
   std::shared_ptr<Device> device;
+  bool begins = false;  // nobody reads the copy before the run is over
 };
 
 int64_t bytes_of(const TclTensor& tensor) {
@@ -82,21 +83,32 @@ void run_to_device(const Step& step, RunContext& context) {
   state.device->to_device(context.tensor(step.outputs[0])->data, from.data, bytes_of(from));
 }
 
-void run_to_host(const Step& step, RunContext& context) {
-  const auto& state = *static_cast<const CopyState*>(step.state.get());
-  const TclTensor& from = *context.tensor(step.inputs[0]);
-  state.device->to_host(context.tensor(step.outputs[0])->data, from.data, bytes_of(from));
-  const uint64_t error = state.device->take_error();
+// Throws what a kernel reported, with the node that it ran.
+void report(Device& device, RunContext& context) {
+  const uint64_t error = device.take_error();
   if (error == 0) return;
   const auto failed = static_cast<NodeId>(error >> 32);
   const bool known = failed >= 0 && static_cast<size_t>(failed) < context.graph().nodes.size();
-  const Node& node = context.graph().node(known ? failed : step.node);
+  if (!known) throw_error(ErrorKind::Fail, "a kernel on the GPU failed");
+  const Node& node = context.graph().node(failed);
   const std::vector<TclTensor*> in = tensors_of(context, node.inputs);
   TclCall call{};
   call.in = in.data();
   call.n_in = static_cast<int64_t>(in.size());
   call.error_index = -1;
   report_kernel_error(node, call, static_cast<int32_t>(error));
+}
+
+void run_to_host(const Step& step, RunContext& context) {
+  const auto& state = *static_cast<const CopyState*>(step.state.get());
+  const TclTensor& from = *context.tensor(step.inputs[0]);
+  void* const to = context.tensor(step.outputs[0])->data;
+  if (state.begins) {
+    state.device->begin_to_host(to, from.data, bytes_of(from));
+    return;
+  }
+  state.device->to_host(to, from.data, bytes_of(from));
+  report(*state.device, context);
 }
 
 }  // namespace
@@ -166,8 +178,14 @@ Step compile_copy(const Node& node, const std::shared_ptr<Device>& device) {
   Step step{
       .run = to_host ? run_to_host : run_to_device, .inputs = node.inputs, .outputs = node.outputs};
   step.kernel = to_host ? "copy to the host" : "copy to the GPU";
-  step.state = std::make_shared<CopyState>(CopyState{device});
+  step.reads_on = node.attributes.get_or<int64_t>("late", 0) != 0;
+  step.state = std::make_shared<CopyState>(CopyState{device, step.reads_on});
   return step;
+}
+
+void finish_run(Device& device, RunContext& context) {
+  device.synchronize();
+  report(device, context);
 }
 
 }  // namespace tiercel::cuda

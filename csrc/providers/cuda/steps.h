@@ -16,7 +16,10 @@ namespace tiercel::cuda {
 [[nodiscard]] std::optional<std::string> pointwise_refuses(const Graph& graph, const Node& node);
 [[nodiscard]] Step compile_pointwise(const Graph& graph, const Node& node,
                                      const std::shared_ptr<Device>& device);
-// tiercel.Copy, in both directions.
+// tiercel.Copy, in both directions. One to the host whose attribute `late` is 1 ends with the run.
 [[nodiscard]] Step compile_copy(const Node& node, const std::shared_ptr<Device>& device);
+
+// Waits for the work of a run. Throws what a kernel reported, with the node that it ran.
+void finish_run(Device& device, RunContext& context);
 
 }  // namespace tiercel::cuda
