@@ -15,8 +15,8 @@ std::string memory_text(const DeviceMemory* memory) {
 Tensor tensor_in(DeviceMemory* memory, DType dtype, Dims dims) {
   if (memory == nullptr) return {dtype, std::move(dims)};
   if (dtype == DType::String) {
-    throw_error(ErrorKind::InvalidArgument, "strings stay in host memory; asked for: ",
-                memory_text(memory));
+    throw_error(ErrorKind::InvalidArgument,
+                "strings stay in host memory; asked for: ", memory_text(memory));
   }
   auto buffer = memory->allocate(std::max<int64_t>(dtype_bytes(dtype, element_count(dims)), 1));
   void* data = buffer->data();

@@ -94,8 +94,8 @@ py::dict cuda_array_interface(const Tensor& tensor) {
   if (memory == nullptr) {
     throw_error(ErrorKind::InvalidArgument, kInterface, ": the tensor is in the host's memory");
   }
-  py::object dtype = py::reinterpret_steal<py::object>(
-      reinterpret_cast<PyObject*>(descr_of(tensor.dtype())));
+  py::object dtype =
+      py::reinterpret_steal<py::object>(reinterpret_cast<PyObject*>(descr_of(tensor.dtype())));
   py::dict out;
   out["shape"] = tensor_dims(tensor);
   out["typestr"] = dtype.attr("str");

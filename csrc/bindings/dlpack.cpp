@@ -115,14 +115,14 @@ py::capsule to_dlpack(const Tensor& tensor, std::optional<intptr_t> stream) {
     auto made = std::make_unique<Export>();
     made->tensor = tensor;
     made->dims = tensor.dims();
-    made->managed.dl_tensor = {tensor.raw(),
-                               {memory == nullptr ? kCpu : kCuda,
-                                memory == nullptr ? 0 : memory->number()},
-                               static_cast<int32_t>(tensor.rank()),
-                               {row.code, row.bits, 1},
-                               made->dims.data(),
-                               nullptr,
-                               0};
+    made->managed.dl_tensor = {
+        tensor.raw(),
+        {memory == nullptr ? kCpu : kCuda, memory == nullptr ? 0 : memory->number()},
+        static_cast<int32_t>(tensor.rank()),
+        {row.code, row.bits, 1},
+        made->dims.data(),
+        nullptr,
+        0};
     if (memory != nullptr) made->stream = stream.value_or(kLegacy);
     if (made->stream != kUnordered) memory->let_follow(static_cast<uintptr_t>(made->stream));
     made->managed.manager_ctx = made.get();

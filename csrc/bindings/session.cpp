@@ -100,8 +100,8 @@ Value value_or_empty(const py::handle& object) {
   return object.cast<OrtValue&>().value;
 }
 
-// Feeds by name, wanted names, bound outputs by name: the value to write, or the device to be made on
-// as its name and number, or None; outputs as OrtValues. Feeds must own their memory.
+// Feeds by name, wanted names, bound outputs by name: the value to write, or the device to be made
+// on as its name and number, or None; outputs as OrtValues. Feeds must own their memory.
 py::list run_values(const PySession& self, const py::object& names, const py::dict& feeds,
                     const py::dict& bound, PyRunOptions* options) {
   const std::shared_ptr<Session> core = self.get();
@@ -333,12 +333,11 @@ void bind_session(py::module_& module) {
       .def("model", &model_facts)
       .def("nodes", &node_list)
       .def("memory", &memory_facts)
-      .def("release_memory",
-           [](const PySession& self) {
-             const std::shared_ptr<Session> core = self.get();
-             py::gil_scoped_release released;
-             core->release_memory();
-           });
+      .def("release_memory", [](const PySession& self) {
+        const std::shared_ptr<Session> core = self.get();
+        py::gil_scoped_release released;
+        core->release_memory();
+      });
   add_fast_run(session);
 }
 

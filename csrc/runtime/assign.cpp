@@ -3,6 +3,7 @@
 #include <map>
 
 #include "ops/op_def.h"
+#include "runtime/islands.h"
 #include "runtime/kernel_table.h"
 #include "runtime/placement.h"
 #include "runtime/plan.h"
@@ -58,9 +59,16 @@ void assign_alias(const Graph& graph, Node& node, const CompileOptions& options)
   const NodeId maker = in == kNone ? kNone : graph.value(in).producer;
   const bool there = in != kNone && graph.value(in).type.is_tensor();
   const Provider& given = there ? giver(graph, in, options) : host(options);
-  node.provider =
-      there && maker != kNone ? graph.node(maker).provider : std::string(given.name());
+  node.provider = there && maker != kNone ? graph.node(maker).provider : std::string(given.name());
   node.reason = "its output has the bytes of its input";
+}
+
+void assign_aliases(Graph& graph, const CompileOptions& options) {
+  for (NodeId id : graph.order) {
+    Node& node = graph.node(id);
+    if (!node.removed && node.def != nullptr && node.def->has(kAlias))
+      assign_alias(graph, node, options);
+  }
 }
 
 void assign_node(Graph& graph, Node& node, const CompileOptions& options,
@@ -71,12 +79,12 @@ void assign_graph(Graph& graph, const CompileOptions& options, std::vector<std::
     Node& node = graph.node(id);
     if (!node.removed) assign_node(graph, node, options, refused);
   }
-  if (several_memories(options)) keep_shapes_on_host(graph, options);
-  for (NodeId id : graph.order) {
-    Node& node = graph.node(id);
-    if (!node.removed && node.def != nullptr && node.def->has(kAlias))
-      assign_alias(graph, node, options);
-  }
+  if (!several_memories(options)) return;
+  keep_shapes_on_host(graph, options);
+  assign_aliases(graph, options);
+  if (!options.islands || !refused.empty()) return;
+  keep_small_islands_on_host(graph, options);
+  assign_aliases(graph, options);
 }
 
 void assign_node(Graph& graph, Node& node, const CompileOptions& options,
@@ -93,11 +101,13 @@ void assign_node(Graph& graph, Node& node, const CompileOptions& options,
   }
   if (node.def->has(kAlias)) return assign_alias(graph, node, options);
   std::string refusals;
+  const auto chosen = options.chosen.find(node.name);
   for (const auto& provider : options.providers) {
+    if (chosen != options.chosen.end() && provider->name() != chosen->second) continue;
     const std::optional<std::string> refusal = provider->refuses(graph, node);
     if (!refusal) {
       node.provider = std::string(provider->name());
-      node.reason = refusals;
+      node.reason = chosen != options.chosen.end() ? "chosen by name" : refusals;
       return;
     }
     refusals += concat(refusals.empty() ? "" : "; ", std::string(provider->name()), ": ", *refusal);

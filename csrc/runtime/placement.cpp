@@ -9,7 +9,10 @@ namespace {
 class ShapeArithmetic {
  public:
   ShapeArithmetic(Graph& graph, const CompileOptions& options)
-      : graph_(graph), consumers_(graph.consumers()), only_shapes_(graph.nodes.size(), false) {
+      : graph_(graph),
+        options_(options),
+        consumers_(graph.consumers()),
+        only_shapes_(graph.nodes.size(), false) {
     for (const auto& provider : options.providers) {
       if (provider->device() == nullptr && host_.empty()) host_ = provider->name();
     }
@@ -21,7 +24,7 @@ class ShapeArithmetic {
       if (node.removed || node.def == nullptr || node.def->has(kControlFlow)) continue;
       if (!makes_only_shapes(node)) continue;
       only_shapes_[static_cast<size_t>(*id)] = true;
-      if (node.provider == host_) continue;
+      if (node.provider == host_ || options_.chosen.contains(node.name)) continue;
       node.provider = host_;
       node.reason = kMakesShapes;
     }
@@ -54,6 +57,7 @@ class ShapeArithmetic {
   }
 
   Graph& graph_;
+  const CompileOptions& options_;
   const std::vector<std::vector<NodeId>> consumers_;
   std::vector<bool> only_shapes_;
   std::string host_;

@@ -1,5 +1,6 @@
 // A plan: a graph compiled for one set of input shapes, as flat steps and places of values.
 #pragma once
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -15,6 +16,8 @@ namespace tiercel {
 struct CompileOptions {
   std::vector<std::shared_ptr<Provider>> providers;  // in order of preference
   PassContext passes;
+  std::map<std::string, std::string> chosen;  // providers of nodes, by the nodes' names
+  bool islands = true;  // small ones on the host, where a model of cost finds that cheaper
 };
 
 // Where a value's bytes are.
@@ -43,7 +46,8 @@ struct Memory {
   [[nodiscard]] DeviceMemory* device() const { return provider ? provider->device() : nullptr; }
 };
 
-// Steps that do the same in each run of a context: a device can record them. They are [first, last).
+// Steps that do the same in each run of a context: a device can record them. They are [first,
+// last).
 struct Segment {
   size_t first, last;
   int memory;
@@ -74,8 +78,8 @@ struct Plan {
 void assign(Graph& graph, const CompileOptions& options);
 
 // Puts a Copy before every reader of a value that lives in another provider's memory. Constants and
-// captures live in "cpu", and so do inputs whose elements shapes depend on; graph inputs and outputs
-// where the graph says.
+// captures live in "cpu", and so do inputs whose elements shapes depend on; graph inputs and
+// outputs where the graph says.
 void insert_copies(Graph& graph, const CompileOptions& options);
 
 // `types`: one per plan input; empty: shapes as the graph has them.

@@ -28,8 +28,8 @@ class Provider {
   // The node as a step. Shapes are concrete where they can be known before the run; others are
   // resolved at run time.
   [[nodiscard]] virtual Step compile(const Graph& graph, const Node& node) const = 0;
-  // At the end of a run that used the device: waits for its work. Throws what went wrong in it, with
-  // the node's name.
+  // At the end of a run that used the device: waits for its work. Throws what went wrong in it,
+  // with the node's name.
   virtual void finish(RunContext&) const {}
   // Whether steps that do the same in each run are recorded, and given again as a whole.
   [[nodiscard]] virtual bool records() const { return false; }

@@ -97,9 +97,43 @@ bool bfloat16_of(const SessionOptions& options) {
   return value == "bfloat16";
 }
 
+// session.node_providers: "name=Provider;name=Provider".
+std::map<std::string, std::string> chosen_providers(
+    const SessionOptions& options, const std::vector<std::shared_ptr<Provider>>& providers) {
+  std::map<std::string, std::string> chosen;
+  const std::string text = options.config_value("session.node_providers", "");
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find(';', at), text.size());
+    const std::string entry = text.substr(at, end - at);
+    at = end + 1;
+    if (entry.empty()) continue;
+    const size_t equals = entry.rfind('=');
+    const std::string provider = equals == std::string::npos ? "" : entry.substr(equals + 1);
+    const auto is_it = [&](const auto& candidate) { return candidate->name() == provider; };
+    if (std::none_of(providers.begin(), providers.end(), is_it)) {
+      throw_error(ErrorKind::InvalidArgument, "session config entry \"session.node_providers\": \"",
+                  entry, "\" is no node=provider with a provider of this session");
+    }
+    chosen[entry.substr(0, equals)] = provider;
+  }
+  return chosen;
+}
+
+void check_chosen(const Graph& graph, const CompileOptions& options) {
+  for (const auto& [name, provider] : options.chosen) {
+    const auto is_it = [&](const Node& node) { return !node.removed && node.name == name; };
+    if (std::any_of(graph.nodes.begin(), graph.nodes.end(), is_it)) continue;
+    throw_error(ErrorKind::InvalidArgument, "session config entry \"session.node_providers\": the ",
+                "optimised model has no node \"", name, "\"; explain() shows its nodes");
+  }
+}
+
 CompileOptions make_compile_options(const SessionOptions& options) {
   CompileOptions out;
   out.providers = make_providers(options);
+  out.chosen = chosen_providers(options, out.providers);
+  out.islands = options.config_value("session.islands_on_host", "1") == "1" &&
+                options.config_value("session.disable_cpu_ep_fallback", "0") != "1";
   out.passes.level = options.level;
   out.passes.disabled = options.disabled_passes;
   out.passes.verify = options.verify;
@@ -223,6 +257,7 @@ class LoadedSession final : public Session {
     CompileOptions compile = make_compile_options(options);
     reports_ = run_passes(generic_passes(), model_.graph, compile.passes);
     if (!options.optimized_model_path.empty()) write_optimized_model(model_, outputs_, options);
+    check_chosen(model_.graph, compile);
     assign(model_.graph, compile);
     const auto later = run_passes(provider_passes(), model_.graph, compile.passes);
     reports_.insert(reports_.end(), later.begin(), later.end());

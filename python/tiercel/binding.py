@@ -79,7 +79,7 @@ class IOBinding:
         shape: Sequence[int] | None = None,
         buffer_ptr: int | None = None,
     ) -> None:
-        """Binds an output to a device, whose memory it then stays in, or to memory by its address."""
+        """Binds an output to a device, in whose memory it stays, or to memory by its address."""
         device = device_of(device_type, device_id)
         self._check(name, self._output_names, "output")
         if buffer_ptr is None:

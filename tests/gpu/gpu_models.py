@@ -27,9 +27,10 @@ def model(text: str, **constants: Array) -> onnx.ModelProto:
 def gpu_session(
     made: onnx.ModelProto, strict: bool = False, **options: object
 ) -> tiercel.InferenceSession:
-    """A session on the GPU; with `strict`, no node may fall back to the CPU."""
+    """A session on the GPU, also of small islands; with `strict`, no node may fall back."""
     session_options = tiercel.SessionOptions()
     session_options.verify_passes = True
+    session_options.add_session_config_entry("session.islands_on_host", "0")
     if strict:
         session_options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     provider = (CUDA, {name: str(value) for name, value in options.items()})

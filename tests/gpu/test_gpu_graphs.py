@@ -76,9 +76,9 @@ def test_nodes_on_the_cpu_stand_between_graphs(cuda_driver: softcuda.Device) -> 
 
 
 def test_errors_inside_of_a_graph_name_their_node(cuda_driver: softcuda.Device) -> None:
-    made = model("g (int64[2] i) => (float[2,8] y) { a = Gather(w, i)  y = Relu(a) }", **{
-        "w": WEIGHTS["w"]
-    })
+    made = model(
+        "g (int64[2] i) => (float[2,8] y) { a = Gather(w, i)  y = Relu(a) }", **{"w": WEIGHTS["w"]}
+    )
     session = gpu_session(made, enable_cuda_graph=1)
     good = {"i": np.array([0, 5])}
     for _ in range(3):
@@ -89,7 +89,7 @@ def test_errors_inside_of_a_graph_name_their_node(cuda_driver: softcuda.Device) 
 
 
 def test_the_option_says_what_it_takes(cuda_driver: softcuda.Device) -> None:
-    with pytest.raises(tiercel.InvalidArgument, match="enable_cuda_graph is \"2\"; expected 0 or 1"):
+    with pytest.raises(tiercel.InvalidArgument, match='enable_cuda_graph is "2"; expected 0 or 1'):
         gpu_session(MADE, enable_cuda_graph=2)
 
 

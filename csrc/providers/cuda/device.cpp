@@ -13,12 +13,12 @@ namespace tiercel::cuda {
 namespace {
 
 constexpr int kMultiprocessors = 16, kComputeMajor = 75, kComputeMinor = 76;  // attributes
-constexpr int kOldestMajor = 8;        // sm_80: what the PTX is for
-constexpr Result kOutOfMemory = 2;     // CUDA_ERROR_OUT_OF_MEMORY
-constexpr unsigned kNonBlocking = 1;   // a stream that does not wait for the legacy one
-constexpr int64_t kRing = 4 << 20;     // bytes of parameters between two waits
+constexpr int kOldestMajor = 8;       // sm_80: what the PTX is for
+constexpr Result kOutOfMemory = 2;    // CUDA_ERROR_OUT_OF_MEMORY
+constexpr unsigned kNonBlocking = 1;  // a stream that does not wait for the legacy one
+constexpr int64_t kRing = 4 << 20;    // bytes of parameters between two waits
 constexpr unsigned kNoEventTiming = 2;
-constexpr int kRelaxedCapture = 2;     // other threads may call the driver meanwhile
+constexpr int kRelaxedCapture = 2;  // other threads may call the driver meanwhile
 constexpr int64_t kAlignment = 256;
 
 DevicePointer address(const void* pointer) { return reinterpret_cast<DevicePointer>(pointer); }
@@ -210,8 +210,7 @@ Tensor Device::resident(const Tensor& tensor) {
     const std::shared_ptr<Buffer> memory = allocate(tensor.bytes());
     to_device(memory->data(), tensor.raw(), tensor.bytes());
     // The host's bytes stay as long as the copy is known by their address.
-    held = Buffer::wrap(
-        memory->data(), tensor.bytes(), [memory, host = tensor.buffer()] {}, this);
+    held = Buffer::wrap(memory->data(), tensor.bytes(), [memory, host = tensor.buffer()] {}, this);
     known = held;
   }
   return {tensor.dtype(), tensor.dims(), held, held->data()};
@@ -259,8 +258,9 @@ void Device::synchronize() {
 
 void Device::copy(void* to, const void* from, int64_t bytes) {
   const auto inside = enter();
-  driver_.check(driver_.copy_inside(address(to), address(from), static_cast<size_t>(bytes), stream_),
-                "cuMemcpyDtoDAsync");
+  driver_.check(
+      driver_.copy_inside(address(to), address(from), static_cast<size_t>(bytes), stream_),
+      "cuMemcpyDtoDAsync");
 }
 
 void Device::clear(void* to, int64_t bytes) {

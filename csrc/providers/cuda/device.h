@@ -57,8 +57,8 @@ class Device final : public DeviceMemory {
 
   // As long as it is held, all memory in use on the GPU is at most that many bytes.
   [[nodiscard]] std::shared_ptr<void> limit(int64_t bytes);
-  // Begins a copy beside the work that is given afterwards; `synchronize` waits for it. The bytes at
-  // `from` must stay until then.
+  // Begins a copy beside the work that is given afterwards; `synchronize` waits for it. The bytes
+  // at `from` must stay until then.
   void begin_to_host(void* to, const void* from, int64_t bytes);
   // What `work` gives, recorded and not done; nullptr when it cannot be recorded.
   [[nodiscard]] std::shared_ptr<Recording> record(const std::function<void()>& work);

@@ -19,46 +19,45 @@ using GraphHandle = struct GraphObject*;
 using GraphExecHandle = struct GraphExecObject*;
 
 // One line per function: member, exported symbol, parameters.
-#define TIERCEL_CUDA_FUNCTIONS(X)                                                            \
-  X(init, "cuInit", (unsigned))                                                              \
-  X(driver_version, "cuDriverGetVersion", (int*))                                            \
-  X(error_name, "cuGetErrorName", (Result, const char**))                                    \
-  X(error_string, "cuGetErrorString", (Result, const char**))                                \
-  X(device_count, "cuDeviceGetCount", (int*))                                                \
-  X(device_get, "cuDeviceGet", (DeviceNumber*, int))                                         \
-  X(device_name, "cuDeviceGetName", (char*, int, DeviceNumber))                              \
-  X(device_attribute, "cuDeviceGetAttribute", (int*, int, DeviceNumber))                     \
-  X(context_retain, "cuDevicePrimaryCtxRetain", (ContextHandle*, DeviceNumber))              \
-  X(context_set, "cuCtxSetCurrent", (ContextHandle))                                         \
-  X(context_get, "cuCtxGetCurrent", (ContextHandle*))                                        \
-  X(stream_create, "cuStreamCreate", (StreamHandle*, unsigned))                              \
-  X(stream_synchronize, "cuStreamSynchronize", (StreamHandle))                               \
-  X(stream_wait, "cuStreamWaitEvent", (StreamHandle, EventHandle, unsigned))                 \
-  X(capture_begin, "cuStreamBeginCapture_v2", (StreamHandle, int))                           \
-  X(capture_end, "cuStreamEndCapture", (StreamHandle, GraphHandle*))                         \
+#define TIERCEL_CUDA_FUNCTIONS(X)                                                                \
+  X(init, "cuInit", (unsigned))                                                                  \
+  X(driver_version, "cuDriverGetVersion", (int*))                                                \
+  X(error_name, "cuGetErrorName", (Result, const char**))                                        \
+  X(error_string, "cuGetErrorString", (Result, const char**))                                    \
+  X(device_count, "cuDeviceGetCount", (int*))                                                    \
+  X(device_get, "cuDeviceGet", (DeviceNumber*, int))                                             \
+  X(device_name, "cuDeviceGetName", (char*, int, DeviceNumber))                                  \
+  X(device_attribute, "cuDeviceGetAttribute", (int*, int, DeviceNumber))                         \
+  X(context_retain, "cuDevicePrimaryCtxRetain", (ContextHandle*, DeviceNumber))                  \
+  X(context_set, "cuCtxSetCurrent", (ContextHandle))                                             \
+  X(context_get, "cuCtxGetCurrent", (ContextHandle*))                                            \
+  X(stream_create, "cuStreamCreate", (StreamHandle*, unsigned))                                  \
+  X(stream_synchronize, "cuStreamSynchronize", (StreamHandle))                                   \
+  X(stream_wait, "cuStreamWaitEvent", (StreamHandle, EventHandle, unsigned))                     \
+  X(capture_begin, "cuStreamBeginCapture_v2", (StreamHandle, int))                               \
+  X(capture_end, "cuStreamEndCapture", (StreamHandle, GraphHandle*))                             \
   X(graph_instantiate, "cuGraphInstantiateWithFlags", (GraphExecHandle*, GraphHandle, uint64_t)) \
-  X(graph_launch, "cuGraphLaunch", (GraphExecHandle, StreamHandle))                          \
-  X(graph_destroy, "cuGraphDestroy", (GraphHandle))                                          \
-  X(graph_exec_destroy, "cuGraphExecDestroy", (GraphExecHandle))                             \
-  X(event_create, "cuEventCreate", (EventHandle*, unsigned))                                 \
-  X(event_record, "cuEventRecord", (EventHandle, StreamHandle))                              \
-  X(event_synchronize, "cuEventSynchronize", (EventHandle))                                  \
-  X(event_destroy, "cuEventDestroy_v2", (EventHandle))                                       \
-  X(memory_allocate, "cuMemAlloc_v2", (DevicePointer*, size_t))                              \
-  X(memory_free, "cuMemFree_v2", (DevicePointer))                                            \
-  X(host_allocate, "cuMemHostAlloc", (void**, size_t, unsigned))                             \
-  X(memory_info, "cuMemGetInfo_v2", (size_t*, size_t*))                                      \
-  X(to_device, "cuMemcpyHtoDAsync_v2", (DevicePointer, const void*, size_t, StreamHandle))   \
-  X(to_host, "cuMemcpyDtoHAsync_v2", (void*, DevicePointer, size_t, StreamHandle))           \
-  X(pointer_attribute, "cuPointerGetAttribute", (void*, int, DevicePointer))                 \
-  X(host_free, "cuMemFreeHost", (void*))                                                     \
-  X(copy_inside, "cuMemcpyDtoDAsync_v2",                                                     \
-    (DevicePointer, DevicePointer, size_t, StreamHandle))                                    \
-  X(set_bytes, "cuMemsetD8Async", (DevicePointer, unsigned char, size_t, StreamHandle))      \
-  X(module_load, "cuModuleLoadDataEx", (ModuleHandle*, const void*, unsigned, int*, void**)) \
-  X(module_function, "cuModuleGetFunction", (FunctionHandle*, ModuleHandle, const char*))    \
-  X(launch, "cuLaunchKernel",                                                                \
-    (FunctionHandle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,   \
+  X(graph_launch, "cuGraphLaunch", (GraphExecHandle, StreamHandle))                              \
+  X(graph_destroy, "cuGraphDestroy", (GraphHandle))                                              \
+  X(graph_exec_destroy, "cuGraphExecDestroy", (GraphExecHandle))                                 \
+  X(event_create, "cuEventCreate", (EventHandle*, unsigned))                                     \
+  X(event_record, "cuEventRecord", (EventHandle, StreamHandle))                                  \
+  X(event_synchronize, "cuEventSynchronize", (EventHandle))                                      \
+  X(event_destroy, "cuEventDestroy_v2", (EventHandle))                                           \
+  X(memory_allocate, "cuMemAlloc_v2", (DevicePointer*, size_t))                                  \
+  X(memory_free, "cuMemFree_v2", (DevicePointer))                                                \
+  X(host_allocate, "cuMemHostAlloc", (void**, size_t, unsigned))                                 \
+  X(memory_info, "cuMemGetInfo_v2", (size_t*, size_t*))                                          \
+  X(to_device, "cuMemcpyHtoDAsync_v2", (DevicePointer, const void*, size_t, StreamHandle))       \
+  X(to_host, "cuMemcpyDtoHAsync_v2", (void*, DevicePointer, size_t, StreamHandle))               \
+  X(pointer_attribute, "cuPointerGetAttribute", (void*, int, DevicePointer))                     \
+  X(host_free, "cuMemFreeHost", (void*))                                                         \
+  X(copy_inside, "cuMemcpyDtoDAsync_v2", (DevicePointer, DevicePointer, size_t, StreamHandle))   \
+  X(set_bytes, "cuMemsetD8Async", (DevicePointer, unsigned char, size_t, StreamHandle))          \
+  X(module_load, "cuModuleLoadDataEx", (ModuleHandle*, const void*, unsigned, int*, void**))     \
+  X(module_function, "cuModuleGetFunction", (FunctionHandle*, ModuleHandle, const char*))        \
+  X(launch, "cuLaunchKernel",                                                                    \
+    (FunctionHandle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,       \
      StreamHandle, void**, void**))
 
 struct Driver {

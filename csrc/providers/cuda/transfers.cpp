@@ -7,10 +7,10 @@
 namespace tiercel::cuda {
 namespace {
 
-constexpr int64_t kHalf = 1 << 20;          // bytes of a copy's pieces
-constexpr unsigned kNoTiming = 2;           // flag of events
-constexpr unsigned kOtherStreams = 1;       // a stream that does not wait for the legacy one
-constexpr int64_t kSmallestPinned = 4096;   // bytes
+constexpr int64_t kHalf = 1 << 20;         // bytes of a copy's pieces
+constexpr unsigned kNoTiming = 2;          // flag of events
+constexpr unsigned kOtherStreams = 1;      // a stream that does not wait for the legacy one
+constexpr int64_t kSmallestPinned = 4096;  // bytes
 
 }  // namespace
 

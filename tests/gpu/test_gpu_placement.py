@@ -1,0 +1,96 @@
+"""Islands and choices by name: which nodes run on the GPU when several providers could run them."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+import softcuda
+import tiercel
+from gpu_models import CPU, CUDA, Array, cpu_session, model, normal, steps
+
+# NonZero needs the host: what stands around it are islands.
+SMALL = """g (float[4,6] x) => (float[k] y) {
+  [first] a = Sigmoid(x)
+  [place] i = NonZero(a)
+  [float] j = Cast<to=1>(i)
+  [sum] s = ReduceSum<keepdims=0>(j, zero)
+  [last] y = Sin(s)
+}"""
+LARGE = """g (float[512,512] x) => (float[512,512] y, int64[2,k] i) {
+  [product] p = MatMul(x, w)
+  [soft] q = Softmax(p)
+  [again] y = MatMul(q, w)
+  [place] i = NonZero(q)
+}"""
+
+
+def session_of(made: onnx.ModelProto, **entries: str) -> tiercel.InferenceSession:
+    options = tiercel.SessionOptions()
+    for name, value in entries.items():
+        options.add_session_config_entry(f"session.{name}", value)
+    return tiercel.InferenceSession(made.SerializeToString(), options, [CUDA])
+
+
+def check(made: onnx.ModelProto, session: tiercel.InferenceSession, x: Array) -> None:
+    for got, want in zip(
+        session.run(None, {"x": x}), cpu_session(made).run(None, {"x": x}), strict=True
+    ):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+def test_small_islands_run_on_the_host(cuda_driver: softcuda.Device) -> None:
+    made = model(SMALL, zero=np.array([0]))
+    session = session_of(made)
+    check(made, session, normal(4, 6))
+    assert ("Sigmoid", CPU) in steps(session)
+    assert "cheaper on the host: 1 nodes with copies" in session.explain()
+
+
+def test_islands_can_be_left_where_they_are(cuda_driver: softcuda.Device) -> None:
+    made = model(SMALL, zero=np.array([0]))
+    session = session_of(made, islands_on_host="0")
+    check(made, session, normal(4, 6))
+    assert ("Sigmoid", CUDA) in steps(session)
+
+
+def test_islands_that_pay_stay_on_the_gpu(cuda_driver: softcuda.Device) -> None:
+    made = model(LARGE, w=normal(512, 512, seed=1))
+    session = session_of(made)
+    assert ("MatMul", CUDA) in steps(session)
+    assert "cheaper there: 3 nodes with copies" in session.explain()
+
+
+def test_a_model_without_nodes_of_the_host_is_no_island(cuda_driver: softcuda.Device) -> None:
+    made = model("g (float[2] x) => (float[2] y) { y = Sigmoid(x) }")
+    assert ("Sigmoid", CUDA) in steps(session_of(made))
+
+
+def test_providers_are_chosen_by_the_names_of_nodes(cuda_driver: softcuda.Device) -> None:
+    made = model(SMALL, zero=np.array([0]))
+    session = session_of(made, node_providers=f"first={CUDA};last={CPU}")
+    check(made, session, normal(4, 6))
+    assert ("Sigmoid", CUDA) in steps(session)
+    assert "chosen by name" in session.explain()
+
+
+@pytest.mark.parametrize(
+    ("entry", "error"),
+    [
+        ("first", '"first" is no node=provider with a provider of this session'),
+        ("first=TensorrtExecutionProvider", "is no node=provider"),
+        (f"nobody={CPU}", 'has no node "nobody"'),
+    ],
+)
+def test_choices_that_cannot_be_are_errors(
+    cuda_driver: softcuda.Device, entry: str, error: str
+) -> None:
+    with pytest.raises(tiercel.InvalidArgument, match=error):
+        session_of(model(SMALL, zero=np.array([0])), node_providers=entry)
+
+
+def test_a_choice_that_its_provider_refuses_says_why(cuda_driver: softcuda.Device) -> None:
+    made = model(SMALL, zero=np.array([0]))
+    with pytest.raises(tiercel.NotImplemented, match="its output's shape depends on data"):
+        session_of(made, node_providers=f"place={CUDA}")
