@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import libm
-import nvrtc
 from _lang import emit, ptx
 from _lang.decorators import SIGNATURES, TABLE, Parts
 
 HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent / "python" / "tiercel" / "cuda"))  # the package is not built yet
+import nvrtc  # noqa: E402
 
 
 def compile_device(parts: Parts) -> str:

@@ -11,6 +11,7 @@
 #include "bindings/numpy_values.h"
 #include "ops/op_def.h"
 #include "providers/cpu/host_call.h"
+#include "providers/cuda/custom.h"
 
 namespace py = pybind11;
 
@@ -353,6 +354,7 @@ void run_custom(HostCall& call) {
 using PortRow = std::tuple<std::string, std::string, bool>;
 // (name, kind, required), the kind being an index of AttrDef::Kind
 using AttributeRow = std::tuple<std::string, std::string, bool>;
+using Number = std::variant<int64_t, double>;
 
 AttrDef::Kind attribute_kind(const std::string& name) {
   static const std::map<std::string, AttrDef::Kind> kinds = {
@@ -425,6 +427,15 @@ void add_custom_op(const py::object& handler, const std::string& domain, const s
   ops.by_def[&added] = op.release();
 }
 
+void add_kernel(const std::string& domain, const std::string& name, const std::string& ptx,
+                const std::string& entry, const std::vector<std::pair<std::string, Number>>& given,
+                size_t inputs, size_t outputs) {
+  CustomKernel kernel{ptx, entry, {}};
+  for (const auto& [attribute, otherwise] : given)
+    kernel.attributes.push_back({attribute, otherwise});
+  add_custom_kernel(domain, name, std::move(kernel), inputs, outputs);
+}
+
 }  // namespace
 
 void bind_custom_op(py::module_& module) {
@@ -432,6 +443,9 @@ void bind_custom_op(py::module_& module) {
              py::arg("name"), py::arg("inputs"), py::arg("outputs"), py::arg("types"),
              py::arg("attributes"), py::arg("deterministic"),
              "Adds an operator that `handler`, a tiercel.custom_op.CustomOp, computes.");
+  module.def("add_custom_kernel", &add_kernel, py::arg("domain"), py::arg("name"), py::arg("ptx"),
+             py::arg("entry"), py::arg("attributes"), py::arg("inputs"), py::arg("outputs"),
+             "Adds the GPU's kernel of such an operator; attributes are (name, default or None).");
 }
 
 }  // namespace tiercel::bindings

@@ -49,11 +49,20 @@ std::map<uintptr_t, std::shared_ptr<Buffer>>& lent() {
   return all;
 }
 
-uintptr_t lend(const std::string& name, int number, int64_t bytes) {
+// Between these two the memory is used on `stream`.
+uintptr_t lend(const std::string& name, int number, int64_t bytes, uintptr_t stream) {
   std::shared_ptr<Buffer> buffer = memory_by_name(name, number)->allocate(bytes);
+  buffer->memory()->let_follow(stream);
   const auto address = reinterpret_cast<uintptr_t>(buffer->data());
   lent()[address] = std::move(buffer);
   return address;
+}
+
+void take_back(uintptr_t address, uintptr_t stream) {
+  const auto found = lent().find(address);
+  if (found == lent().end()) return;
+  found->second->memory()->follow(stream);
+  lent().erase(found);
 }
 
 }  // namespace
@@ -121,7 +130,7 @@ void bind_device_memory(py::module_& module) {
     memory->synchronize();
   });
   module.def("lend_device_memory", &lend);
-  module.def("take_back_device_memory", [](uintptr_t address) { lent().erase(address); });
+  module.def("take_back_device_memory", &take_back);
 }
 
 }  // namespace tiercel::bindings

@@ -21,7 +21,12 @@ _LISTS = {int: "ints", float: "floats", str: "strings"}
 
 
 def custom_op(
-    domain: str, name: str, *, compile: bool | None = None, deterministic: bool = True
+    domain: str,
+    name: str,
+    *,
+    compile: bool | None = None,
+    deterministic: bool = True,
+    cuda: Any = None,
 ) -> Callable[[Callable[..., Any]], CustomOp]:
     """Makes the decorated function the operator ``domain.name``, in every session made afterwards.
 
@@ -40,6 +45,13 @@ def custom_op(
 
     ``deterministic=False``: nodes are never merged nor computed when a model is loaded.
 
+    ``cuda``: the same operator for CUDAExecutionProvider, as CUDA C++ or PTX with one kernel, or a
+    ``cupy.RawKernel``. A thread computes one element of output 0. The arguments are pointers to all
+    inputs (null where absent) and outputs; the attributes, which are numbers; the number of
+    elements of output 0; and, where the kernel has one more, a ``const long long*`` to the extents
+    of all inputs and outputs. CUDA C++ needs NVRTC (``pip install tiercel[cuda]``). Nodes run so where the
+    shape function gives the rank, and by the function elsewhere.
+
     Raises InvalidArgument for annotations that say no schema and for names of built-in operators.
     A session raises NotImplemented when the function does not compile for its inputs.
     """
@@ -52,6 +64,8 @@ def custom_op(
         wanted = find_spec("numba") is not None if compile is None else compile
         made = CustomOp(function, domain, name, wanted)
         made._register(deterministic)
+        if cuda is not None:
+            made._register_kernel(cuda)
         return made
 
     return decorate
@@ -163,6 +177,20 @@ class CustomOp:
             self._attributes,
             deterministic,
         )
+
+    def _register_kernel(self, kernel: Any) -> None:
+        from .cuda.custom_kernel import ptx_and_entry
+
+        defaults: dict[str, int | float] = {}
+        for name, kind, _ in self._attributes:
+            if kind not in ("int", "float"):
+                self._fail(f"attribute {name} is no number: a kernel of a GPU cannot take it")
+            given = {p.name: p.default for p in self._parameters}[name]
+            number = 0 if given is inspect.Parameter.empty else given
+            defaults[name] = float(number) if kind == "float" else int(number)
+        ptx, entry = ptx_and_entry(kernel, f"{self.domain}.{self.name}")
+        counts = len(self._inputs), len(self._outputs)
+        _core.add_custom_kernel(self.domain, self.name, ptx, entry, list(defaults.items()), *counts)
 
     # -- what the core asks
 

@@ -26,7 +26,7 @@ const LaunchedOp* find_launched(const Node& node) {
   const auto found = std::find_if(all.begin(), all.end(), [&](const LaunchedOp& one) {
     return one.op == node.op_type && one.domain == domain;
   });
-  return found == all.end() ? nullptr : &*found;
+  return found == all.end() ? find_custom(node) : &*found;
 }
 
 FunctionHandle cuda_function(Device& device, std::string_view file, const std::string& entry) {

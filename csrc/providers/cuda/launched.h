@@ -22,6 +22,8 @@ struct LaunchedOp {
 
 // nullptr: the operator has no kernel of its own.
 [[nodiscard]] const LaunchedOp* find_launched(const Node& node);
+// The same of operators that users have added.
+[[nodiscard]] const LaunchedOp* find_custom(const Node& node);
 
 // Families, a file each.
 [[nodiscard]] std::vector<LaunchedOp> product_ops();

@@ -1,4 +1,4 @@
-"""What the CUDA provider finds on this machine: the driver and its GPU. Needs no CuPy."""
+"""GPUs: what the CUDA provider finds on this machine, and CuPy's arrays, stream and memory."""
 
 from __future__ import annotations
 
@@ -7,8 +7,17 @@ import os
 from dataclasses import dataclass
 
 from ..errors import provider_failure
+from .arrays import from_cupy, run, stream, to_cupy, use_memory_pool
 
-__all__ = ["DeviceInfo", "device_info"]
+__all__ = [
+    "DeviceInfo",
+    "device_info",
+    "from_cupy",
+    "run",
+    "stream",
+    "to_cupy",
+    "use_memory_pool",
+]
 
 _DEFAULT_DRIVER = "libcuda.so.1"
 _COMPUTE_MAJOR, _COMPUTE_MINOR, _MULTIPROCESSORS = 75, 76, 16  # attributes of cuda.h

@@ -45,7 +45,7 @@ def compile_for(source: str, arch: str) -> list[tuple[str, int, int, int]]:
     name = f"{source}.cu".encode()
     library.nvrtcCreateProgram(ctypes.byref(program), text.encode(), name, 0, None, None)
     options = [f"--gpu-architecture={arch}", "-std=c++17", "--ptxas-options=-v"]
-    options += nvrtc.nvrtc.include_options([KERNELS])
+    options += nvrtc.include_options([KERNELS])
     array = (ctypes.c_char_p * len(options))(*[option.encode() for option in options])
     failed = library.nvrtcCompileProgram(program, len(options), array)
     size = ctypes.c_size_t()

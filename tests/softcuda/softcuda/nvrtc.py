@@ -5,17 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-sys.path.append(str(Path(__file__).resolve().parents[3] / "kernels"))
-
-import nvrtc  # noqa: E402
-from nvrtc import (  # noqa: E402
-    CompileError,
-    compile_machine_code,
-    include_options,
-    library,
-    toolkit,
-)
+if TYPE_CHECKING:
+    from tiercel.cuda import nvrtc
+    from tiercel.cuda.nvrtc import (
+        CompileError,
+        compile_machine_code,
+        include_options,
+        library,
+        toolkit,
+    )
+else:  # where the package is not installed, too
+    sys.path.append(str(Path(__file__).resolve().parents[3] / "python" / "tiercel" / "cuda"))
+    import nvrtc
+    from nvrtc import CompileError, compile_machine_code, include_options, library, toolkit
 
 __all__ = [
     "CompileError",

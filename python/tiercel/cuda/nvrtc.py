@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import importlib.util
 import re
 from collections.abc import Sequence
 from pathlib import Path
+
+_SYSTEM = ("libnvrtc.so", "libnvrtc.so.13", "libnvrtc.so.12")
 
 
 class CompileError(ValueError):
@@ -28,18 +31,20 @@ def toolkit() -> Path | None:
 
 @functools.cache
 def library() -> ctypes.CDLL:
-    """NVRTC itself.
+    """NVRTC itself: of the wheels, or where the system looks for libraries.
 
     Raises:
-        FileNotFoundError: The wheels are not installed; names them.
+        FileNotFoundError: It is not installed; says how to.
     """
     folder = toolkit()
-    if folder is None:
-        raise FileNotFoundError(
-            "NVRTC is not installed: pip install nvidia-cuda-nvrtc nvidia-cuda-runtime "
-            "nvidia-cuda-crt"
-        )
-    return ctypes.CDLL(str(next((folder / "lib").glob("libnvrtc.so.*"))))
+    if folder is not None:
+        return ctypes.CDLL(str(next((folder / "lib").glob("libnvrtc.so.*"))))
+    for name in _SYSTEM:
+        with contextlib.suppress(OSError):
+            return ctypes.CDLL(name)
+    raise FileNotFoundError(
+        "NVRTC is not installed: pip install nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cuda-crt"
+    )
 
 
 def include_options(includes: Sequence[Path | str]) -> list[str]:
