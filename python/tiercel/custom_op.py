@@ -49,8 +49,8 @@ def custom_op(
     ``cupy.RawKernel``. A thread computes one element of output 0. The arguments are pointers to all
     inputs (null where absent) and outputs; the attributes, which are numbers; the number of
     elements of output 0; and, where the kernel has one more, a ``const long long*`` to the extents
-    of all inputs and outputs. CUDA C++ needs NVRTC (``pip install tiercel[cuda]``). Nodes run so where the
-    shape function gives the rank, and by the function elsewhere.
+    of all inputs and outputs. CUDA C++ needs NVRTC (``pip install tiercel[cuda]``). Nodes run so
+    where the shape function gives the rank, and by the function elsewhere.
 
     Raises InvalidArgument for annotations that say no schema and for names of built-in operators.
     A session raises NotImplemented when the function does not compile for its inputs.
