@@ -23,6 +23,17 @@ Tensor tensor_in(DeviceMemory* memory, DType dtype, Dims dims) {
   return {dtype, std::move(dims), std::move(buffer), data};
 }
 
+Tensor zeros_in(DeviceMemory* memory, DType dtype, Dims dims) {
+  Tensor tensor = tensor_in(memory, dtype, std::move(dims));
+  if (dtype == DType::String || tensor.bytes() == 0) return tensor;
+  if (memory != nullptr) {
+    memory->clear(tensor.raw(), tensor.bytes());
+  } else {
+    std::memset(tensor.raw(), 0, static_cast<size_t>(tensor.bytes()));
+  }
+  return tensor;
+}
+
 void copy_elements(const Tensor& to, const Tensor& from) {
   DeviceMemory* there = memory_of(to);
   DeviceMemory* here = memory_of(from);

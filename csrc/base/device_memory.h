@@ -54,6 +54,8 @@ class DeviceMemory {
 }
 // An uninitialised tensor there.
 [[nodiscard]] Tensor tensor_in(DeviceMemory* memory, DType dtype, Dims dims);
+// The same of zeros, or empty strings.
+[[nodiscard]] Tensor zeros_in(DeviceMemory* memory, DType dtype, Dims dims);
 // Copies elements between any two memories; types and extents are equal. Strings stay on the host.
 void copy_elements(const Tensor& to, const Tensor& from);
 // The tensor itself where it is there already, else a copy.

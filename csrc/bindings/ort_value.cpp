@@ -3,8 +3,6 @@
 
 #include <pybind11/stl.h>
 
-#include <cstring>
-
 #include "bindings/device_values.h"
 #include "bindings/numpy_values.h"
 
@@ -62,15 +60,7 @@ OrtValue view_as(const OrtValue& self, int number) {
 
 OrtValue from_shape(const std::vector<int64_t>& dims, int type, const std::string& device,
                     int number) {
-  DeviceMemory* memory = memory_by_name(device, number);
-  Tensor tensor = tensor_in(memory, checked_dtype(type), dims);
-  if (tensor.dtype() == DType::String || tensor.bytes() == 0) return {std::move(tensor)};
-  if (memory != nullptr) {
-    memory->clear(tensor.raw(), tensor.bytes());
-  } else {
-    std::memset(tensor.raw(), 0, static_cast<size_t>(tensor.bytes()));
-  }
-  return {std::move(tensor)};
+  return {zeros_in(memory_by_name(device, number), checked_dtype(type), dims)};
 }
 
 OrtValue to_device(const OrtValue& self, const std::string& device, int number) {

@@ -1,6 +1,5 @@
 // C API: one run, from the caller's values to the caller's values.
 #include <algorithm>
-#include <cstring>
 #include <span>
 
 #include "capi/guard.h"
@@ -57,12 +56,11 @@ class BoundSink final : public OutputSink {
       throw_error(ErrorKind::InvalidArgument, "output ", index, " is bound to a tensor; the model ",
                   "gives ", kind_name(kind_of(value)));
     }
-    void* to = allocate(index, from->dtype(), from->dims());
-    if (from->dtype() == DType::String) {
-      std::copy_n(from->data<std::string>(), from->size(), target.data<std::string>());
-    } else if (from->bytes() != 0) {
-      std::memcpy(to, from->raw(), static_cast<size_t>(from->bytes()));
-    }
+    static_cast<void>(allocate(index, from->dtype(), from->dims()));  // checks both
+    copy_elements(target, *from);
+  }
+  [[nodiscard]] DeviceMemory* memory(int index) const override {
+    return memory_of(bound_[static_cast<size_t>(index)]);
   }
 
  private:

@@ -205,6 +205,10 @@ TclStatus tcl_session_memory(const TclSession* session, int64_t* arena, int64_t*
   });
 }
 
+TclStatus tcl_session_release_memory(TclSession* session) {
+  return guard([&] { needed(session, "session").session->release_memory(); });
+}
+
 TclStatus tcl_session_end_profiling(TclSession* session, char** out) {
   return guard([&] {
     char*& slot = emptied(out);

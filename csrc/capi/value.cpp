@@ -3,6 +3,7 @@
 
 #include "capi/guard.h"
 #include "capi/handles.h"
+#include "runtime/provider.h"
 
 namespace tiercel::capi {
 namespace {
@@ -37,6 +38,29 @@ void check_alignment(DType dtype, const void* data) {
   }
 }
 
+// nullptr: the host's.
+DeviceMemory* memory_on(const char* device, int32_t number) {
+  const std::string_view name = &needed(device, "device");
+  if (name != "cpu") return device_memory(name, number).get();  // stays for ever
+  if (number == 0) return nullptr;
+  throw_error(ErrorKind::InvalidArgument, "device cpu:", number, " does not exist; expected 0");
+}
+
+Tensor wrapped(DeviceMemory* memory, DType dtype, Dims dims, void* data, size_t bytes,
+               const std::shared_ptr<void>& owner) {
+  if (dtype == DType::String) {
+    throw_error(ErrorKind::InvalidArgument, "strings are made by tcl_value_strings");
+  }
+  const int64_t expected = dtype_bytes(dtype, element_count(dims));
+  if (bytes < static_cast<size_t>(expected)) {
+    throw_error(ErrorKind::InvalidArgument, "tensor(", std::string(dtype_name(dtype)),
+                ") of shape ", dims_text(dims), " has ", expected, " bytes; got ", bytes);
+  }
+  if (expected > 0) (void)needed(static_cast<char*>(data), "data");
+  check_alignment(dtype, data);
+  return {dtype, std::move(dims), Buffer::wrap(data, expected, [owner] {}, memory), data};
+}
+
 }  // namespace
 
 TclKind kind_of(const Value& value) {
@@ -68,31 +92,58 @@ TclStatus tcl_value_wrap(TclDType dtype, const int64_t* dims, size_t rank, void*
   return guard([&] {
     const std::shared_ptr<void> owner = lent(release, context);
     TclValue*& slot = emptied(out);
-    const DType type = dtype_of(dtype);
-    if (type == DType::String) {
-      throw_error(ErrorKind::InvalidArgument, "strings are made by tcl_value_strings");
-    }
-    Dims extents = dims_of(dims, rank);
-    const int64_t expected = dtype_bytes(type, element_count(extents));
-    if (bytes < static_cast<size_t>(expected)) {
-      throw_error(ErrorKind::InvalidArgument, "tensor(", std::string(dtype_name(type)),
-                  ") of shape ", dims_text(extents), " has ", expected, " bytes; got ", bytes);
-    }
-    if (expected > 0) (void)needed(static_cast<char*>(data), "data");
-    check_alignment(type, data);
-    auto buffer = Buffer::wrap(data, expected, [owner] {});
-    slot = new TclValue{Tensor(type, std::move(extents), std::move(buffer), data)};
+    slot = new TclValue{wrapped(nullptr, dtype_of(dtype), dims_of(dims, rank), data, bytes, owner)};
+  });
+}
+
+TclStatus tcl_value_wrap_on(const char* device, int32_t number, TclDType dtype, const int64_t* dims,
+                            size_t rank, void* data, size_t bytes, TclReleaseFn release,
+                            void* context, TclValue** out) {
+  return guard([&] {
+    const std::shared_ptr<void> owner = lent(release, context);
+    TclValue*& slot = emptied(out);
+    DeviceMemory* memory = memory_on(device, number);
+    slot = new TclValue{wrapped(memory, dtype_of(dtype), dims_of(dims, rank), data, bytes, owner)};
   });
 }
 
 TclStatus tcl_value_tensor(TclDType dtype, const int64_t* dims, size_t rank, TclValue** out) {
   return guard([&] {
     TclValue*& slot = emptied(out);
-    Tensor tensor(dtype_of(dtype), dims_of(dims, rank));
-    if (tensor.dtype() != DType::String && tensor.bytes() > 0) {
-      std::memset(tensor.raw(), 0, static_cast<size_t>(tensor.bytes()));
+    slot = new TclValue{zeros_in(nullptr, dtype_of(dtype), dims_of(dims, rank))};
+  });
+}
+
+TclStatus tcl_value_tensor_on(const char* device, int32_t number, TclDType dtype,
+                              const int64_t* dims, size_t rank, TclValue** out) {
+  return guard([&] {
+    TclValue*& slot = emptied(out);
+    slot = new TclValue{zeros_in(memory_on(device, number), dtype_of(dtype), dims_of(dims, rank))};
+  });
+}
+
+TclStatus tcl_value_device(const TclValue* value, const char** device, int32_t* number) {
+  return guard([&] {
+    const DeviceMemory* memory = memory_of(tensor_of(value));
+    needed(device, "device") = memory == nullptr ? "cpu" : memory->name().data();
+    if (number != nullptr) *number = memory == nullptr ? 0 : memory->number();
+  });
+}
+
+TclStatus tcl_value_copy(const TclValue* from, TclValue* to) {
+  return guard([&] {
+    const Tensor& source = tensor_of(from);
+    const Tensor& target = tensor_of(to);
+    if (needed(to, "to").part) {
+      throw_error(ErrorKind::InvalidArgument, "a part of a sequence or map cannot be written to");
     }
-    slot = new TclValue{std::move(tensor)};
+    if (source.dtype() != target.dtype() || source.dims() != target.dims()) {
+      throw_error(ErrorKind::InvalidArgument, "tensor(", std::string(dtype_name(source.dtype())),
+                  ") of shape ", dims_text(source.dims()), " cannot be copied to tensor(",
+                  std::string(dtype_name(target.dtype())), ") of shape ", dims_text(target.dims()));
+    }
+    copy_elements(target, source);
+    if (DeviceMemory* memory = memory_of(target)) memory->synchronize();
   });
 }
 

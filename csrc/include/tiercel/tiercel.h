@@ -233,6 +233,9 @@ TCL_API TclStatus tcl_session_explain(const TclSession* session, char** out);
    of the three may be NULL. */
 TCL_API TclStatus tcl_session_memory(const TclSession* session, int64_t* arena,
                                      int64_t* lower_bound, int64_t* weights);
+/* Gives memory that no run uses back to the system: arenas of idle runs, blocks kept for tensors to
+   come, free memory of GPUs. The next run is slower. */
+TCL_API TclStatus tcl_session_release_memory(TclSession* session);
 /* Writes what was recorded as Chrome-trace JSON and gives the path; "" when profiling was off. */
 TCL_API TclStatus tcl_session_end_profiling(TclSession* session, char** out);
 
@@ -285,7 +288,7 @@ TCL_API TclStatus tcl_value_dtype(const TclValue* value, TclDType* dtype);
 TCL_API TclStatus tcl_value_rank(const TclValue* value, size_t* rank);
 TCL_API TclStatus tcl_value_dims(const TclValue* value, const int64_t** dims);
 TCL_API TclStatus tcl_value_count(const TclValue* value, int64_t* count);
-/* The elements; not of strings. */
+/* The elements, not of strings: an address in the memory that the tensor is in. */
 TCL_API TclStatus tcl_value_data(const TclValue* value, void** data);
 /* One string; `length` (may be NULL) in bytes without the closing NUL. */
 TCL_API TclStatus tcl_value_string(const TclValue* value, int64_t index, const char** text,
@@ -296,6 +299,22 @@ TCL_API TclStatus tcl_value_element(const TclValue* value, size_t index, TclValu
 /* Of maps: two vectors of equal length, new handles both. */
 TCL_API TclStatus tcl_value_entries(const TclValue* value, TclValue** out_keys,
                                     TclValue** out_values);
+
+/* Tensors in the memory of a device: "cuda" and the GPU's number, or "cpu" and 0. As an input such
+   a tensor is read, as an output written where it is; runs are over when they return. Errors of the
+   driver are TCL_ERROR_EP_FAIL. A tensor of zeros: */
+TCL_API TclStatus tcl_value_tensor_on(const char* device, int32_t number, TclDType dtype,
+                                      const int64_t* dims, size_t rank, TclValue** out);
+/* Over the caller's memory there, as tcl_value_wrap. Work of the caller on it must be done before a
+   run begins. */
+TCL_API TclStatus tcl_value_wrap_on(const char* device, int32_t number, TclDType dtype,
+                                    const int64_t* dims, size_t rank, void* data, size_t bytes,
+                                    TclReleaseFn release, void* context, TclValue** out);
+/* Where a tensor is; the text stays. `number` may be NULL. */
+TCL_API TclStatus tcl_value_device(const TclValue* value, const char** device, int32_t* number);
+/* Copies the elements of a tensor into another of the same type and shape, wherever both are, and
+   waits for it. */
+TCL_API TclStatus tcl_value_copy(const TclValue* from, TclValue* to);
 
 #ifdef __cplusplus
 }
