@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
 
+from . import _core
 from .environment import __version__, get_available_providers
 from .errors import invalid_argument, not_implemented
+
+_CUDA = "CUDAExecutionProvider"
 
 
 class OrtAllocatorType(IntEnum):
@@ -161,25 +164,42 @@ class OrtEpDevice:
         self.ep_metadata = {"version": __version__}
         self.ep_options: dict[str, str] = {}
         self.device = OrtHardwareDevice()
+        if ep_name == _CUDA:
+            self.device.type = OrtHardwareDeviceType.GPU
+            self.device.vendor = "NVIDIA"
+            self.device.vendor_id = int(OrtDeviceVendorId.NVIDIA)
 
     def memory_info(self, memory_type: OrtDeviceMemoryType) -> OrtMemoryInfo:
-        """The memory that the provider's inputs and outputs are in."""
-        return cpu_memory()
+        """The memory that the provider's nodes work in."""
+        if self.ep_name != _CUDA:
+            return cpu_memory()
+        kind = OrtAllocatorType.ORT_ARENA_ALLOCATOR
+        return OrtMemoryInfo("Cuda", kind, self.device.device_id, OrtMemType.DEFAULT)
 
     def create_sync_stream(self, options: Mapping[str, str] | None = None) -> OrtSyncStream:
-        """Not available: raises NotImplemented, as work on a CPU has no stream."""
-        raise not_implemented(f"{self.ep_name} has no streams: its work is done when a run returns")
+        """The stream of GPU 0 that sessions use; raises NotImplemented for a CPU."""
+        if self.ep_name != _CUDA:
+            raise not_implemented(f"{self.ep_name} has no streams: work is done when a run returns")
+        return OrtSyncStream._of(_core.device_stream("cuda", self.device.device_id))
 
 
 class OrtSyncStream:
-    """A device's queue of work; no provider of this build has one, so none can be made."""
+    """A device's queue of work, from OrtEpDevice.create_sync_stream."""
+
+    _handle: int
 
     def __init__(self) -> None:
-        raise not_implemented("OrtSyncStream: no provider here has streams")
+        raise not_implemented("OrtSyncStream: made by OrtEpDevice.create_sync_stream alone")
+
+    @classmethod
+    def _of(cls, handle: int) -> OrtSyncStream:
+        made = cls.__new__(cls)
+        made._handle = handle
+        return made
 
     def get_handle(self) -> int:
-        """The address of the stream."""
-        raise not_implemented("OrtSyncStream: no provider here has streams")
+        """The address of the stream, a ``CUstream``."""
+        return self._handle
 
 
 class OrtArenaCfg:

@@ -289,7 +289,7 @@ class InferenceSession:
             raise invalid_argument("no provider here takes tuning results")
 
     def release_captured_graph(self, graph_annotation_id: int = 0) -> None:
-        """Nothing to do: runs are not captured."""
+        """Nothing to do: a recorded graph goes with its session, or by `release_memory`."""
 
     def explain(self) -> str:
         """Every node's placement with its reason, passes with times, plan and memory, as text."""

@@ -210,3 +210,13 @@ def test_many_outputs_are_copied_beside_later_work(cuda_driver: softcuda.Device)
     for got in (session.run(None, {"x": X}), session.run(None, {"x": X})):
         for one, other in zip(got, want, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+def test_the_gpu_s_device_has_a_stream(cuda_driver: softcuda.Device) -> None:
+    [gpu] = [device for device in tiercel.get_ep_devices() if device.ep_name == CUDA]
+    assert gpu.device.type == tiercel.OrtHardwareDeviceType.GPU
+    assert gpu.memory_info(tiercel.OrtDeviceMemoryType.DEFAULT).name == "Cuda"
+    assert gpu.create_sync_stream().get_handle() == _core.device_stream("cuda", 0)
+    [cpu] = [device for device in tiercel.get_ep_devices() if device.ep_name == CPU]
+    with pytest.raises(tiercel.NotImplemented, match="has no streams"):
+        cpu.create_sync_stream()
