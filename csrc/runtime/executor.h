@@ -53,6 +53,7 @@ class RunContext {
  private:
   static void* reserve(std::shared_ptr<Buffer>& buffer, int64_t bytes);
   void bind(std::span<const Value> feeds, std::span<const int> wanted, OutputSink& sink);
+  [[nodiscard]] bool is_idle(const Step& step) const;
   void run_step(size_t index);
   void run_steps();
   void run_segment(size_t index);
@@ -79,6 +80,7 @@ class RunContext {
   std::vector<Dims> dims_;
   std::vector<Value> values_;
   std::span<const Value> feeds_;
+  std::span<const int> wanted_;
   std::vector<std::shared_ptr<Buffer>> arenas_;  // one per memory of the plan
   std::shared_ptr<Buffer> workspace_, scratch_;
   // A segment of the plan: where its values were in the last run, and its recording for that.

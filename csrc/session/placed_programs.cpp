@@ -9,7 +9,8 @@ PlacedPrograms::PlacedPrograms(const Graph& graph, CompileOptions options)
     : graph_(graph),
       options_(std::move(options)),
       inputs_(run_inputs(graph)),
-      host_(std::make_unique<Program>(graph, options_)) {
+      host_(std::make_unique<Program>(graph, options_)),
+      last_(host_.get()) {
   for (const auto& provider : options_.providers) {
     if (provider->device() != nullptr) {
       devices_.emplace_back(provider->memory(), provider->device());
@@ -37,6 +38,7 @@ Program& PlacedPrograms::find(std::span<const Value> feeds, std::span<const int>
   };
   const auto wants_device = [&](int index) { return sink.memory(index) != nullptr; };
   if (std::ranges::none_of(feeds, on_device) && std::ranges::none_of(wanted, wants_device)) {
+    if (!devices_.empty()) last_.store(host_.get());
     return *host_;
   }
   Memories given(feeds.size(), "cpu"), taken(graph_.outputs.size(), "cpu");
@@ -55,6 +57,7 @@ Program& PlacedPrograms::find(std::span<const Value> feeds, std::span<const int>
     placed.output_memories = std::move(taken);
     found = std::make_unique<Program>(std::move(placed), options_);
   }
+  last_.store(found.get());
   return *found;
 }
 

@@ -1,5 +1,6 @@
 // The programs of a session: one for each set of memories that inputs come in and outputs go to.
 #pragma once
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -23,6 +24,8 @@ class PlacedPrograms {
                               const OutputSink& sink);
   [[nodiscard]] Program& host() { return *host_; }
   [[nodiscard]] const Program& host() const { return *host_; }
+  // The one that ran last; the host's before any has.
+  [[nodiscard]] const Program& last() const { return *last_.load(); }
   void release_memory();
 
  private:
@@ -35,6 +38,7 @@ class PlacedPrograms {
   const std::vector<ValueId> inputs_;
   std::vector<std::pair<std::string, DeviceMemory*>> devices_;  // of the providers
   std::unique_ptr<Program> host_;
+  std::atomic<Program*> last_;
   std::mutex mutex_;  // guards the map
   std::map<std::pair<Memories, Memories>, std::unique_ptr<Program>> others_;
 };

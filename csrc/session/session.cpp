@@ -303,18 +303,18 @@ class LoadedSession final : public Session {
   }
 
   [[nodiscard]] std::string explain() const override {
-    return explain_session(model_, reports_, programs_->host().last_plan().get(), threads_);
+    return explain_session(model_, reports_, programs_->last().last_plan().get(), threads_);
   }
   std::string end_profiling() override { return profiler_ ? profiler_->write() : ""; }
   [[nodiscard]] int64_t profiling_start_ns() const override {
     return profiler_ ? profiler_->start_ns() : 0;
   }
   [[nodiscard]] MemoryReport memory() const override {
-    MemoryReport report{0, 0, 0, static_cast<int64_t>(programs_->host().plan_count())};
+    MemoryReport report{0, 0, 0, static_cast<int64_t>(programs_->last().plan_count())};
     for (const ValueInfo& value : model_.graph.values) {
       if (value.constant) report.weights_bytes += value.constant->bytes();
     }
-    if (const auto plan = programs_->host().last_plan()) {
+    if (const auto plan = programs_->last().last_plan()) {
       for (const Memory& memory : plan->memories) {
         report.arena_bytes += memory.arena_bytes;
         report.lower_bound_bytes += memory.lower_bound;

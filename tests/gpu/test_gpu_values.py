@@ -199,6 +199,16 @@ def test_memory_that_no_run_uses_is_given_back(cuda_driver: softcuda.Device) -> 
     cpu_session(model(PRODUCT, w=W)).release_memory()
 
 
+def test_outputs_that_nobody_wants_are_not_copied(cuda_driver: softcuda.Device) -> None:
+    session = product_session()
+    session.run(["y"], {"x": X})
+    before = cuda_driver.statistic("copies_out")
+    session.run(["y"], {"x": X})
+    assert cuda_driver.statistic("copies_out") - before == 2  # it, and the error word
+    session.run(None, {"x": X})
+    assert cuda_driver.statistic("copies_out") - before == 5
+
+
 def test_many_outputs_are_copied_beside_later_work(cuda_driver: softcuda.Device) -> None:
     lines = "\n".join(f"y{i} = Mul(y{i - 1}, y0)" for i in range(1, 20))
     names = ", ".join(f"float[n,6] y{i}" for i in range(20))
@@ -220,3 +230,16 @@ def test_the_gpu_s_device_has_a_stream(cuda_driver: softcuda.Device) -> None:
     [cpu] = [device for device in tiercel.get_ep_devices() if device.ep_name == CPU]
     with pytest.raises(tiercel.NotImplemented, match="has no streams"):
         cpu.create_sync_stream()
+
+
+def test_explain_shows_the_copies_of_the_last_run(cuda_driver: softcuda.Device) -> None:
+    session = product_session()
+    session.run(None, {"x": X})
+    assert "copy to the host" in session.explain()
+    binding = session.io_binding()
+    binding.bind_ortvalue_input("x", OrtValue.ortvalue_from_numpy(X, "cuda"))
+    binding.bind_output("y", "cuda")
+    session.run_with_iobinding(binding)
+    shown = session.explain()
+    assert "y in cpu" not in shown
+    assert "x in cuda" not in shown
