@@ -54,11 +54,36 @@ void copy_bytes(const Step& step, RunContext& context) {
   std::memcpy(to.data, from.data, static_cast<size_t>(from.size) * sizeof(float));
 }
 
+// A memory like that of a device, which is the host's in truth.
+class MirrorMemory final : public DeviceMemory {
+ public:
+  std::string_view name() const override { return "mirror"; }
+  int number() const override { return 0; }
+  std::shared_ptr<Buffer> allocate(int64_t bytes) override {
+    const std::shared_ptr<Buffer> own = Buffer::allocate(bytes);
+    return Buffer::wrap(own->data(), bytes, [own] {}, this);
+  }
+  Tensor resident(const Tensor& tensor) override { return moved_to(this, tensor); }
+  void release_free() override {}
+  Use use() override { return {0, 0}; }
+  std::shared_ptr<void> enter() override { return nullptr; }
+  void to_device(void* to, const void* from, int64_t bytes) override { copy(to, from, bytes); }
+  void to_host(void* to, const void* from, int64_t bytes) override { copy(to, from, bytes); }
+  void copy(void* to, const void* from, int64_t bytes) override {
+    std::memcpy(to, from, static_cast<size_t>(bytes));
+  }
+  void clear(void* to, int64_t bytes) override { std::memset(to, 0, static_cast<size_t>(bytes)); }
+  void synchronize() override {}
+  uintptr_t stream() const override { return 0; }
+  void follow(uintptr_t) override {}
+  void let_follow(uintptr_t) override {}
+};
+
 // A provider with a memory of its own that runs Relu alone.
 class MirrorProvider final : public Provider {
  public:
   std::string_view name() const override { return "MirrorExecutionProvider"; }
-  std::string_view memory() const override { return "mirror"; }
+  DeviceMemory* device() const override { return memory_.get(); }
   std::optional<std::string> refuses(const Graph&, const Node& node) const override {
     if (node.op_type == "Relu") return std::nullopt;
     return "it runs Relu alone";
@@ -74,6 +99,7 @@ class MirrorProvider final : public Provider {
 
  private:
   std::shared_ptr<Provider> host_ = make_cpu_provider();
+  std::unique_ptr<MirrorMemory> memory_ = std::make_unique<MirrorMemory>();
 };
 
 ValueId unary(Graph& graph, const char* op, ValueId in) {
@@ -93,6 +119,7 @@ int two_providers() {
   graph.outputs = {unary(graph, "Abs", unary(graph, "Relu", once)), once};
   CompileOptions options;
   options.providers = {std::make_shared<MirrorProvider>(), make_cpu_provider()};
+  options.islands = false;
   assign(graph, options);
   Program program(graph, options);
   program.prepare();

@@ -17,9 +17,9 @@ def test_copies_join_two_memories(driver: Path) -> None:
         ("Neg", CPU, REFUSED),
         ("Copy", MIRROR, "from cpu to mirror"),
         ("Relu", MIRROR, ""),
+        ("Copy", MIRROR, "from mirror to cpu"),  # an output: beside what comes after it
         ("Relu", MIRROR, ""),
         ("Copy", MIRROR, "from mirror to cpu"),
         ("Abs", CPU, REFUSED),
-        ("Copy", MIRROR, "from mirror to cpu"),
     ]
     assert first == second == "2 1 0 0"
