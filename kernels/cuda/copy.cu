@@ -30,25 +30,37 @@ DEVICE void copy_items(const T* x, T* y, i64 total, const CopyArgs& a) {
   }
 }
 
-// [batch, rows, columns] to [batch, columns, rows] in tiles of 32 x 32.
+// Tiles of two axes: row r and column c at r * from + c in x, at c * to + r in y; batch: the other
+// axes.
+struct TransposeArgs {
+  i64 rows, columns, from, to;
+  CopyArgs batch;
+};
+
+// One block moves a tile of 32 x 32.
 template <class T>
-DEVICE void transpose_tiles(const T* x, T* y, i64 rows, i64 columns) {
+DEVICE void transpose_tiles(const T* x, T* y, const TransposeArgs& a) {
   __shared__ T tile[32][33];
-  const i64 tr = ceil_div(rows, 32), tc = ceil_div(columns, 32), rest = divide(blockIdx.x, tc);
-  const i64 batch = divide(rest, tr), c0 = (blockIdx.x - rest * tc) * 32,
-            r0 = (rest - batch * tr) * 32;
-  x += batch * rows * columns;
-  y += batch * rows * columns;
+  const i64 tr = ceil_div(a.rows, 32), tc = ceil_div(a.columns, 32), lines = divide(blockIdx.x, tc);
+  const i64 batch = divide(lines, tr), c0 = (blockIdx.x - lines * tc) * 32,
+            r0 = (lines - batch * tr) * 32;
+  i64 rest = batch;
+  for (int axis = (int)a.batch.rank - 1; axis >= 0; axis--) {
+    const i64 q = divide(rest, a.batch.shape[axis]), r = rest - q * a.batch.shape[axis];
+    x += r * a.batch.from[axis];
+    y += r * a.batch.to[axis];
+    rest = q;
+  }
   const int tx = threadIdx.x, ty = threadIdx.y;
   UNROLL
   for (int i = 0; i < 32; i += 8)
-    if (r0 + ty + i < rows && c0 + tx < columns)
-      tile[ty + i][tx] = x[(r0 + ty + i) * columns + c0 + tx];
+    if (r0 + ty + i < a.rows && c0 + tx < a.columns)
+      tile[ty + i][tx] = x[(r0 + ty + i) * a.from + c0 + tx];
   __syncthreads();
   UNROLL
   for (int i = 0; i < 32; i += 8)
-    if (c0 + ty + i < columns && r0 + tx < rows)
-      y[(c0 + ty + i) * rows + r0 + tx] = tile[tx][ty + i];
+    if (c0 + ty + i < a.columns && r0 + tx < a.rows)
+      y[(c0 + ty + i) * a.to + r0 + tx] = tile[tx][ty + i];
 }
 
 enum PadMode { CONSTANT = 0, EDGE = 1, REFLECT = 2, WRAP = 3 };
@@ -82,23 +94,24 @@ DEVICE void pad_items(const T* x, const T* value, T* y, i64 total, const PadArgs
       stride *= a.size[axis];
       rest = q;
     }
-    y[i] = inside ? x[from] : *value;
+    y[i] = inside ? x[from] : value ? *value : T();
   }
 }
 
-// copy_*, pad_* (value: one item on the device, for mode constant): grid: any; block: 256.
-// transpose_*: grid: batch * ceil(rows / 32) * ceil(columns / 32); block: (32, 8).  No dynamic
-// shared memory.
+// copy_*, pad_* (value: null for zero, or one item on the device, for mode constant), zero: grid:
+// any; block: 256.  transpose_*: grid: batch * ceil(rows / 32) * ceil(columns / 32); block: (32,
+// 8). No dynamic shared memory.
 #define COPY(T)                                                                                    \
   KERNEL(256) copy_##T(const T* x, T* y, i64 total, CopyArgs a) { copy_items<T>(x, y, total, a); } \
   KERNEL(256) pad_##T(const T* x, const T* value, T* y, i64 total, PadArgs a) {                    \
     pad_items<T>(x, value, y, total, a);                                                           \
   }                                                                                                \
-  KERNEL(256) transpose_##T(const T* x, T* y, i64 rows, i64 columns) {                             \
-    transpose_tiles<T>(x, y, rows, columns);                                                       \
-  }
+  KERNEL(256) transpose_##T(const T* x, T* y, TransposeArgs a) { transpose_tiles<T>(x, y, a); }
 COPY(b8)
 COPY(b16)
 COPY(b32)
 COPY(b64)
 COPY(b128)
+KERNEL(256) zero(u32* y, i64 total) {
+  for (i64 i = first_item(); i < total; i += item_step()) y[i] = 0;
+}

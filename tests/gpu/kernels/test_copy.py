@@ -31,6 +31,15 @@ def structure(arrays, scalars):
 
 
 CopyArgs = structure(("shape", "from", "to"), ("rank",))
+
+
+class TransposeArgs(ctypes.Structure):
+    """Tiles of rows and columns, and the other axes."""
+
+    _fields_ = [(name, ctypes.c_longlong) for name in ("rows", "columns", "from", "to")]
+    _fields_ += [("batch", CopyArgs)]
+
+
 PadArgs = structure(("shape", "size", "before"), ("rank", "mode"))
 ElementsArgs = structure(("shape", "strides"), ("rank", "axis", "n"))
 TupleArgs = structure(("size",), ("depth", "inner", "per_batch", "batch_items"))
@@ -77,8 +86,25 @@ def test_transpose(word):
         x = words(rng, (batch, rows, columns), word)
         y = np.zeros((batch, columns, rows), x.dtype)
         grid = batch * ceil_div(rows, 32) * ceil_div(columns, 32)
-        run("copy", f"transpose_{word}", grid, (32, 8), x, y, rows, columns, seed=5)
+        n = rows * columns
+        args = TransposeArgs(rows, columns, columns, rows, CopyArgs(axes([batch]), axes([n]),
+                             axes([n]), 1))  # fmt: skip
+        run("copy", f"transpose_{word}", grid, (32, 8), x, y, args, seed=5)
         same(y, x.swapaxes(1, 2))
+    # [rows, outer, inner, columns] to [outer, columns, inner, rows]
+    x = words(rng, (34, 2, 3, 35), word)
+    y = np.zeros((2, 35, 3, 34), x.dtype)
+    batch = CopyArgs(axes([2, 3]), axes([105, 35]), axes([35 * 102, 34]), 2)
+    args = TransposeArgs(34, 35, 210, 102, batch)
+    run("copy", f"transpose_{word}", 24, (32, 8), x, y, args, seed=6)
+    same(y, x.transpose(1, 3, 2, 0))
+
+
+def test_zero():
+    y = np.ones(1000, np.uint32)
+    run("copy", "zero", 2, 256, y, 999)
+    assert not y[:999].any()
+    assert y[999] == 1
 
 
 @pytest.mark.parametrize("word", WORDS)
@@ -95,10 +121,15 @@ def test_pad(word):
         args = PadArgs(axes(want.shape), axes(x.shape), axes([p[0] for p in pads]), 3, mode)
         run("copy", f"pad_{word}", 2, 256, x, value, y, y.size, args)
         same(y, want)
-    cut = np.zeros((1, 4, 6), x.dtype)
-    args = PadArgs(axes(cut.shape), axes(x.shape), axes([-1, 0, 1]), 3, 0)
-    run("copy", f"pad_{word}", 1, 256, x, value, cut, cut.size, args)
-    same(cut[..., 1:], x[1:2])
+    for given in (value, None):
+        cut = np.ones((1, 4, 6), x.dtype)
+        args = PadArgs(axes(cut.shape), axes(x.shape), axes([-1, 0, 1]), 3, 0)
+        run("copy", f"pad_{word}", 1, 256, x, given, cut, cut.size, args)
+        same(cut[..., 1:], x[1:2])
+        same(cut[..., 0], np.full((1, 4), value[0] if given is not None else 0, x.dtype))
+
+
+FAILURE = (3 << 32) + 1  # what a kernel reports
 
 
 @pytest.mark.parametrize("word", WORDS)
@@ -107,85 +138,74 @@ def test_gather_and_elements(word, kind):
     rng = np.random.default_rng(4)
     x = words(rng, (3, 7, 5), word)
     indices = rng.integers(-7, 7, 9).astype(INDICES[kind])
-    y, error = np.zeros((3, 9, 5), x.dtype), np.zeros(1, np.int64)
-    run("gather", f"gather_{word}_{kind}", 1, 256, x, indices, y, error, 3, 7, 9, 5)
+    y, status = np.zeros((3, 9, 5), x.dtype), np.zeros(1, np.uint64)
+    gather = f"gather_{word}_{kind}"
+    run("gather", gather, 1, 256, x, indices, y, status, FAILURE, 3, 7, 9, 5)
     same(y, x[:, indices])
     for axis in range(3):
+        n = x.shape[axis]
         shape = [2, 4, 5]
         shape[axis] = 6
-        n = x.shape[axis]
-        at = rng.integers(-n, n, shape).astype(INDICES[kind])
-        at = np.argsort(rng.random((*shape[:axis], n, *shape[axis + 1 :])), axis).astype(
-            INDICES[kind]
-        )
+        at = rng.integers(-n, n, shape).astype(INDICES[kind])  # some are equal
         y = np.zeros(at.shape, x.dtype)
         args = ElementsArgs(axes(at.shape), axes([35, 5, 1]), 3, axis, n)
-        run("gather", f"gather_elements_{word}_{kind}", 1, 256, x, at, y, error, at.size, args)
+        run("gather", f"gather_elements_{word}_{kind}", 1, 256, x, at, y, status, FAILURE,
+            at.size, args)  # fmt: skip
         part = x[tuple(slice(None) if i == axis else slice(s) for i, s in enumerate(at.shape))]
         same(y, np.take_along_axis(part, at.astype(np.int64), axis))
-        z = x.copy()
+        z, want, last = x.copy(), x.copy(), np.zeros(x.size, np.uint32)
         updates = words(rng, at.shape, word)
-        run(
-            "gather",
-            f"scatter_elements_{word}_{kind}",
-            1,
-            256,
-            updates,
-            at,
-            z,
-            error,
-            at.size,
-            args,
-        )
-        want = x.copy()
-        part = want[tuple(slice(None) if i == axis else slice(s) for i, s in enumerate(at.shape))]
-        np.put_along_axis(part, at.astype(np.int64), updates, axis)
+        for place in np.ndindex(at.shape):
+            to = list(place)
+            to[axis] = at[place]
+            want[tuple(to)] = updates[place]
+        run("gather", f"mark_elements_{kind}", 1, 256, at, last, status, FAILURE, at.size, args,
+            seed=axis)  # fmt: skip
+        run("gather", f"scatter_elements_{word}_{kind}", 1, 256, updates, at, last, z, at.size,
+            args, seed=axis)  # fmt: skip
         same(z, want)
-    assert error[0] == 0
+    assert status[0] == 0
     indices[3] = 7
-    run("gather", f"gather_{word}_{kind}", 1, 256, x, indices, y[:0], error, 1, 7, 9, 0)
-    run(
-        "gather",
-        f"gather_{word}_{kind}",
-        1,
-        256,
-        x,
-        indices,
-        np.zeros((9, 5), x.dtype),
-        error,
-        1,
-        7,
-        9,
-        5,
-    )
-    assert error[0] == 4
+    y = np.zeros((9, 5), x.dtype)
+    run("gather", gather, 1, 256, x, indices, y, status, FAILURE, 1, 7, 9, 5)
+    assert status[0] == FAILURE
 
 
-@pytest.mark.parametrize("word", ["b8", "b16", "b32", "b64"])
+@pytest.mark.parametrize("word", WORDS)
 def test_tuples(word):
     rng = np.random.default_rng(5)
-    x, error = words(rng, (2, 4, 5, 6), word), np.zeros(1, np.int64)
+    x, status = words(rng, (2, 4, 5, 6), word), np.zeros(1, np.uint64)
     places = rng.permutation(20)[:7]
     indices = np.stack([places // 5 - 4, places % 5], -1)[None].repeat(2, 0)
     indices[1] = indices[1, ::-1]
     args = TupleArgs(axes([4, 5]), 2, 6, 7, 120)
     y = np.zeros((2, 7, 6), x.dtype)
-    run("gather", f"gather_nd_{word}", 1, 256, x, indices, y, error, y.size, args)
+    run("gather", f"gather_nd_{word}", 1, 256, x, indices, y, status, FAILURE, y.size, args)
     batch = np.arange(2)[:, None]
     same(y, x[batch, indices[..., 0], indices[..., 1]])
-    updates = words(rng, y.shape, word)
-    z = x.copy()
-    run("gather", f"scatter_nd_{word}", 1, 256, updates, indices, z, error, y.size, args)
-    want = x.copy()
-    want[batch, indices[..., 0], indices[..., 1]] = updates
-    same(z, want)
-    assert error[0] == 0
+    at = np.array([[0, 1], [1, -1], [0, 1], [1, 3], [0, 3], [-2, 1]])  # some are equal
+    args = TupleArgs(axes([2, 4]), 2, 30, 6, 240)
+    for count in (6, 1):
+        updates = words(rng, (count, 5, 6), word)
+        z, want, last = x.copy(), x.copy(), np.zeros(8, np.uint32) if count > 1 else None
+        for update, place in zip(updates, at, strict=False):
+            want[tuple(place)] = update
+        if count > 1:
+            run("gather", "mark_nd", 1, 256, at, last, count, args, seed=3)
+        run("gather", f"scatter_nd_{word}", 1, 256, updates, at, last, z, status, FAILURE,
+            updates.size, args, seed=4)  # fmt: skip
+        same(z, want)
+    assert status[0] == 0
+    at[0, 1] = 4
+    run("gather", f"scatter_nd_{word}", 1, 256, updates, at, None, z, status, FAILURE,
+        updates.size, args)  # fmt: skip
+    assert status[0] == FAILURE
 
 
-@pytest.mark.parametrize("name", ["f32", "f16", "bf16", "i32", "i64"])
+@pytest.mark.parametrize("name", ["f32", "f64", "f16", "bf16", "i32", "i64"])
 def test_scatter_with_reduction(name):
     rng = np.random.default_rng(6)
-    error = np.zeros(1, np.int64)
+    status = np.zeros(1, np.uint64)
     functions = {1: np.add, 2: np.multiply, 3: np.maximum, 4: np.minimum}
     for how, function in functions.items():
         x = random(rng, (4, 5, 3), name)
@@ -196,8 +216,8 @@ def test_scatter_with_reduction(name):
             k = at[o, j, i]
             want[o, k, i] = function(want[o, k, i], updates[o, j, i])
         args = ElementsArgs(axes(at.shape), axes([15, 3, 1]), 3, 1, 5)
-        run("gather", f"scatter_elements_reduce_{name}", 1, 256, updates, at, y, error, at.size,
-            np.int32(how), args, seed=how)  # fmt: skip
+        run("gather", f"scatter_elements_reduce_{name}", 1, 256, updates, at, y, status,
+            FAILURE, at.size, np.int32(how), args, seed=how)  # fmt: skip
         near(y, want, name, scale=4)
         tuples = rng.integers(-4, 4, (6, 1))
         updates = random(rng, (6, 5, 3), name)
@@ -205,8 +225,8 @@ def test_scatter_with_reduction(name):
         for t in range(6):
             want[tuples[t, 0]] = function(want[tuples[t, 0]], updates[t])
         args = TupleArgs(axes([4]), 1, 15, 6, 0)
-        run("gather", f"scatter_nd_reduce_{name}", 1, 256, updates, tuples, y, error, updates.size,
-            np.int32(how), args, seed=how)  # fmt: skip
+        run("gather", f"scatter_nd_reduce_{name}", 1, 256, updates, tuples, y, status,
+            FAILURE, updates.size, np.int32(how), args, seed=how)  # fmt: skip
         near(y, want, name, scale=4)
-    assert error[0] == 0
+    assert status[0] == 0
     assert TYPES[name] == x.dtype.type

@@ -1,0 +1,61 @@
+// Strided copies on a GPU, by the kernels of copy.cu.
+#pragma once
+#include <array>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "providers/cuda/launched.h"
+
+namespace tiercel::cuda {
+
+constexpr size_t kMoveAxes = 8;
+
+// As in kernels/cuda/copy.cu.
+struct CopyArgs {
+  std::array<int64_t, kMoveAxes> shape{}, from{}, to{};
+  int64_t rank = 0;
+};
+
+// y[to + sum(i * axis.to)] = x[from + sum(i * axis.from)], in items; axes from the outermost.
+struct Move {
+  struct Axis {
+    int64_t n, from, to;
+  };
+  std::vector<Axis> axes;
+  int64_t from = 0, to = 0;
+
+  // Gives the work to the GPU; at most kMoveAxes axes may be left once those that continue one
+  // another are joined. `item`: bytes, 1 to 16.
+  void run(Device& device, const void* x, void* y, int64_t item) const;
+};
+
+// All of x, which is dense.
+void copy_dense(Device& device, const void* x, void* y, int64_t items, int64_t item);
+// Zeros: `bytes` is rounded up to a multiple of four.
+void fill_zeros(Device& device, void* to, int64_t bytes);
+
+[[nodiscard]] std::vector<int64_t> strides_of(const TclTensor& tensor);
+// A list that lies on the host, as int32 or int64.
+[[nodiscard]] std::vector<int64_t> integers_of(const TclTensor& tensor);
+[[nodiscard]] int64_t item_bytes(const TclTensor& tensor);
+
+// nullopt: the kernels of that file move values of the type of that input.
+[[nodiscard]] std::optional<std::string> move_refuses(const Graph& graph, const Node& node,
+                                                      std::string_view file, size_t input = 0);
+
+// The state of a step that needs no other.
+struct MoveState {
+  std::shared_ptr<Device> device;
+};
+[[nodiscard]] inline Device& device_of(const Step& step) {
+  return *static_cast<const MoveState*>(step.state.get())->device;
+}
+[[nodiscard]] Step move_step(const Graph& graph, const Node& node, StepFn run,
+                             std::string_view kernel, const std::shared_ptr<Device>& device);
+// What a kernel leaves in Device::status for an error of the step.
+[[nodiscard]] inline uint64_t failure_of(const Step& step, int32_t code) {
+  return static_cast<uint64_t>(step.node) << 32 | static_cast<uint32_t>(code);
+}
+
+}  // namespace tiercel::cuda
