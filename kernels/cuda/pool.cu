@@ -47,10 +47,10 @@ DEVICE i32 each_of_window(const T* x, i64 at, const PoolArgs& a, Use use) {
 }
 
 // places: null, or the place of each largest item in all of x; by_columns: counted with the last
-// axis outermost.
+// axis outermost. A window without items gives `failure` to `status`.
 template <class T>
-DEVICE void pool_largest(const T* x, T* y, i64* places, i64 total, i32 by_columns,
-                         const PoolArgs& a) {
+DEVICE void pool_largest(const T* x, T* y, i64* places, u64* status, u64 failure, i64 total,
+                         i32 by_columns, const PoolArgs& a) {
   for (i64 at = first_item(); at < total; at += item_step()) {
     float best = -INFINITE;
     i32 where = -1;
@@ -60,6 +60,10 @@ DEVICE void pool_largest(const T* x, T* y, i64* places, i64 total, i32 by_column
         where = place;
       }
     });
+    if (where < 0) {
+      atomicMax(status, failure);
+      continue;
+    }
     y[at] = narrow<T>(best);
     if (!places) continue;
     const i32 d = where / (a.size[1] * a.size[2]), h = where / a.size[2] % a.size[1];
@@ -73,7 +77,7 @@ DEVICE void pool_average(const T* x, T* y, i64 total, const PoolArgs& a) {
   for (i64 at = first_item(); at < total; at += item_step()) {
     float sum = 0.f;
     const i32 count = each_of_window(x, at, a, [&](float v, i32) { sum += v; });
-    y[at] = narrow<T>(sum / count);
+    y[at] = narrow<T>(sum / max(count, 1));
   }
 }
 template <class T>
@@ -89,54 +93,111 @@ DEVICE void pool_norm(const T* x, T* y, i64 total, const PoolArgs& a) {
 }
 
 // y[plane, d, h, w] = sum over taps of the three axes; axis i has out[i] * taps[i] indices and
-// weights.
+// weights. A first index below 0: the position is outside, and y is `outside` there.
 struct ResizeArgs {
   i32 size[3], out[3], taps[3];
+  float outside;
 };
-template <class T>
-DEVICE void resize_items(const T* x, const i32* id, const float* wd, const i32* ih, const float* wh,
-                         const i32* iw, const float* ww, T* y, i64 total, const ResizeArgs& a) {
+struct ResizePoint {
+  i64 plane;
+  u32 d, h, w;  // among the positions of each axis
+};
+DEVICE ResizePoint resize_point(i64 at, const ResizeArgs& a) {
   const u32 area = a.out[1] * a.out[2];
-  const i64 points = (i64)area * a.out[0];
+  const i64 points = (i64)area * a.out[0], plane = divide(at, points);
+  const u32 p = (u32)(at - plane * points);
+  return {plane, p / area, p % area / a.out[2], p % a.out[2]};
+}
+// Results in integers are rounded to even and kept in range.
+template <class T>
+struct Resized {
+  static __device__ __forceinline__ T of(float x) { return narrow<T>(x); }
+};
+template <int LEAST, int MOST>
+DEVICE int rounded(double x) {
+  return (int)fmin(fmax(rint(x), (double)LEAST), (double)MOST);
+}
+template <>
+struct Resized<s8> {
+  static __device__ __forceinline__ s8 of(double x) { return (s8)rounded<-128, 127>(x); }
+};
+template <>
+struct Resized<u8> {
+  static __device__ __forceinline__ u8 of(double x) { return (u8)rounded<0, 255>(x); }
+};
+// W: of weights and sums.
+template <class T, class W>
+DEVICE void resize_items(const T* x, const i32* id, const W* wd, const i32* ih, const W* wh,
+                         const i32* iw, const W* ww, T* y, i64 total, const ResizeArgs& a) {
   for (i64 at = first_item(); at < total; at += item_step()) {
-    const i64 plane = divide(at, points);
-    const u32 p = (u32)(at - plane * points);
-    const u32 od = p / area * a.taps[0], oh = p % area / a.out[2] * a.taps[1];
-    const u32 ow = p % a.out[2] * a.taps[2];
-    const T* from = x + plane * a.size[0] * a.size[1] * a.size[2];
-    float sum = 0.f;
+    const ResizePoint p = resize_point(at, a);
+    const u32 od = p.d * a.taps[0], oh = p.h * a.taps[1], ow = p.w * a.taps[2];
+    if ((id[od] | ih[oh] | iw[ow]) < 0) {
+      y[at] = Resized<T>::of(a.outside);
+      continue;
+    }
+    const T* from = x + p.plane * a.size[0] * a.size[1] * a.size[2];
+    W sum = 0;
     for (i32 d = 0; d < a.taps[0]; d++)
       for (i32 h = 0; h < a.taps[1]; h++) {
         const T* line = from + ((i64)id[od + d] * a.size[1] + ih[oh + h]) * a.size[2];
-        float part = 0.f;
+        W part = 0;
         for (i32 w = 0; w < a.taps[2]; w++) {
-          const float weight = ww[ow + w];
-          if (weight != 0.f) part += widen(line[iw[ow + w]]) * weight;
+          const W weight = ww[ow + w];
+          if (weight != 0) part += widen(line[iw[ow + w]]) * weight;
         }
-        const float weight = wd[od + d] * wh[oh + h];
-        if (weight != 0.f) sum += part * weight;
+        const W weight = wd[od + d] * wh[oh + h];
+        if (weight != 0) sum += part * weight;
       }
-    y[at] = narrow<T>(sum);
+    y[at] = Resized<T>::of(sum);
+  }
+}
+// One tap an axis: items of any type.
+template <class T>
+DEVICE void resize_words(const T* x, const i32* id, const i32* ih, const i32* iw, T* y, i64 total,
+                         const ResizeArgs& a) {
+  for (i64 at = first_item(); at < total; at += item_step()) {
+    const ResizePoint p = resize_point(at, a);
+    y[at] = x[((p.plane * a.size[0] + id[p.d]) * a.size[1] + ih[p.h]) * a.size[2] + iw[p.w]];
   }
 }
 
 // total: items of y.  grid: any; block: 256; no dynamic shared memory.
-#define POOL(suffix, T)                                                                       \
-  KERNEL(256)                                                                                 \
-  max_pool_##suffix(const T* x, T* y, i64* places, i64 total, i32 by_columns, PoolArgs a) {   \
-    pool_largest<T>(x, y, places, total, by_columns, a);                                      \
-  }                                                                                           \
-  KERNEL(256, 1) average_pool_##suffix(const T* x, T* y, i64 total, PoolArgs a) {             \
-    pool_average<T>(x, y, total, a);                                                          \
-  }                                                                                           \
-  KERNEL(256) lp_pool_##suffix(const T* x, T* y, i64 total, PoolArgs a) {                     \
-    pool_norm<T>(x, y, total, a);                                                             \
-  }                                                                                           \
-  KERNEL(256)                                                                                 \
-  resize_##suffix(const T* x, const i32* id, const float* wd, const i32* ih, const float* wh, \
-                  const i32* iw, const float* ww, T* y, i64 total, ResizeArgs a) {            \
-    resize_items<T>(x, id, wd, ih, wh, iw, ww, y, total, a);                                  \
+#define MAX_POOL(suffix, T)                                                             \
+  KERNEL(256)                                                                           \
+  max_pool_##suffix(const T* x, T* y, i64* places, u64* status, u64 failure, i64 total, \
+                    i32 by_columns, PoolArgs a) {                                       \
+    pool_largest<T>(x, y, places, status, failure, total, by_columns, a);               \
   }
+#define RESIZE(suffix, T, W)                                                          \
+  KERNEL(256)                                                                         \
+  resize_##suffix(const T* x, const i32* id, const W* wd, const i32* ih, const W* wh, \
+                  const i32* iw, const W* ww, T* y, i64 total, ResizeArgs a) {        \
+    resize_items<T, W>(x, id, wd, ih, wh, iw, ww, y, total, a);                       \
+  }
+#define POOL(suffix, T)                                                           \
+  MAX_POOL(suffix, T)                                                             \
+  KERNEL(256, 1) average_pool_##suffix(const T* x, T* y, i64 total, PoolArgs a) { \
+    pool_average<T>(x, y, total, a);                                              \
+  }                                                                               \
+  KERNEL(256) lp_pool_##suffix(const T* x, T* y, i64 total, PoolArgs a) {         \
+    pool_norm<T>(x, y, total, a);                                                 \
+  }                                                                               \
+  RESIZE(suffix, T, float)
 POOL(f32, float)
 POOL(f16, f16)
 POOL(bf16, bf16)
+MAX_POOL(s8, s8)
+MAX_POOL(u8, u8)
+RESIZE(s8, s8, double)
+RESIZE(u8, u8, double)
+#define RESIZE_WORDS(name, T)                                                                     \
+  KERNEL(256)                                                                                     \
+  resize_nearest_##name(const T* x, const i32* id, const i32* ih, const i32* iw, T* y, i64 total, \
+                        ResizeArgs a) {                                                           \
+    resize_words<T>(x, id, ih, iw, y, total, a);                                                  \
+  }
+RESIZE_WORDS(b8, u8)
+RESIZE_WORDS(b16, u16)
+RESIZE_WORDS(b32, u32)
+RESIZE_WORDS(b64, u64)

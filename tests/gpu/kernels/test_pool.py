@@ -26,6 +26,7 @@ class ResizeArgs(ctypes.Structure):
     """struct ResizeArgs of kernels/cuda/pool.cu."""
 
     _fields_ = [(name, ctypes.c_int * 3) for name in ("size", "out", "taps")]
+    _fields_ += [("outside", ctypes.c_float)]
 
 
 def three(values, fill):
@@ -59,7 +60,10 @@ def windows(x, kernel, stride, dilation, pads, out):
         yield o, np.array(items), places, counted
 
 
-@pytest.mark.parametrize("name", FLOATS)
+FAILURE = (5 << 32) + 4  # what a kernel reports
+
+
+@pytest.mark.parametrize("name", [*FLOATS, "s8", "u8"])
 @pytest.mark.parametrize("case", range(len(CASES)))
 def test_pool(name, case):
     size, kernel, stride, dilation, pads, up = CASES[case]
@@ -83,7 +87,7 @@ def test_pool(name, case):
             averages[(0, plane, *o)] = items.mean()
             averages[(1, plane, *o)] = items.sum() / counted
             for i, p in enumerate((1, 2, 3)):
-                norms[(i, plane, *o)] = (np.abs(items) ** p).sum() ** (1 / p)
+                norms[(i, plane, *o)] = (np.abs(items.astype(np.float64)) ** p).sum() ** (1 / p)
     spatial = [
         three(size, 1),
         three(out, 1),
@@ -93,11 +97,16 @@ def test_pool(name, case):
     ]
     edges = [three([p[0] for p in pads], 0), three([p[1] for p in pads], 0)]
     y, where = np.zeros(shape, x.dtype), np.zeros(shape, np.int64)
+    status = np.zeros(1, np.uint64)
     for by_columns, want in ((0, places), (1, columns)):
         args = PoolArgs(3, *spatial, *edges, 0, 0)
-        run("pool", f"max_pool_{name}", 2, 256, x, y, where, y.size, np.int32(by_columns), args)
+        run("pool", f"max_pool_{name}", 2, 256, x, y, where, status, FAILURE, y.size,
+            np.int32(by_columns), args)  # fmt: skip
         near(y, largest, name)
         np.testing.assert_array_equal(where, want)
+    assert status[0] == 0
+    if name not in FLOATS:
+        return
     for include in (0, 1):
         args = PoolArgs(3, *spatial, *edges, include, 0)
         run("pool", f"average_pool_{name}", 2, 256, x, y, y.size, args)
@@ -107,9 +116,24 @@ def test_pool(name, case):
         near(y, norms[i], name, scale=4)
 
 
-@pytest.mark.parametrize("name", FLOATS)
+def test_a_window_without_items():
+    x, y, status = (
+        np.zeros((1, 4), np.float32),
+        np.zeros((1, 6), np.float32),
+        np.zeros(1, np.uint64),
+    )
+    args = PoolArgs(1, *(three(v, 1) for v in ([4], [6], [1], [1], [1])), three([1], 0),
+                    three([1], 0), 0, 0)  # fmt: skip
+    run("pool", "max_pool_f32", 1, 256, x, y, None, status, FAILURE, 6, np.int32(0), args)
+    assert status[0] == FAILURE
+    run("pool", "average_pool_f32", 1, 256, x, y, 6, args)
+    assert not y.any()
+
+
+@pytest.mark.parametrize("name", [*FLOATS, "s8", "u8"])
 def test_resize(name):
     rng = np.random.default_rng(9)
+    weight = np.float32 if name in FLOATS else np.float64
     for size, out, taps in [((1, 5, 6), (1, 9, 4), (1, 2, 4)), ((3, 4, 5), (6, 2, 7), (2, 1, 2))]:
         x = random(rng, (2, *size), name)
         indices = [
@@ -117,16 +141,35 @@ def test_resize(name):
             for n, o, t in zip(size, out, taps, strict=True)
         ]
         weights = [
-            rng.standard_normal((o, t)).astype(np.float32) for o, t in zip(out, taps, strict=True)
+            rng.standard_normal((o, t)).astype(weight) for o, t in zip(out, taps, strict=True)
         ]
         tables = []
         for n, i, w in zip(size, indices, weights, strict=True):
             table = np.zeros((len(i), n))
             np.add.at(table, (np.arange(len(i))[:, None], i), w)
             tables.append(table)
-        want = np.einsum("pdhw,ad,bh,cw->pabc", wide(x), *tables)
+        want = np.einsum("pdhw,ad,bh,cw->pabc", x.astype(np.float64), *tables)
+        want[:, 0], want[..., 1] = 7.5, 7.5
+        indices[0][0, 0] = indices[2][1, 0] = -1
+        if name not in FLOATS:
+            limits = np.iinfo(x.dtype)
+            want = np.clip(np.rint(want), limits.min, limits.max)
         y = np.zeros((2, *out), x.dtype)
-        args = ResizeArgs(*(three(v, 1) for v in (size, out, taps)))
+        args = ResizeArgs(*(three(v, 1) for v in (size, out, taps)), 7.5)
         pairs = [a for pair in zip(indices, weights, strict=True) for a in pair]
         run("pool", f"resize_{name}", 1, 256, x, *pairs, y, y.size, args)
         near(y, want, name, scale=8)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.int32, np.float64])
+def test_nearest(dtype):
+    rng = np.random.default_rng(10)
+    x = rng.integers(0, 100, (2, 3, 4, 5)).astype(dtype)
+    places = [
+        rng.integers(0, n, o).astype(np.int32) for n, o in zip((3, 4, 5), (2, 9, 6), strict=True)
+    ]
+    y = np.zeros((2, 2, 9, 6), dtype)
+    args = ResizeArgs(three((3, 4, 5), 1), three((2, 9, 6), 1), three((1, 1, 1), 1), 0)
+    name = f"resize_nearest_b{x.itemsize * 8}"
+    run("pool", name, 1, 256, x, *places, y, y.size, args)
+    np.testing.assert_array_equal(y, x[:, places[0]][:, :, places[1]][..., places[2]])
