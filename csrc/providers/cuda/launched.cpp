@@ -12,7 +12,7 @@ namespace {
 std::vector<LaunchedOp> all_launched() {
   std::vector<LaunchedOp> all;
   for (const auto& family : {product_ops(), conv_ops(), row_ops(), reduction_ops(), attention_ops(),
-                             move_ops(), gather_ops(), pool_ops(), resize_ops()}) {
+                             move_ops(), gather_ops(), pool_ops(), resize_ops(), recurrent_ops()}) {
     all.insert(all.end(), family.begin(), family.end());
   }
   return all;

@@ -35,6 +35,7 @@ struct LaunchedOp {
 [[nodiscard]] std::vector<LaunchedOp> gather_ops();
 [[nodiscard]] std::vector<LaunchedOp> pool_ops();
 [[nodiscard]] std::vector<LaunchedOp> resize_ops();
+[[nodiscard]] std::vector<LaunchedOp> recurrent_ops();
 
 // An entry of a file of kernels/cuda. Throws Error(EPFail) where the library was built without
 // them.
