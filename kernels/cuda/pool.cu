@@ -164,13 +164,13 @@ DEVICE void resize_words(const T* x, const i32* id, const i32* ih, const i32* iw
 
 // total: items of y.  grid: any; block: 256; no dynamic shared memory.
 #define MAX_POOL(suffix, T)                                                             \
-  KERNEL(256)                                                                           \
+  KERNEL(256, 1)                                                                        \
   max_pool_##suffix(const T* x, T* y, i64* places, u64* status, u64 failure, i64 total, \
                     i32 by_columns, PoolArgs a) {                                       \
     pool_largest<T>(x, y, places, status, failure, total, by_columns, a);               \
   }
 #define RESIZE(suffix, T, W)                                                          \
-  KERNEL(256)                                                                         \
+  KERNEL(256, 1)                                                                      \
   resize_##suffix(const T* x, const i32* id, const W* wd, const i32* ih, const W* wh, \
                   const i32* iw, const W* ww, T* y, i64 total, ResizeArgs a) {        \
     resize_items<T, W>(x, id, wd, ih, wh, iw, ww, y, total, a);                       \
@@ -180,7 +180,7 @@ DEVICE void resize_words(const T* x, const i32* id, const i32* ih, const i32* iw
   KERNEL(256, 1) average_pool_##suffix(const T* x, T* y, i64 total, PoolArgs a) { \
     pool_average<T>(x, y, total, a);                                              \
   }                                                                               \
-  KERNEL(256) lp_pool_##suffix(const T* x, T* y, i64 total, PoolArgs a) {         \
+  KERNEL(256, 1) lp_pool_##suffix(const T* x, T* y, i64 total, PoolArgs a) {      \
     pool_norm<T>(x, y, total, a);                                                 \
   }                                                                               \
   RESIZE(suffix, T, float)
@@ -192,7 +192,7 @@ MAX_POOL(u8, u8)
 RESIZE(s8, s8, double)
 RESIZE(u8, u8, double)
 #define RESIZE_WORDS(name, T)                                                                     \
-  KERNEL(256)                                                                                     \
+  KERNEL(256, 1)                                                                                  \
   resize_nearest_##name(const T* x, const i32* id, const i32* ih, const i32* iw, T* y, i64 total, \
                         ResizeArgs a) {                                                           \
     resize_words<T>(x, id, ih, iw, y, total, a);                                                  \

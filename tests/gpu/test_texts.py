@@ -21,7 +21,7 @@ INSTRUCTIONS = set(
 )
 TYPES = set("b8 b16 b32 b64 u8 u16 u32 u64 s8 s16 s32 s64 f16 f32 f64 pred".split())
 WHOLE = re.compile(
-    r"atom\.global\.max\.u64|bar\.sync|bar\.warp\.sync|bra(\.uni)?|brx\.idx|call(\.uni)?|ret|"
+    r"atom\.global\.max\.u(32|64)|bar\.sync|bar\.warp\.sync|bra(\.uni)?|brx\.idx|call(\.uni)?|ret|"
     r"cp\.async\.(ca\.shared\.global|cg\.shared\.global|commit_group|wait_group)|"
     r"cvt\.rn\.bf16\.f32|cvt\.rna\.tf32\.f32|"
     r"ldmatrix\.sync\.aligned\.m8n8\.x4(\.trans)?\.shared\.b16|"
