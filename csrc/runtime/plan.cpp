@@ -137,12 +137,6 @@ class Planner {
     plan_.steps.push_back(std::move(step));
   }
 
-  bool in_host_memory(const Node& node) const {
-    const auto runs = [&](const auto& provider) { return provider->name() == node.provider; };
-    const auto found = std::find_if(options_.providers.begin(), options_.providers.end(), runs);
-    return found != options_.providers.end() && (*found)->device() == nullptr;
-  }
-
   // A node that joins or cuts whole runs of bytes and does nothing else to them.
   bool only_moves(const Step& step, const Node& node) const {
     const bool joins = node.def->has(kJoins);
@@ -157,7 +151,7 @@ class Planner {
       if (type(part).dtype != type(whole).dtype) return false;
     }
     const auto dims = known_dims(type(whole));
-    if (!dims || step.takes_values || !in_host_memory(node)) return false;
+    if (!dims || step.takes_values) return false;
     const auto* given = node.attributes.get<int64_t>("axis");
     int64_t axis = given != nullptr ? *given : 0;
     if (axis < 0) axis += static_cast<int64_t>(dims->size());

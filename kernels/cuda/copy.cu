@@ -98,7 +98,7 @@ DEVICE void pad_items(const T* x, const T* value, T* y, i64 total, const PadArgs
   }
 }
 
-// copy_*, pad_* (value: null for zero, or one item on the device, for mode constant), zero: grid:
+// copy_*, pad_* (value: null for zero, or one item on the device, for mode constant), fill: grid:
 // any; block: 256.  transpose_*: grid: batch * ceil(rows / 32) * ceil(columns / 32); block: (32,
 // 8). No dynamic shared memory.
 #define COPY(T)                                                                                    \
@@ -112,6 +112,11 @@ COPY(b16)
 COPY(b32)
 COPY(b64)
 COPY(b128)
-KERNEL(256) zero(u32* y, i64 total) {
-  for (i64 i = first_item(); i < total; i += item_step()) y[i] = 0;
+// Items of 1 to 8 bytes, of which `pattern` has eight bytes; y is aligned to eight.
+KERNEL(256) fill(u64* y, u64 pattern, i64 bytes) {
+  const i64 words = bytes >> 3;
+  for (i64 i = first_item(); i < words; i += item_step()) y[i] = pattern;
+  if (first_item() == 0)
+    for (i64 i = words * 8; i < bytes; i++)
+      reinterpret_cast<u8*>(y)[i] = (u8)(pattern >> (i & 7) * 8);
 }

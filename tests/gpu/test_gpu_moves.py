@@ -13,7 +13,7 @@ from onnx import TensorProto
 
 import softcuda
 import tiercel
-from gpu_models import both, gpu_session, model
+from gpu_models import both, gpu_session, model, steps
 from gpu_nodes import agree, element_type, node_model
 
 Array = npt.NDArray[Any]
@@ -111,7 +111,7 @@ def test_random_views(cuda_driver: softcuda.Device, seed: int) -> None:
     move("Expand", one, [int(i) for i in np.where(ones, rng.integers(2, 5, rank + 1), 1)])
 
 
-@pytest.mark.parametrize("width", [1, 2, 4, 6, 8, 12, 16, 24, 64])
+@pytest.mark.parametrize("width", [1, 2, 4, 6, 8, 12, 16, 24, 72])
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_parts(cuda_driver: softcuda.Device, axis: int, width: int) -> None:
     x = noise("uint8", 4, 6, width)
@@ -145,6 +145,32 @@ def test_pad_value_and_axes(cuda_driver: softcuda.Device) -> None:
     agree("Pad", {**feeds, "axes": constants["axes"]}, kernel="copy", constants=constants)
     move("CenterCropPad", x, [4, 2, 5])
     move("CenterCropPad", x, [3], axes=[1])
+
+
+@pytest.mark.parametrize("dtype", "bool int8 uint16 float16 int32 float32 int64 float64".split())
+def test_constant_of_shape(cuda_driver: softcuda.Device, dtype: str) -> None:
+    value = np.ones(1, dtype) if dtype == "bool" else np.full(1, 77, dtype)
+    tensor = onnx.numpy_helper.from_array(value)
+    for shape in ([3], [2, 0, 4], [7, 33]):
+        feeds = {"shape": np.array(shape, np.int64)}
+        made = agree("ConstantOfShape", feeds, [element_type(value)], kernel="copy", value=tensor)
+        np.testing.assert_array_equal(made[0], np.full(shape, value[0]))
+    agree("ConstantOfShape", {"shape": np.array([5], np.int64)}, kernel="copy")
+
+
+def test_parts_of_others_are_not_copied(cuda_driver: softcuda.Device) -> None:
+    made = model(
+        """g (float[1, 64, 4] x, float[1, 32, 4] y) => (float[1, 48, 4] p, float[1, 48, 4] q)
+           { a = Softmax(x)  b = Softmax(y)  c = Concat<axis = 1>(a, b)
+             d, e = Split<axis = 1, num_outputs = 2>(c)  p = Softmax(d)  q = Softmax(e) }"""
+    )
+    rng = np.random.default_rng(3)
+    session = both(made, {
+        "x": rng.standard_normal((1, 64, 4), np.float32),
+        "y": rng.standard_normal((1, 32, 4), np.float32),
+    })  # fmt: skip
+    assert [op for op, _ in steps(session)].count("Softmax") == 4
+    assert not {"Concat", "Split"} & {op for op, _ in steps(session)}
 
 
 def test_lists_that_come_at_run(cuda_driver: softcuda.Device) -> None:

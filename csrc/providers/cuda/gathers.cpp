@@ -160,7 +160,7 @@ const TclTensor& scattered(const Step& step, RunContext& context) {
 // Room for the number of the last update of each place, all zeros.
 std::shared_ptr<Buffer> numbers_of_last(Device& device, int64_t places) {
   auto made = device.allocate(places * 4);
-  fill_zeros(device, made->data(), places * 4);
+  fill_bytes(device, made->data(), 0, places * 4);
   return made;
 }
 

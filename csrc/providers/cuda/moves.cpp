@@ -1,8 +1,9 @@
 // Operators that move elements by shapes alone on a GPU: Transpose, Concat, Split, Slice, Expand,
-// Tile, DepthToSpace, SpaceToDepth, Pad, CenterCropPad.
+// Tile, DepthToSpace, SpaceToDepth, Pad, CenterCropPad, ConstantOfShape.
 #include "providers/cuda/moves.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/shape.h"
 #include "ops/op_def.h"
@@ -144,11 +145,10 @@ void copy_dense(Device& device, const void* x, void* y, int64_t items, int64_t i
   Move{{{items, 1, 1}}}.run(device, x, y, item);
 }
 
-void fill_zeros(Device& device, void* to, int64_t bytes) {
-  const int64_t words = groups_of(bytes, 4);
-  if (words == 0) return;
-  Arguments().add(to).add(words).launch(device, cuda_function(device, "copy", "zero"),
-                                        looping_grid(device, words));
+void fill_bytes(Device& device, void* to, uint64_t pattern, int64_t bytes) {
+  if (bytes == 0) return;
+  Arguments().add(to).add(pattern).add(bytes).launch(device, cuda_function(device, "copy", "fill"),
+                                                     looping_grid(device, groups_of(bytes, 8)));
 }
 
 std::vector<int64_t> strides_of(const TclTensor& tensor) {
@@ -401,6 +401,29 @@ void run_center(const Step& step, RunContext& context) {
   launch_pad(step, x, nullptr, y, pad_args(x, y, before, 0));
 }
 
+// ---- ConstantOfShape
+
+void run_constant_of_shape(const Step& step, RunContext& context) {
+  const TclTensor& y = *context.tensor(step.outputs[0]);
+  const auto* value = context.node(step).attributes.get<Tensor>("value");
+  uint64_t pattern = 0;
+  const int64_t item = item_bytes(y);
+  for (int64_t at = 0; value != nullptr && at < 8; at += item) {
+    std::memcpy(reinterpret_cast<std::byte*>(&pattern) + at, value->raw(),
+                static_cast<size_t>(item));
+  }
+  fill_bytes(device_of(step), y.data, pattern, y.size * item);
+}
+
+std::optional<std::string> constant_refuses(const Graph& graph, const Node& node) {
+  if (!has_cuda_file("copy")) return "the library was built without NVRTC";
+  const auto* value = node.attributes.get<Tensor>("value");
+  if (value != nullptr && value->size() != 1) return "its value has not one element";
+  const int64_t bits = dtype_bits(graph.value(node.outputs[0]).type.dtype);
+  if (bits % 8 != 0 || bits > 64) return concat("items of ", bits, " bits");
+  return std::nullopt;
+}
+
 // ---- what runs
 
 std::optional<std::string> copy_refuses(const Graph& graph, const Node& node) {
@@ -435,7 +458,8 @@ std::vector<LaunchedOp> move_ops() {
           {"", "DepthToSpace", copy_refuses, compile_move<run_blocks>},
           {"", "SpaceToDepth", copy_refuses, compile_move<run_blocks>},
           {"", "Pad", copy_refuses, compile_move<run_pad>},
-          {"", "CenterCropPad", copy_refuses, compile_move<run_center>}};
+          {"", "CenterCropPad", copy_refuses, compile_move<run_center>},
+          {"", "ConstantOfShape", constant_refuses, compile_move<run_constant_of_shape>}};
 }
 
 }  // namespace tiercel::cuda

@@ -32,8 +32,8 @@ struct Move {
 
 // All of x, which is dense.
 void copy_dense(Device& device, const void* x, void* y, int64_t items, int64_t item);
-// Zeros: `bytes` is rounded up to a multiple of four.
-void fill_zeros(Device& device, void* to, int64_t bytes);
+// `bytes` of items of 1 to 8 bytes, of which `pattern` has eight bytes; `to` is aligned to eight.
+void fill_bytes(Device& device, void* to, uint64_t pattern, int64_t bytes);
 
 [[nodiscard]] std::vector<int64_t> strides_of(const TclTensor& tensor);
 // A list that lies on the host, as int32 or int64.

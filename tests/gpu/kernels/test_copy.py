@@ -100,11 +100,14 @@ def test_transpose(word):
     same(y, x.transpose(1, 3, 2, 0))
 
 
-def test_zero():
-    y = np.ones(1000, np.uint32)
-    run("copy", "zero", 2, 256, y, 999)
-    assert not y[:999].any()
-    assert y[999] == 1
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.int32, np.float64])
+def test_fill(dtype):
+    value = np.full(8, 77, dtype).view(np.uint64)[0]
+    for n in (1000, 3, 1):
+        y = np.zeros(1004, dtype)
+        run("copy", "fill", 2, 256, y, value, n * y.itemsize)
+        assert (y[:n] == 77).all()
+        assert not y[n:].any()
 
 
 @pytest.mark.parametrize("word", WORDS)
