@@ -133,17 +133,20 @@ def compile_kernel(index: int, isas: list[str], cache: pathlib.Path, shared: str
             made.append(
                 {"bound": bound, "isa": isa, "object": str(target), "functions": functions}
                 | {"phases": parts.phases, "prologue": k.__dict__.get("_takes_prologue", False)}
-                | {"device": device_text(k, parts, cache, key)}
+                | {"device": device_text(row, k, parts, cache, key)}
             )
     return made
 
 
-def device_text(k: Any, parts: Any, cache: pathlib.Path, key: str) -> str:
-    """The file of the kernel as GPUs run it: not of those that ask for a processor's vectors."""
+def device_text(row: Any, k: Any, parts: Any, cache: pathlib.Path, key: str) -> str:
+    """The file of the kernel as GPUs run it: of those that ask for a processor's vectors only a
+    few, for the lowest instruction set.
+    """
     from _lang import ptx
-    from device import compile_device
+    from _lang.isas import BASELINE
+    from device import VECTORS, compile_device
 
-    if k.__dict__["_uses_isa"]:
+    if k.__dict__["_uses_isa"] and (row.op not in VECTORS or k.__dict__["_isa"] != BASELINE):
         return ""
     made_by = pathlib.Path(ptx.__file__).read_text()
     target = cache / f"{hashlib.sha256((key + made_by).encode()).hexdigest()[:32]}.ptx"

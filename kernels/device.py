@@ -16,6 +16,20 @@ from _lang.decorators import SIGNATURES, TABLE, Parts
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent / "python" / "tiercel" / "cuda"))  # the package is not built yet
 import nvrtc  # noqa: E402
+# Operators whose kernels ask for a processor's vectors, and are for GPUs what they are for the
+# lowest instruction set: there is no faster kernel of them.
+VECTORS = frozenset(
+    {
+        "CausalConvWithState",
+        "DeformConv",
+        "Hardmax",
+        "LRN",
+        "MeanVarianceNormalization",
+        "NegativeLogLikelihoodLoss",
+        "RoiAlign",
+        "SoftmaxCrossEntropyLoss",
+    }
+)
 
 
 def compile_device(parts: Parts) -> str:

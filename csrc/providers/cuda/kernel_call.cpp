@@ -102,7 +102,9 @@ std::vector<DeviceMatch> find_device_kernels(const Graph& graph, const Node& nod
   std::vector<DeviceMatch> found;
   for (KernelMatch& match : find_kernels(graph, node, reason)) {
     const TclDeviceText* text = kernel_text(*match.kernel);
-    if (text != nullptr) found.push_back({std::move(match), text});
+    if (text == nullptr) continue;
+    match.kernel = &kernel_of_text(*match.kernel);
+    found.push_back({std::move(match), text});
   }
   if (found.empty()) reason = concat("no GPU kernel for ", node_types(graph, node));
   return found;

@@ -3,6 +3,7 @@
 
 #include <unordered_map>
 
+#include "base/cpu_info.h"
 #include "base/error.h"
 #include "base/inflate.h"
 
@@ -42,6 +43,20 @@ TileText text_of_tile(const TclDeviceTile& tile) {
 std::string device_text(const TclDeviceText& text) {
   const std::string_view bytes(built_in().text + text.offset, static_cast<size_t>(text.bytes));
   return inflate(bytes, static_cast<size_t>(text.size));
+}
+
+const TclKernel& kernel_of_text(const TclKernel& kernel) {
+  static const std::unordered_map<std::string, const TclKernel*> index = [] {
+    std::unordered_map<std::string, const TclKernel*> made;
+    const TclKernelLibrary& library = *tcl_builtin_kernels();
+    for (int64_t i = 0; i < library.n_kernels; ++i) {
+      const TclKernel& one = library.kernels[i];
+      const TclKernel*& lowest = made[kernel_name(one.domain, one.op, one.variant, one.types)];
+      if (lowest == nullptr || isa_rank(one.isa) > isa_rank(lowest->isa)) lowest = &one;
+    }
+    return made;
+  }();
+  return *index.at(kernel_name(kernel.domain, kernel.op, kernel.variant, kernel.types));
 }
 
 const TclDeviceText* kernel_text(const TclKernel& kernel) {

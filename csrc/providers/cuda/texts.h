@@ -11,6 +11,10 @@ namespace tiercel::cuda {
 
 [[nodiscard]] std::string device_text(const TclDeviceText& text);
 
+// The row whose text GPUs run, and whose units and memory go with it: that of the lowest
+// instruction set among the rows of these names.
+[[nodiscard]] const TclKernel& kernel_of_text(const TclKernel& kernel);
+
 // Each: nullptr or empty where the library has none.
 [[nodiscard]] const TclDeviceText* kernel_text(const TclKernel& kernel);
 [[nodiscard]] const TclDeviceText* module_text(std::string_view file);
