@@ -23,7 +23,7 @@ TYPES = set("b8 b16 b32 b64 u8 u16 u32 u64 s8 s16 s32 s64 f16 f32 f64 pred".spli
 WHOLE = re.compile(
     r"atom\.global\.max\.u(32|64)|bar\.sync|bar\.warp\.sync|bra(\.uni)?|brx\.idx|call(\.uni)?|ret|"
     r"cp\.async\.(ca\.shared\.global|cg\.shared\.global|commit_group|wait_group)|"
-    r"cvt\.rn\.bf16\.f32|cvt\.rna\.tf32\.f32|"
+    r"cvt\.rn\.bf16\.f32|cvt\.rn\.f16x2\.f32|cvt\.rna\.tf32\.f32|"
     r"ldmatrix\.sync\.aligned\.m8n8\.x4(\.trans)?\.shared\.b16|"
     r"mma\.sync\.aligned\.m16n8k8\.row\.col\.f32\.tf32\.tf32\.f32|"
     r"mma\.sync\.aligned\.m16n8k16\.row\.col\.f32\.(bf16\.bf16|f16\.f16)\.f32|"
