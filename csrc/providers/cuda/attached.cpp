@@ -7,7 +7,11 @@ namespace tiercel::cuda {
 
 std::optional<std::string> attached_refuses(const Node& node, std::string_view attribute) {
   const auto program = compile_attached(node, attribute);
-  return program ? pointwise_ptx_refuses(*program) : std::nullopt;
+  if (!program) return std::nullopt;
+  for (const PointwiseProgram::Register& reg : program->registers) {
+    if (reg.bits < 8) return "packed elements of a program in front of a node or behind it";
+  }
+  return pointwise_ptx_refuses(*program);
 }
 
 Attached::Attached(const Node& node, std::string_view attribute, Step& step,

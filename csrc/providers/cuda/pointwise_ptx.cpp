@@ -1,4 +1,5 @@
-// Writes a pointwise program as PTX from the templates of its tiles.
+// Writes a pointwise program as PTX from the templates of its tiles. A register holds the bits of
+// an element with zeros above them; packed elements, several in a byte, are those of one thread.
 #include "providers/cuda/pointwise_ptx.h"
 
 #include <algorithm>
@@ -80,9 +81,10 @@ class Writer {
     return bits == 64 ? concat("%w", wide_++) : concat("%v", narrow_++);
   }
 
-  // The memory type of an element; narrow ones fill registers with zeros above them.
+  // The memory type of an element, or of the byte of packed ones; narrow ones fill registers with
+  // zeros above them.
   static std::string memory_type(int bits) {
-    return bits >= 32 ? concat("b", bits) : concat("u", bits);
+    return bits >= 32 ? concat("b", bits) : concat("u", std::max(bits, 8));
   }
 
   void constants() {
@@ -91,7 +93,7 @@ class Writer {
       if (reg.kind != Kind::Constant) continue;
       uint64_t bits = 0;
       std::memcpy(&bits, program_.constants[static_cast<size_t>(reg.index)].data(),
-                  static_cast<size_t>(reg.bits / 8));
+                  static_cast<size_t>((reg.bits + 7) / 8));
       const bool wide = reg.bits == 64;
       fixed_[static_cast<int>(i)] = fresh(reg.bits);
       line(concat("mov.b", wide ? 64 : 32, " ", fixed_[static_cast<int>(i)], ", 0x",
@@ -112,6 +114,7 @@ class Writer {
       fixed_[reg] = fresh(bits);
       line(concat("ld.param.u64 %a, [in", i, "];"));
       line(concat("ld.global.", memory_type(bits), " ", fixed_[reg], ", [%a];"));
+      if (bits < 8) line(concat("bfe.u32 ", fixed_[reg], ", ", fixed_[reg], ", 0, ", bits, ";"));
     }
   }
 
@@ -142,9 +145,46 @@ class Writer {
     }
   }
 
+  // Packed elements from %i: whole bytes of them, or one.
+  void move_packed(bool loads, const std::string& base, int bits, bool several,
+                   const std::vector<std::string>& registers) {
+    const auto per = static_cast<size_t>(8 / bits);
+    line(concat("ld.param.u64 %a, [", base, "];"));
+    line(concat("shr.u64 %o, %i, ", std::countr_zero(per), ";"));
+    line("add.u64 %a, %a, %o;");
+    if (!several) {
+      line("cvt.u32.u64 %q, %i;");
+      line(concat("and.b32 %q, %q, ", per - 1, ";"));
+      line(concat("mul.lo.u32 %q, %q, ", bits, ";"));
+      if (loads) {
+        line("ld.global.u8 %t, [%a];");
+        line(concat("bfe.u32 ", registers[0], ", %t, %q, ", bits, ";"));
+        return;
+      }
+      // The first element of a byte clears what follows it there.
+      line("mov.b32 %t, 0;");
+      line("setp.ne.u32 %p, %q, 0;");
+      line("@%p ld.global.u8 %t, [%a];");
+      line(concat("bfi.b32 %t, ", registers[0], ", %t, %q, ", bits, ";"));
+      line("st.global.u8 [%a], %t;");
+      return;
+    }
+    for (size_t at = 0; at < registers.size(); at += per) {
+      const std::string place = concat("[%a+", at / per, "]");
+      line(loads ? concat("ld.global.u8 %t, ", place, ";") : "mov.b32 %t, 0;");
+      for (size_t k = 0; k < per; ++k) {
+        const std::string bit = concat(static_cast<int>(k) * bits, ", ", bits, ";");
+        line(loads ? concat("bfe.u32 ", registers[at + k], ", %t, ", bit)
+                   : concat("bfi.b32 %t, ", registers[at + k], ", %t, ", bit));
+      }
+      if (!loads) line(concat("st.global.u8 ", place, ", %t;"));
+    }
+  }
+
   // `count` elements from %i between memory at `base` and registers.
   void move(const char* instruction, const std::string& base, int bits, bool several,
             const std::vector<std::string>& registers, const std::string& index) {
+    if (bits < 8) return move_packed(instruction[0] == 'l', base, bits, several, registers);
     line(concat("ld.param.u64 %a, [", base, "];"));
     line(concat("shl.b64 %o, ", index, ", ", std::countr_zero(static_cast<unsigned>(bits / 8)),
                 ";"));
@@ -247,7 +287,9 @@ class Writer {
 
 std::optional<std::string> pointwise_ptx_refuses(const PointwiseProgram& program) {
   for (const PointwiseProgram::Register& reg : program.registers) {
-    if (reg.bits < 8 || reg.bits > 64) return "elements of less than 8 or more than 64 bits";
+    if (reg.bits > 64 || (reg.bits < 8 && 8 % reg.bits != 0)) {
+      return concat("elements of ", reg.bits, " bits");
+    }
   }
   for (const PointwiseProgram::Instruction& step : program.instructions) {
     if (tile_text(*step.tile).text.empty()) {
@@ -258,12 +300,14 @@ std::optional<std::string> pointwise_ptx_refuses(const PointwiseProgram& program
 }
 
 int64_t elements_per_thread(const PointwiseProgram& program) {
-  int widest = 8;
+  int widest = 8, narrowest = 8;
   for (const PointwiseProgram::Register& reg : program.registers) {
-    if (reg.kind == Kind::Input || reg.kind == Kind::Output)
-      widest = std::max<int>(widest, reg.bits);
+    if (reg.kind != Kind::Input && reg.kind != Kind::Output) continue;
+    widest = std::max<int>(widest, reg.bits);
+    narrowest = std::min<int>(narrowest, reg.bits);
   }
-  return std::min<int64_t>(128 / widest, 8);
+  // A thread has all elements of a byte.
+  return std::max<int64_t>(std::min<int64_t>(128 / widest, 8), 8 / narrowest);
 }
 
 std::string pointwise_ptx(const PointwiseProgram& program, const PointwiseForm& form) {

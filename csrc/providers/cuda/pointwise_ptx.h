@@ -19,7 +19,8 @@ struct PointwiseForm {
 // nullopt: every instruction has PTX; else which has not.
 [[nodiscard]] std::optional<std::string> pointwise_ptx_refuses(const PointwiseProgram& program);
 
-// Elements per thread that make accesses of 16 bytes where types are as wide as the widest.
+// Elements per thread that make accesses of 16 bytes where types are as wide as the widest, and
+// whole bytes of packed ones.
 [[nodiscard]] int64_t elements_per_thread(const PointwiseProgram& program);
 
 // The module. Its entry is `pointwise(input …, output …, size, dims, strides of each strided
