@@ -153,14 +153,14 @@ int32_t reduction_number(const Node& node) {
 // What the scatter changes: the output, which gets the data first.
 const TclTensor& scattered(const Step& step, RunContext& context) {
   const TclTensor &x = *context.tensor(step.inputs[0]), &y = *context.tensor(step.outputs[0]);
-  if (x.data != y.data) copy_dense(device_of(step), x.data, y.data, x.size, item_bytes(x));
+  if (x.data != y.data && x.size > 0) device_of(step).copy(y.data, x.data, x.size * item_bytes(x));
   return y;
 }
 
 // Room for the number of the last update of each place, all zeros.
 std::shared_ptr<Buffer> numbers_of_last(Device& device, int64_t places) {
   auto made = device.allocate(places * 4);
-  fill_bytes(device, made->data(), 0, places * 4);
+  if (places > 0) device.clear(made->data(), places * 4);
   return made;
 }
 

@@ -141,10 +141,6 @@ void Move::run(Device& device, const void* x, void* y, int64_t item) const {
       device, copy_entry(device, "copy", move.item), looping_grid(device, total));
 }
 
-void copy_dense(Device& device, const void* x, void* y, int64_t items, int64_t item) {
-  Move{{{items, 1, 1}}}.run(device, x, y, item);
-}
-
 void fill_bytes(Device& device, void* to, uint64_t pattern, int64_t bytes) {
   if (bytes == 0) return;
   Arguments().add(to).add(pattern).add(bytes).launch(device, cuda_function(device, "copy", "fill"),

@@ -30,8 +30,6 @@ struct Move {
   void run(Device& device, const void* x, void* y, int64_t item) const;
 };
 
-// All of x, which is dense.
-void copy_dense(Device& device, const void* x, void* y, int64_t items, int64_t item);
 // `bytes` of items of 1 to 8 bytes, of which `pattern` has eight bytes; `to` is aligned to eight.
 void fill_bytes(Device& device, void* to, uint64_t pattern, int64_t bytes);
 

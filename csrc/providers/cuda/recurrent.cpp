@@ -217,7 +217,7 @@ class RecurrentRun {
     if (in(i).rank >= 0) {
       move_state(in(i).data, made->data(), true);
     } else {
-      fill_bytes(*state_.device, made->data(), 0, items * state_.item);
+      state_.device->clear(made->data(), items * state_.item);
     }
     return made;
   }
