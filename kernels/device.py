@@ -17,18 +17,11 @@ HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent / "python" / "tiercel" / "cuda"))  # the package is not built yet
 import nvrtc  # noqa: E402
 # Operators whose kernels ask for a processor's vectors, and are for GPUs what they are for the
-# lowest instruction set: there is no faster kernel of them.
+# lowest instruction set: where kernels/cuda has nothing for them, or not for such a node.
 VECTORS = frozenset(
-    {
-        "CausalConvWithState",
-        "DeformConv",
-        "Hardmax",
-        "LRN",
-        "MeanVarianceNormalization",
-        "NegativeLogLikelihoodLoss",
-        "RoiAlign",
-        "SoftmaxCrossEntropyLoss",
-    }
+    "Attention CausalConvWithState ConvTranspose DeformConv GlobalMaxPool GroupNormalization "
+    "Hardmax InstanceNormalization LRN LayerNormalization LogSoftmax MeanVarianceNormalization "
+    "NegativeLogLikelihoodLoss RMSNormalization RoiAlign Softmax SoftmaxCrossEntropyLoss".split()
 )
 
 

@@ -173,24 +173,20 @@ def test_heads_that_do_not_divide_are_an_error(cuda_driver: softcuda.Device) -> 
         case.agree()
 
 
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ("scores", "scores are wanted too"),
-        ("size", "heads of more than 256 items"),
-        ("type", "no GPU kernel of Attention for double"),
-    ],
-)
-def test_what_is_refused(cuda_driver: softcuda.Device, change: str, reason: str) -> None:
-    case = Case(size=264 if change == "size" else 16)
-    outputs = [case.kind]
-    if change == "scores":
-        outputs = [case.kind, 0, 0, case.kind]
-    if change == "type":
-        case.feeds = {n: None if a is None else a.astype("f8") for n, a in case.feeds.items()}
-        outputs = [TensorProto.DOUBLE]
-    with pytest.raises(Exception, match=reason):
-        gpu_session(node_model("Attention", case.feeds, outputs))
+@pytest.mark.parametrize("causal", [0, 1])
+@pytest.mark.parametrize("mode", [0, 1, 2, 3])
+def test_scores(cuda_driver: softcuda.Device, mode: int, causal: int) -> None:
+    case = Case(size=16)
+    outputs = [case.kind, 0, 0, case.kind]
+    agree("Attention", case.feeds, outputs, kernel="generic", slack=4,
+          qk_matmul_output_mode=mode, is_causal=causal)  # fmt: skip
+
+
+def test_what_runs_by_the_kernel_table(cuda_driver: softcuda.Device) -> None:
+    case = Case(size=264)
+    agree("Attention", case.feeds, [case.kind], kernel="generic", slack=4)
+    wide = {name: None if a is None else a.astype("f8") for name, a in Case(size=16).feeds.items()}
+    agree("Attention", wide, [TensorProto.DOUBLE], kernel="generic")
 
 
 # ---- RotaryEmbedding

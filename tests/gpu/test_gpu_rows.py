@@ -107,16 +107,15 @@ def test_channels(cuda_driver: softcuda.Device, dtype: str, shape: tuple[int, ..
     agree("BatchNormalization", every, kind, kernel="batch_norm", slack=4, epsilon=1e-2)
 
 
-def test_a_scale_that_repeats_runs_by_the_kernel_table_or_not_at_all(
-    cuda_driver: softcuda.Device,
-) -> None:
-    x, scale = normal("float", 4, 3, 8), normal("float", 8)
-    model = node_model("LayerNormalization", {"x": x, "scale": scale}, [1], axis=1)
-    with pytest.raises(Exception, match=r"one element for each of the normalised axes"):
-        gpu_session(model)
-
-
-def test_double_is_refused(cuda_driver: softcuda.Device) -> None:
-    x = np.zeros((2, 3))
-    with pytest.raises(Exception, match="no GPU kernel of Softmax for double"):
-        gpu_session(node_model("Softmax", {"x": x}, [TensorProto.DOUBLE]))
+def test_what_runs_by_the_kernel_table(cuda_driver: softcuda.Device) -> None:
+    x, kind = normal("float", 4, 3, 8), [TensorProto.FLOAT]
+    scale = normal("float", 8)  # repeats: not one for each item that is normalised
+    agree("LayerNormalization", {"x": x, "scale": scale}, kind, kernel="generic", axis=1)
+    wide, kind = x.astype(np.float64), [TensorProto.DOUBLE]
+    channels = {"scale": scale[:3].astype(np.float64), "bias": scale[3:6].astype(np.float64)}
+    agree("Softmax", {"x": wide}, kind, kernel="generic", axis=1)
+    agree("LogSoftmax", {"x": wide}, kind, kernel="generic")
+    agree("InstanceNormalization", {"x": wide, **channels}, kind, kernel="generic")
+    agree("GroupNormalization", {"x": wide, **channels}, kind, kernel="generic", num_groups=3)
+    feeds = {"x": wide, "scale": scale.astype(np.float64)}
+    agree("RMSNormalization", feeds, kind, kernel="rows")
