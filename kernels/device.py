@@ -16,6 +16,7 @@ from _lang.decorators import SIGNATURES, TABLE, Parts
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent / "python" / "tiercel" / "cuda"))  # the package is not built yet
 import nvrtc  # noqa: E402
+
 # Operators whose kernels ask for a processor's vectors, and are for GPUs what they are for the
 # lowest instruction set: where kernels/cuda has nothing for them, or not for such a node.
 VECTORS = frozenset(
