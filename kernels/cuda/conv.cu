@@ -48,7 +48,7 @@ DEVICE void conv_by_fma(const float* x, const float* w, const float* bias, float
   __shared__ __align__(16) float shared[2 * (Tile::A_ITEMS + Tile::B_ITEMS)];
   Tile tile;
   const ConvTile at = conv_simt<Tile, BM, BN, FORWARD>(x, w, table, c, shared, tile);
-  store_simt(tile, shared, ConvOutput<float>(y, bias, c, at));
+  store_simt(tile, shared, ConvOutput<float>(y, {bias}, c, at));
 }
 
 template <int BM, int BN, bool FORWARD>
@@ -62,7 +62,7 @@ DEVICE void conv_by_tf32(const float* x, const float* w, const float* bias, floa
   UNROLL
   for (int i = 0; i < Tile::MT; i++)
     store_mma(tile.acc[i], shared, Tile::warp_row() + i * 16, Tile::warp_column(),
-              ConvOutput<float>(y, bias, c, at));
+              ConvOutput<float>(y, {bias}, c, at));
 }
 
 // ---- f16 and bf16: items are read to registers while the tile before is multiplied
@@ -104,7 +104,7 @@ DEVICE void conv_half(const T* x, const T* w, const T* bias, T* y, const Tap* ta
         }
       },
       Nothing());
-  const ConvOutput<T> out(y, bias, c, at);
+  const ConvOutput<T> out(y, {bias}, c, at);
   __syncthreads();  // no one reads operands any more
   UNROLL
   for (int i = 0; i < Tile::MT; i++)

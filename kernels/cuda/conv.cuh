@@ -66,36 +66,47 @@ DEVICE ConvTile conv_tile(const ConvArgs& c) {
   return {i / (tm * tn), i % tm * BM, i / tm % tn * BN};
 }
 
+// The sum of a row and its bias, rounded once.
 template <class T>
+struct AddBias {
+  const T* bias;
+  __device__ __forceinline__ T operator()(u32 row, float x) const {
+    return narrow<T>(bias ? x + widen(bias[row]) : x);
+  }
+};
+
+// Writes results; finish(row, sum) makes an item of a sum, rows counting over all groups.
+template <class T, class Finish = AddBias<T>>
 struct ConvOutput {
   T* y;
-  const T* bias;
   const ConvArgs& c;
-  u32 m, n, points, columns;
-  __device__ __forceinline__ ConvOutput(T* y_, const T* bias_, const ConvArgs& c_,
+  const Finish finish;
+  u32 first, m, n, points, columns;
+  __device__ __forceinline__ ConvOutput(T* y_, const Finish& finish_, const ConvArgs& c_,
                                         const ConvTile& at)
-      : y(y_), bias(bias_), c(c_), m(at.m), n(at.n) {
+      : y(y_), c(c_), finish(finish_), m(at.m), n(at.n) {
     points = c.out[0] * c.out[1] * c.out[2];
     columns = points * c.batch;
-    y += (i64)at.group * c.filters * points;
-    if (bias) bias += at.group * c.filters;
+    first = at.group * c.filters;
+    y += (i64)first * points;
   }
-  __device__ __forceinline__ void put_pair(int i, int j, float a, float b) const {
+  template <class Acc>
+  __device__ __forceinline__ void put_pair(int i, int j, Acc a, Acc b) const {
     const u32 r = m + i, s = n + j;
     if (r >= (u32)c.filters || s >= columns) return;
-    const float add = bias ? widen(bias[r]) : 0.f;
     u32 image = s / points, point = s % points;
     T* p = y + ((i64)image * c.groups * c.filters + r) * points + point;
     struct alignas(2 * sizeof(T)) Pair {
       T a, b;
     };
+    const Pair made{finish(first + r, a), finish(first + r, b)};
     if (point + 1 < points && reinterpret_cast<u64>(p) % sizeof(Pair) == 0) {
-      *reinterpret_cast<Pair*>(p) = {narrow<T>(a + add), narrow<T>(b + add)};
+      *reinterpret_cast<Pair*>(p) = made;
       return;
     }
-    *p = narrow<T>(a + add);
+    *p = made.a;
     if (s + 1 >= columns) return;
     if (point + 1 == points) p += ((i64)c.groups * c.filters - 1) * points;
-    p[1] = narrow<T>(b + add);
+    p[1] = made.b;
   }
 };

@@ -73,3 +73,35 @@ struct GemmOutput {
     if (s + 1 < g.n) p[g.d[1]] = narrow<T>(value(r, s + 1, y));
   }
 };
+
+// Starts the copies of the tiles that tensor cores multiply.
+template <class Tile, class TA, class TB, int BM, int BN, bool AT, bool BT>
+struct GemmLoad {
+  const TA* a;
+  const TB* b;
+  const GemmArgs& g;
+  i64 m, n;  // rows of a and columns of b that are left
+  bool pa, pb;
+  __device__ __forceinline__ GemmLoad(const TA* a_, const TB* b_, const GemmArgs& g_,
+                                      const GemmTile& at)
+      : a(a_), b(b_), g(g_), m(g_.m - at.m), n(g_.n - at.n) {
+    a += batch_offset(g, g.a, at.batch) + at.m * g.a[0];
+    b += batch_offset(g, g.b, at.batch) + at.n * g.b[1];
+    pa = AT ? packed_lines(a, g.a[1], g.a[0]) : packed_lines(a, g.a[0], g.a[1]);
+    pb = BT ? packed_lines(b, g.b[1], g.b[0]) : packed_lines(b, g.b[0], g.b[1]);
+  }
+  __device__ __forceinline__ void operator()(int i, TA* as, TB* bs) const {
+    constexpr int BK = Tile::BK, E = Tile::E, TH = Tile::THREADS;
+    const i64 k = (i64)i * BK, left = g.k - k;
+    const TA* from = a + k * g.a[1];
+    if (AT)
+      copy_chunks<TA, BK, BM / E, TH>(as, from, g.a[1], g.a[0], left, m, pa);
+    else
+      copy_chunks<TA, BM, 4, TH>(as, from, g.a[0], g.a[1], m, left, pa);
+    const TB* from_b = b + k * g.b[0];
+    if (BT)
+      copy_chunks<TB, BN, 4, TH>(bs, from_b, g.b[1], g.b[0], n, left, pb);
+    else
+      copy_chunks<TB, BK, BN / E, TH>(bs, from_b, g.b[0], g.b[1], left, n, pb);
+  }
+};

@@ -5,106 +5,21 @@
 
 #include "ops/op_def.h"
 #include "providers/cuda/attached.h"
-#include "providers/cuda/launched.h"
+#include "providers/cuda/conv_shapes.h"
+#include "providers/cuda/gemm.h"
 #include "runtime/executor.h"
 
 namespace tiercel::cuda {
 namespace {
 
-constexpr size_t kSpatial = 3;
 constexpr int64_t kTapBytes = 16;
 constexpr size_t kTables = 16;  // kept for different shapes
-
-// As in kernels/cuda/conv.cuh.
-struct ConvArgs {
-  int32_t batch, groups, channels, filters;
-  int32_t size[kSpatial], out[kSpatial], kernel[kSpatial];
-  int32_t stride[kSpatial], dilation[kSpatial], pad[kSpatial];
-
-  [[nodiscard]] int64_t points() const { return int64_t{out[0]} * out[1] * out[2]; }
-  [[nodiscard]] int64_t volume() const { return int64_t{kernel[0]} * kernel[1] * kernel[2]; }
-};
 
 // As in kernels/cuda/copy.cu.
 struct ConvCopyArgs {
   int64_t shape[8], from[8], to[8];
   int64_t rank;
 };
-
-// The attributes of a node, which say where windows lie.
-struct ConvWindow {
-  std::vector<int64_t> strides, dilations, pads, output_padding;
-  std::string auto_pad;
-  bool output_shape = false, transposed = false;
-  int64_t groups = 1;
-
-  explicit ConvWindow(const Node& node)
-      : auto_pad(node.attributes.get_or<std::string>("auto_pad", "NOTSET")),
-        transposed(node.op_type == "ConvTranspose"),
-        groups(node.attributes.get_or<int64_t>("group", 1)) {
-    const auto list = [&](const char* name) {
-      const auto* found = node.attributes.get<std::vector<int64_t>>(name);
-      return found == nullptr ? std::vector<int64_t>() : *found;
-    };
-    strides = list("strides");
-    dilations = list("dilations");
-    pads = list("pads");
-    output_padding = list("output_padding");
-    output_shape = !list("output_shape").empty();
-  }
-
-  static int64_t entry(const std::vector<int64_t>& list, size_t i, int64_t otherwise) {
-    return list.empty() ? otherwise : list[i];
-  }
-  [[nodiscard]] int64_t stride(size_t i) const { return entry(strides, i, 1); }
-  [[nodiscard]] int64_t dilation(size_t i) const { return entry(dilations, i, 1); }
-
-  // The padding before spatial axis i.
-  [[nodiscard]] int64_t before(size_t i, int64_t in, int64_t out, int64_t kernel) const {
-    if (auto_pad == "VALID" && !output_shape) return 0;
-    const bool upper = auto_pad == "SAME_UPPER";
-    const bool fitted = upper || auto_pad == "SAME_LOWER" || (transposed && output_shape);
-    if (!fitted) return entry(pads, i, 0);
-    const int64_t reach = (kernel - 1) * dilation(i) + 1;
-    int64_t total = transposed ? (in - 1) * stride(i) + reach + entry(output_padding, i, 0) - out
-                               : (out - 1) * stride(i) + reach - in;
-    total = std::max<int64_t>(total, 0);
-    return upper ? total / 2 : (total + 1) / 2;
-  }
-};
-
-int32_t conv_word(int64_t value) {
-  if (value < INT32_MIN || value > INT32_MAX) {
-    throw_error(ErrorKind::EPFail, "CUDAExecutionProvider: an extent of a convolution is ", value,
-                "; at most ", INT32_MAX);
-  }
-  return static_cast<int32_t>(value);
-}
-
-ConvArgs conv_args(const ConvWindow& window, const TclTensor& x, const TclTensor& w,
-                   const TclTensor& y) {
-  for (const int64_t items : {x.size, y.size}) static_cast<void>(conv_word(items));
-  ConvArgs args{};
-  args.batch = conv_word(x.dims[0]);
-  args.groups = conv_word(window.groups);
-  args.channels = conv_word(x.dims[1] / window.groups);
-  args.filters = conv_word(y.dims[1] / window.groups);
-  const auto spatial = static_cast<size_t>(x.rank) - 2;
-  for (size_t i = 0; i < kSpatial; ++i) {
-    args.size[i] = args.out[i] = args.kernel[i] = args.stride[i] = args.dilation[i] = 1;
-  }
-  for (size_t i = 0; i < spatial; ++i) {
-    const size_t to = kSpatial - spatial + i;
-    const int64_t in = x.dims[i + 2], out = y.dims[i + 2], kernel = w.dims[i + 2];
-    args.size[to] = conv_word(in);
-    args.out[to] = conv_word(out);
-    args.kernel[to] = conv_word(kernel);
-    args.stride[to] = conv_word(window.stride(i));
-    args.dilation[to] = conv_word(window.dilation(i));
-    args.pad[to] = conv_word(window.before(i, in, out, kernel));
-  }
-  return args;
-}
 
 // Tables of taps by what they are for; safe for many threads.
 class TapTables {
@@ -138,12 +53,12 @@ struct ConvState {
   std::shared_ptr<Device> device;
   ConvWindow window;
   std::string suffix;
-  int64_t item = 0;       // bytes
-  bool constant = false;  // the weights are
+  int64_t item = 0;  // bytes
+  bool tf32 = false;
   Attached epilogue;
+  ProductKernels products;
+  std::unique_ptr<Derived> weights;  // of ConvTranspose, permuted
   std::unique_ptr<TapTables> tables = std::make_unique<TapTables>();
-  std::unique_ptr<std::mutex> mutex = std::make_unique<std::mutex>();
-  mutable std::shared_ptr<Buffer> weights;  // of ConvTranspose, permuted; guarded by the mutex
 
   [[nodiscard]] FunctionHandle entry(const char* name) const {
     return cuda_function(*device, "conv", concat(name, suffix));
@@ -173,15 +88,6 @@ std::shared_ptr<Buffer> permuted(const ConvState& state, const ConvArgs& args, c
   return made;
 }
 
-// The weights of ConvTranspose as the kernel wants them: made once where they are constant.
-std::shared_ptr<Buffer> transposed_weights(const ConvState& state, const ConvArgs& args,
-                                           const void* from) {
-  if (!state.constant) return permuted(state, args, from);
-  const std::lock_guard lock(*state.mutex);
-  if (!state.weights) state.weights = permuted(state, args, from);
-  return state.weights;
-}
-
 void launch_depthwise(const ConvState& state, const ConvArgs& args, const void* x, const void* w,
                       const void* bias, void* y) {
   const int64_t total = args.batch * args.points() * args.groups * args.filters;
@@ -196,7 +102,8 @@ void launch_product(const ConvState& state, const ConvArgs& args, const void* x,
                     const void* bias, void* y) {
   const bool transposed = state.window.transposed;
   const int64_t columns = args.batch * args.points();
-  const bool large = !transposed && args.filters > 64 && columns > 64;
+  const bool by_tf32 = state.tf32 && !transposed;
+  const bool large = by_tf32 || (!transposed && args.filters > 64 && columns > 64);
   const int64_t tile = large ? 128 : 64;
   const auto table = state.tables->find(*state.device, args, transposed);
   const void* const taps = table->data();
@@ -205,8 +112,37 @@ void launch_product(const ConvState& state, const ConvArgs& args, const void* x,
       static_cast<unsigned>(args.groups * groups_of(args.filters, tile) * groups_of(columns, tile));
   grid.threads = large || state.suffix == "f32" ? 256 : 128;
   const char* name = transposed ? "conv_transpose_" : large ? "conv_" : "conv_small_";
-  Arguments().add(x).add(w).add(bias).add(y).add(taps).add(args).launch(*state.device,
-                                                                        state.entry(name), grid);
+  Arguments made;
+  made.add(x).add(w).add(bias).add(y).add(taps).add(args);
+  made.launch(*state.device,
+              by_tf32 ? cuda_function(*state.device, "conv", "conv_tf32") : state.entry(name),
+              grid);
+}
+
+// Windows of one item that follow one another: a product of matrices.
+bool is_plain_product(const ConvArgs& args) {
+  bool plain = args.volume() == 1;
+  for (size_t i = 0; i < kSpatial; ++i) {
+    plain = plain && args.stride[i] == 1 && args.pad[i] == 0 && args.size[i] == args.out[i];
+  }
+  return plain;
+}
+
+void launch_plain_product(const ConvState& state, const ConvArgs& args, const void* x,
+                          const void* w, const void* bias, void* y) {
+  Product product{.a = w, .b = x, .c = bias, .d = y};
+  GemmArgs& g = product.args;
+  const int64_t groups = args.groups, filters = args.filters, channels = args.channels;
+  g.m = filters, g.n = args.points(), g.k = channels;
+  g.a[0] = channels, g.a[1] = 1, g.a[4] = filters * channels;
+  g.b[0] = g.d[0] = g.n, g.b[1] = g.d[1] = 1;
+  g.b[4] = channels * g.n, g.d[4] = filters * g.n;
+  g.b[3] = groups * g.b[4], g.d[3] = groups * g.d[4];
+  g.c[0] = 1, g.c[4] = filters;
+  g.batch[0] = args.batch, g.batch[1] = groups;
+  g.alpha = g.beta = 1;
+  product.batches = args.batch * groups;
+  state.products.run(product);
 }
 
 void run_conv(const Step& step, RunContext& context) {
@@ -220,20 +156,14 @@ void run_conv(const Step& step, RunContext& context) {
   if (!state.window.transposed && args.channels == 1) {
     launch_depthwise(state, args, x.data, w.data, bias, y.data);
   } else if (state.window.transposed) {
-    const auto weights = transposed_weights(state, args, w.data);
+    const auto weights = state.weights->get([&] { return permuted(state, args, w.data); });
     launch_product(state, args, x.data, weights->data(), bias, y.data);
+  } else if (is_plain_product(args)) {
+    launch_plain_product(state, args, x.data, w.data, bias, y.data);
   } else {
     launch_product(state, args, x.data, w.data, bias, y.data);
   }
   state.epilogue.run_on_output(step, context);
-}
-
-// Whether a value is the same in all runs: a constant, or its copy to the GPU.
-bool conv_constant(const Graph& graph, ValueId id) {
-  const NodeId producer = graph.value(id).producer;
-  if (producer == kNone) return graph.constant(id) != nullptr;
-  const Node& node = graph.node(producer);
-  return node.op_type == "Copy" && graph.constant(node.inputs[0]) != nullptr;
 }
 
 std::optional<std::string> conv_refuses(const Graph& graph, const Node& node) {
@@ -242,32 +172,43 @@ std::optional<std::string> conv_refuses(const Graph& graph, const Node& node) {
   if (x.dtype != DType::Float && x.dtype != DType::Float16 && x.dtype != DType::BFloat16) {
     return "no convolution of these types";
   }
-  if (!x.shape) return "its rank is not known";
-  if (x.shape->size() < 3 || x.shape->size() > 2 + kSpatial) return "more than three spatial axes";
+  if (auto refusal = spatial_refused(x)) return refusal;
   return attached_refuses(node, "epilogue");
 }
 
-Step compile_conv(const Graph& graph, const Node& node, const std::shared_ptr<Device>& device) {
+Step compile_any_conv(const Graph& graph, const Node& node, const std::shared_ptr<Device>& device,
+                      bool tf32) {
   const DType dtype = graph.value(node.inputs[0]).type.dtype;
   const bool transposed = node.op_type == "ConvTranspose";
   Step step = launched_step(graph, node, run_conv, transposed ? "conv_transpose" : "conv");
   step.inputs.resize(3, kNone);
   Attached epilogue(node, "epilogue", step, device);
-  auto state = std::make_shared<ConvState>(ConvState{.device = device,
-                                                     .window = ConvWindow(node),
-                                                     .suffix = std::string(type_suffix(dtype)),
-                                                     .item = dtype_bytes(dtype, 1),
-                                                     .epilogue = std::move(epilogue)});
-  state->constant = conv_constant(graph, node.inputs[1]);
-  step.state = std::move(state);
+  const bool constant = constant_behind(graph, node.inputs[1]) != nullptr;
+  step.state =
+      std::make_shared<ConvState>(ConvState{.device = device,
+                                            .window = ConvWindow(node),
+                                            .suffix = std::string(type_suffix(dtype)),
+                                            .item = dtype_bytes(dtype, 1),
+                                            .tf32 = tf32 && dtype == DType::Float,
+                                            .epilogue = std::move(epilogue),
+                                            .products = {device, dtype, tf32},
+                                            .weights = std::make_unique<Derived>(constant)});
   return step;
+}
+
+Step compile_conv(const Graph& graph, const Node& node, const std::shared_ptr<Device>& device) {
+  return compile_any_conv(graph, node, device, false);
+}
+Step compile_conv_tf32(const Graph& graph, const Node& node,
+                       const std::shared_ptr<Device>& device) {
+  return compile_any_conv(graph, node, device, true);
 }
 
 }  // namespace
 
 std::vector<LaunchedOp> conv_ops() {
-  return {{"", "Conv", conv_refuses, compile_conv},
-          {"", "ConvTranspose", conv_refuses, compile_conv}};
+  return {{"", "Conv", conv_refuses, compile_conv, compile_conv_tf32},
+          {"", "ConvTranspose", conv_refuses, compile_conv, compile_conv_tf32}};
 }
 
 }  // namespace tiercel::cuda

@@ -11,8 +11,10 @@ namespace {
 
 std::vector<LaunchedOp> all_launched() {
   std::vector<LaunchedOp> all;
-  for (const auto& family : {product_ops(), conv_ops(), row_ops(), reduction_ops(), attention_ops(),
-                             move_ops(), gather_ops(), pool_ops(), resize_ops(), recurrent_ops()}) {
+  for (const auto& family :
+       {product_ops(), byte_product_ops(), weight_ops(), conv_ops(), byte_conv_ops(), row_ops(),
+        reduction_ops(), attention_ops(), move_ops(), gather_ops(), pool_ops(), resize_ops(),
+        recurrent_ops()}) {
     all.insert(all.end(), family.begin(), family.end());
   }
   return all;
@@ -63,6 +65,27 @@ std::string_view type_suffix(DType dtype) {
     default:
       return "";
   }
+}
+
+const Tensor* constant_behind(const Graph& graph, ValueId id) {
+  if (id == kNone) return nullptr;
+  const NodeId producer = graph.value(id).producer;
+  if (producer == kNone) return graph.constant(id);
+  const Node& node = graph.node(producer);
+  return node.domain == "tiercel" && node.op_type == "Copy" ? graph.constant(node.inputs[0])
+                                                            : nullptr;
+}
+
+bool is_nothing(const Graph& graph, ValueId id) {
+  if (id == kNone) return true;
+  const Tensor* tensor = constant_behind(graph, id);
+  if (tensor == nullptr) return false;
+  const auto* bytes = static_cast<const std::byte*>(tensor->raw());
+  return std::all_of(bytes, bytes + tensor->bytes(), [](std::byte b) { return b == std::byte{0}; });
+}
+
+ValueId input_of(const Node& node, size_t i) {
+  return i < node.inputs.size() ? node.inputs[i] : kNone;
 }
 
 Step launched_step(const Graph& graph, const Node& node, StepFn run, std::string_view kernel) {

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstring>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,6 +19,9 @@ struct LaunchedOp {
   // nullopt: runs; else why not.
   std::optional<std::string> (*refuses)(const Graph& graph, const Node& node);
   Step (*compile)(const Graph& graph, const Node& node, const std::shared_ptr<Device>& device);
+  // The same where floats may be multiplied as tf32; nullptr: `compile`.
+  Step (*compile_tf32)(const Graph& graph, const Node& node,
+                       const std::shared_ptr<Device>& device) = nullptr;
 };
 
 // nullptr: the operator has no kernel of its own.
@@ -36,6 +40,9 @@ struct LaunchedOp {
 [[nodiscard]] std::vector<LaunchedOp> pool_ops();
 [[nodiscard]] std::vector<LaunchedOp> resize_ops();
 [[nodiscard]] std::vector<LaunchedOp> recurrent_ops();
+[[nodiscard]] std::vector<LaunchedOp> byte_product_ops();
+[[nodiscard]] std::vector<LaunchedOp> byte_conv_ops();
+[[nodiscard]] std::vector<LaunchedOp> weight_ops();
 
 // An entry of a file of kernels/cuda. Throws Error(EPFail) where the library was built without
 // them.
@@ -45,6 +52,32 @@ struct LaunchedOp {
 [[nodiscard]] bool has_cuda_file(std::string_view file);
 // "f32", "f16", "bf16" … of an element type, as names of kernels have it; empty: none.
 [[nodiscard]] std::string_view type_suffix(DType dtype);
+
+// The tensor of a value that is the same in all runs, maybe by way of its copy to the GPU; nullptr
+// where there is none. Its memory is the host's.
+[[nodiscard]] const Tensor* constant_behind(const Graph& graph, ValueId id);
+// Whether `id` is absent, or a constant of zeros.
+[[nodiscard]] bool is_nothing(const Graph& graph, ValueId id);
+// Input `i` of a node; kNone where it has none.
+[[nodiscard]] ValueId input_of(const Node& node, size_t i);
+
+// What is made of a constant input once, or of an input of a run each time; safe for many threads.
+class Derived {
+ public:
+  explicit Derived(bool constant) : constant_(constant) {}
+  template <class Make>
+  std::shared_ptr<Buffer> get(const Make& make) {
+    if (!constant_) return make();
+    const std::lock_guard lock(mutex_);
+    if (!made_) made_ = make();
+    return made_;
+  }
+
+ private:
+  bool constant_;
+  std::mutex mutex_;
+  std::shared_ptr<Buffer> made_;
+};
 
 // A step of a node before it has its state; people see the name of its kernel and the type of
 // input 0.

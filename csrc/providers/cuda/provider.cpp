@@ -14,8 +14,9 @@ bool is_copy(const Node& node) { return node.domain == "tiercel" && node.op_type
 
 class CudaProvider final : public Provider {
  public:
-  CudaProvider(std::shared_ptr<cuda::Device> device, std::shared_ptr<void> limit, bool records)
-      : device_(std::move(device)), limit_(std::move(limit)), records_(records) {}
+  CudaProvider(std::shared_ptr<cuda::Device> device, std::shared_ptr<void> limit, bool records,
+               bool tf32)
+      : device_(std::move(device)), limit_(std::move(limit)), records_(records), tf32_(tf32) {}
 
   [[nodiscard]] std::string_view name() const override { return "CUDAExecutionProvider"; }
   [[nodiscard]] DeviceMemory* device() const override { return device_.get(); }
@@ -49,7 +50,9 @@ class CudaProvider final : public Provider {
     if (node.def->has(kElementwise)) return cuda::compile_pointwise(graph, node, device_);
     const cuda::LaunchedOp* launched = cuda::find_launched(node);
     if (launched != nullptr && !launched->refuses(graph, node)) {
-      return launched->compile(graph, node, device_);
+      const auto compile =
+          tf32_ && launched->compile_tf32 ? launched->compile_tf32 : launched->compile;
+      return compile(graph, node, device_);
     }
     return cuda::compile_kernel(graph, node, device_);
   }
@@ -67,6 +70,7 @@ class CudaProvider final : public Provider {
   std::shared_ptr<cuda::Device> device_;
   std::shared_ptr<void> limit_;  // nullptr: none
   bool records_;                 // CUDA graphs
+  bool tf32_;
 };
 
 int64_t whole_number(const std::string& name, const std::string& text) {
@@ -107,7 +111,7 @@ std::shared_ptr<DeviceMemory> cuda_memory_at(uintptr_t address) {
 std::shared_ptr<Provider> make_cuda_provider(
     const std::vector<std::pair<std::string, std::string>>& options) {
   int64_t number = 0, limit = INT64_MAX, stream = 0;
-  bool records = false;
+  bool records = false, tf32 = false;
   for (const auto& [name, value] : options) {
     if (name == "device_id") {
       number = whole_number(name, value);
@@ -117,15 +121,18 @@ std::shared_ptr<Provider> make_cuda_provider(
       stream = whole_number(name, value);
     } else if (name == "enable_cuda_graph") {
       records = switched_on(name, value);
+    } else if (name == "use_tf32") {
+      tf32 = switched_on(name, value);
     } else {
       throw_error(ErrorKind::InvalidArgument, "CUDAExecutionProvider: unknown option \"", name,
-                  "\"; known: device_id, gpu_mem_limit, user_compute_stream, enable_cuda_graph");
+                  "\"; known: device_id, gpu_mem_limit, user_compute_stream, enable_cuda_graph, "
+                  "use_tf32");
     }
   }
   const int device_id = static_cast<int>(std::min<int64_t>(number, INT32_MAX));
   auto device = cuda::Device::open(device_id, static_cast<uintptr_t>(stream));
   auto limited = limit == INT64_MAX ? nullptr : device->limit(limit);
-  return std::make_shared<CudaProvider>(std::move(device), std::move(limited), records);
+  return std::make_shared<CudaProvider>(std::move(device), std::move(limited), records, tf32);
 }
 
 }  // namespace tiercel
