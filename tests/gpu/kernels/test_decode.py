@@ -1,20 +1,11 @@
-"""Products with weights of few bits and rotary embeddings on the software device."""
+"""Rotary embeddings on the software device."""
 
 import ctypes
 
 import numpy as np
 import pytest
 from launch import run
-from values import FLOATS, ceil_div, near, random, wide
-
-
-class NbitsArgs(ctypes.Structure):
-    """struct NbitsArgs of kernels/cuda/decode.cu."""
-
-    _fields_ = [(name, ctypes.c_longlong) for name in "mnk"] + [
-        ("block", ctypes.c_int),
-        ("bits", ctypes.c_int),
-    ]
+from values import FLOATS, near, random, wide
 
 
 class RotaryArgs(ctypes.Structure):
@@ -26,39 +17,6 @@ class RotaryArgs(ctypes.Structure):
         + [("interleaved", ctypes.c_int), ("flat", ctypes.c_int)]
         + [(name, ctypes.c_longlong) for name in ("limit", "failure")]
     )
-
-
-def packed(values, bits):
-    """Small numbers along the last axis, two a byte for four bits."""
-    if bits == 8:
-        return values.astype(np.uint8)
-    if values.shape[-1] % 2:
-        values = np.concatenate([values, np.zeros_like(values[..., :1])], -1)
-    return (values[..., ::2] | values[..., 1::2] << 4).astype(np.uint8)
-
-
-@pytest.mark.parametrize("name", FLOATS)
-@pytest.mark.parametrize("bits", [4, 8])
-def test_products_with_few_bits(name, bits):
-    rng = np.random.default_rng(bits)
-    cases = [(1, 9, 96, 32, 1), (3, 20, 100, 16, 0), (8, 5, 600, 128, 1), (1, 1, 3, 32, 0)]
-    for seed, (m, n, k, block, zero) in enumerate(cases):
-        blocks = ceil_div(k, block)
-        q = rng.integers(0, 2**bits, (n, blocks, block))
-        zeros = rng.integers(0, 2**bits, (n, blocks)) if zero else None
-        scales = np.abs(random(rng, (n, blocks), name)) * random(rng, 1, name).dtype.type(0.1)
-        a, bias = random(rng, (m, k), name), random(rng, n, name)
-        center = 2 ** (bits - 1) if zeros is None else zeros[..., None]
-        w = ((q - center) * wide(scales)[..., None]).reshape(n, -1)[:, :k]
-        b, z = packed(q, bits), None if zeros is None else packed(zeros, bits)
-        args = NbitsArgs(m, n, k, block, bits)
-        y = np.zeros((m, n), a.dtype)
-        run("decode", f"matmul_nbits_{name}", ceil_div(n, 8), 256, a, b, scales, z, bias, y, args,
-            seed=seed)  # fmt: skip
-        near(y, wide(a) @ w.T + wide(bias), name, scale=8 * 2 ** (bits - 4))
-        y = np.zeros((n, k), a.dtype)
-        run("decode", f"widen_nbits_{name}", 2, 256, b, scales, z, y, args)
-        near(y, w, name)
 
 
 @pytest.mark.parametrize("name", FLOATS)

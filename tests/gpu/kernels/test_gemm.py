@@ -5,7 +5,7 @@ import ctypes
 import numpy as np
 import pytest
 from launch import run
-from values import TYPES, ceil_div, near, random, wide
+from values import ceil_div, near, random, wide
 
 
 class GemmArgs(ctypes.Structure):
@@ -150,28 +150,3 @@ def test_few_rows(name):
                 else:
                     run("gemv", f"gemv_n_{name}", 2 * ceil_div(n, 128), 256, *args, seed=i + j)
                 near(d, want, name, scale=np.sqrt(k))
-
-
-@pytest.mark.parametrize("types", ["s8_s8", "u8_s8", "s8_u8", "u8_u8"])
-def test_bytes(types):
-    rng = np.random.default_rng(2)
-    kinds = [np.iinfo(TYPES[t]) for t in types.split("_")]
-    shapes = [(1, 1, 1), (37, 65, 19), (130, 72, 64), (64, 70, 200)]
-    for i, (m, n, k) in enumerate(shapes):
-        a, b = (
-            rng.integers(t.min, t.max + 1, s, t.dtype)
-            for t, s in zip(kinds, [(m, k), (n, k)], strict=True)
-        )
-        b = b.T if i % 2 else np.ascontiguousarray(b.T)
-        za = rng.integers(kinds[0].min, kinds[0].max + 1, m, a.dtype)
-        zb = rng.integers(kinds[1].min, kinds[1].max + 1, n, b.dtype)
-        bias = rng.integers(-1000, 1000, n).astype(np.int32)
-        grid = ceil_div(m, 128) * ceil_div(n, 64)
-        for steps in [(None, None), (0, 1), (1, 0), (1, None)]:
-            x = a.astype(np.int32) - (0 if steps[0] is None else za[:, None] if steps[0] else za[0])
-            y = b.astype(np.int32) - (0 if steps[1] is None else zb if steps[1] else zb[0])
-            d = np.zeros((m, n), np.int32)
-            run("gemm_mma", f"gemm_{types}", grid, 256, a, b, None if steps[0] is None else za,
-                None if steps[1] is None else zb, bias, d, arguments(a, b, None, d),
-                steps[0] or 0, steps[1] or 0, seed=i + 1)  # fmt: skip
-            np.testing.assert_array_equal(d, x @ y + bias)
