@@ -4,7 +4,6 @@
 #include <cmath>
 #include <limits>
 
-#include "base/cpu_info.h"
 #include "passes/edit.h"
 #include "passes/passes.h"
 
@@ -156,8 +155,8 @@ bool quantize_convs(Graph& graph) {
 
 }  // namespace
 
-bool fuse_quantize_conv(Graph& graph, PassContext&) {
-  return isa_rank("vnni") >= 0 && each_graph(graph, quantize_convs);
+bool fuse_quantize_conv(Graph& graph, PassContext& context) {
+  return context.bytes && each_graph(graph, quantize_convs);
 }
 
 }  // namespace tiercel::passes

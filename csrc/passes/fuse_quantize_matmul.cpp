@@ -205,8 +205,8 @@ bool scale_behind(Graph& graph, NodeId id) {
 
 }  // namespace
 
-bool fuse_quantize_matmul(Graph& graph, PassContext&) {
-  const bool has_bytes = isa_rank("vnni") >= 0, has_tiles = isa_rank("amx") >= 0;
+bool fuse_quantize_matmul(Graph& graph, PassContext& context) {
+  const bool has_bytes = context.bytes, has_tiles = isa_rank("amx") >= 0;
   return each_graph(graph, [&](Graph& g) {
     bool changed = false;
     const std::vector<NodeId> order = g.order;

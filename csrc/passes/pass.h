@@ -28,6 +28,7 @@ struct PassContext {
   int64_t fold_limit = 64 << 20;  // bytes of one folded constant
   int64_t block = 0;              // channels per block of the blocked layout; 0: no layout pass
   bool bfloat16 = false;          // whether products may be of rounded factors
+  bool bytes = false;             // whether products of 8-bit integers beat those of floats
   int64_t winograd = 1;           // of ConvBlocked nodes
   std::string layout_provider = "CPUExecutionProvider";
 };

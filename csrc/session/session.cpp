@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "base/blocks.h"
+#include "base/cpu_info.h"
 #include "base/float_mode.h"
 #include "base/thread_pool.h"
 #include "ir/onnx_reader.h"
@@ -140,6 +141,10 @@ CompileOptions make_compile_options(const SessionOptions& options) {
   out.passes.block = vector_block("tiercel", "ConvBlocked");
   out.passes.winograd = winograd_of(options);
   out.passes.bfloat16 = bfloat16_of(options);
+  out.passes.bytes =
+      isa_rank("vnni") >= 0 || std::ranges::any_of(out.providers, [](const auto& provider) {
+        return provider->device() != nullptr;  // a GPU's tensor cores
+      });
   CompileOptions plain;  // constants are folded in the host's memory
   for (const auto& provider : out.providers) {
     if (provider->device() == nullptr) plain.providers.push_back(provider);

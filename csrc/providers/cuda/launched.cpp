@@ -12,9 +12,10 @@ namespace {
 std::vector<LaunchedOp> all_launched() {
   std::vector<LaunchedOp> all;
   for (const auto& family :
+  for (const auto& family :
        {product_ops(), byte_product_ops(), weight_ops(), conv_ops(), byte_conv_ops(), row_ops(),
         reduction_ops(), attention_ops(), move_ops(), gather_ops(), pool_ops(), resize_ops(),
-        recurrent_ops()}) {
+        recurrent_ops(), byte_lstm_ops()}) {
     all.insert(all.end(), family.begin(), family.end());
   }
   return all;

@@ -42,6 +42,7 @@ struct LaunchedOp {
 [[nodiscard]] std::vector<LaunchedOp> recurrent_ops();
 [[nodiscard]] std::vector<LaunchedOp> byte_product_ops();
 [[nodiscard]] std::vector<LaunchedOp> byte_conv_ops();
+[[nodiscard]] std::vector<LaunchedOp> byte_lstm_ops();
 [[nodiscard]] std::vector<LaunchedOp> weight_ops();
 
 // An entry of a file of kernels/cuda. Throws Error(EPFail) where the library was built without
