@@ -63,3 +63,26 @@ DEVICE u8 round_byte(int x, float scale, int zero, bool is_signed) {
   const float y = rintf((float)x * scale) + (float)zero;
   return (u8)(int)fminf(fmaxf(y, low), high);
 }
+
+// Zero points of rows of a and of columns of b: null, or item [row * a_step], [column * b_step].
+template <class TA, class TB>
+struct Zeros {
+  const TA* a;
+  const TB* b;
+  i64 a_step, b_step;
+};
+
+// Scales of a, b and the result, whose zero point is `y_zero`: item [row * step], or [column *
+// b_step].
+struct Rounding {
+  const void *a_scale, *b_scale, *y_scale;
+  const u8* y_zero;
+  i64 a_step, b_step, y_step, zero_step;
+  i32 scale_type, is_signed;
+};
+DEVICE u8 rounded_sum(const Rounding& r, i64 row, i64 column, int sum) {
+  const float left = __fdiv_rn(scale_at(r.a_scale, row * r.a_step, r.scale_type),
+                               scale_at(r.y_scale, row * r.y_step, r.scale_type));
+  const float scale = __fmul_rn(left, scale_at(r.b_scale, column * r.b_step, r.scale_type));
+  return round_byte(sum, scale, byte_at(r.y_zero, row * r.zero_step, r.is_signed), r.is_signed);
+}

@@ -3,14 +3,7 @@
 #include "bytes.cuh"
 #include "gemm.cuh"
 
-// Scales of a, b and the result, whose zero point is `y_zero`: item [row * step], or [column *
-// b_step].
-struct Rounding {
-  const void *a_scale, *b_scale, *y_scale;
-  const u8* y_zero;
-  i64 a_step, b_step, y_step, zero_step;
-  i32 scale_type, is_signed;
-};
+// Sums rounded to bytes.
 struct RoundedOutput {
   u8* d;
   const GemmArgs& g;
@@ -24,26 +17,10 @@ struct RoundedOutput {
   __device__ __forceinline__ void put_pair(int i, int j, int x, int y) const {
     const i64 row = m + i, column = n + j;
     if (row >= g.m || column >= g.n) return;
-    const float left = __fdiv_rn(scale_at(r.a_scale, row * r.a_step, r.scale_type),
-                                 scale_at(r.y_scale, row * r.y_step, r.scale_type));
-    const int zero = byte_at(r.y_zero, row * r.zero_step, r.is_signed);
     u8* p = d + row * g.d[0] + column * g.d[1];
-    UNROLL
-    for (int e = 0; e < 2; e++) {
-      if (column + e >= g.n) return;
-      const float scale = __fmul_rn(left, scale_at(r.b_scale, (column + e) * r.b_step,
-                                                   r.scale_type));
-      p[e * g.d[1]] = round_byte(e ? y : x, scale, zero, r.is_signed);
-    }
+    p[0] = rounded_sum(r, row, column, x);
+    if (column + 1 < g.n) p[g.d[1]] = rounded_sum(r, row, column + 1, y);
   }
-};
-
-// Zero points of rows of a and of columns of b: null, or item [row * a_step], [column * b_step].
-template <class TA, class TB>
-struct Zeros {
-  const TA* a;
-  const TB* b;
-  i64 a_step, b_step;
 };
 
 template <class TA, class TB, int BM, int BN, int WM, int WN, class MakeOutput>

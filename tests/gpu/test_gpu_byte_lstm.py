@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import pytest
-from gpu_nodes import gpu_session
 from onnx import TensorProto, helper
 
 import softcuda
 import tiercel
+from gpu_nodes import gpu_session
 
 Array = npt.NDArray[Any]
 NAMES = ["X", "W", "R", "B", "L", "H", "C", "", "ws", "wz", "rs", "rz"]
@@ -111,6 +111,4 @@ def test_lstm(
 def test_what_a_kernel_does_not_know_is_refused(cuda_driver: softcuda.Device) -> None:
     given = inputs((2, 1, 4), 8, 1, "int8", False, False)
     with pytest.raises(tiercel.Fail, match="activation Relu"):
-        gpu_session(
-            model_of(given, hidden_size=8, activations=["Relu", "Tanh", "Tanh"])
-        )
+        gpu_session(model_of(given, hidden_size=8, activations=["Relu", "Tanh", "Tanh"]))

@@ -4,7 +4,11 @@ the CPU.
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -12,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import pytest
-from gpu_nodes import gpu_session
 from onnx import helper
 
 import softcuda
 import tiercel
+from gpu_nodes import gpu_session
 
 Array = npt.NDArray[Any]
 BYTES = {"s8": np.dtype(np.int8), "u8": np.dtype(np.uint8)}
@@ -246,3 +250,36 @@ def test_a_conv_whose_shape_changes(cuda_driver: softcuda.Device) -> None:
     for length in [5, 9, 5, *range(3, 24)]:
         feeds = {"x": integers((1 + length % 2, 20, length), "u8", length)}
         np.testing.assert_array_equal(session.run(None, feeds)[0], cpu.run(None, feeds)[0])
+
+
+QDQ = """
+import sys
+sys.path[:0] = {path!r}
+import numpy as np
+import tiercel
+from gpu_models import gpu_session, model
+made = model('''g (float[1, 8, 9, 9] x) => (float[1, 8, 9, 9] y)
+<float s = {{0.05}}, int8 z = {{0}}> {{
+    q = QuantizeLinear(x, s, z)
+    d = DequantizeLinear(q, s, z)
+    w = DequantizeLinear(wq, s, z)
+    c = Conv<pads = [1, 1, 1, 1]>(d, w)
+    r = QuantizeLinear(c, t, z)
+    y = DequantizeLinear(r, t, z)
+}}''', wq=np.arange(576, dtype=np.int8).reshape(8, 8, 3, 3), t=np.float32(0.5))
+text = gpu_session(made, strict=True).explain()
+print("conv_bytes cuda" in text)
+"""
+
+
+def test_quantised_groups_become_products_of_bytes_on_every_host(
+    cuda_driver: softcuda.Device,
+) -> None:
+    """Also where the host multiplies floats as fast as bytes."""
+    here = Path(__file__).parent
+    given = QDQ.format(path=[str(here), str(Path(tiercel.__file__).parents[1])])
+    environment = {**os.environ, "TIERCEL_ISA": "v3", "TIERCEL_CUDA_DRIVER": str(cuda_driver.path)}
+    command = [sys.executable, "-c", given]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "True"

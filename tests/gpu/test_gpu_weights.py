@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import pytest
-from gpu_models import CUDA, normal
-from gpu_nodes import gpu_session
 from onnx import TensorProto, helper
 
 import softcuda
 import tiercel
+from gpu_models import CUDA, normal
+from gpu_nodes import gpu_session
 
 Array = npt.NDArray[Any]
 TYPES: dict[str, Any] = {"f32": np.float32, "f16": np.float16, "bf16": ml_dtypes.bfloat16}
@@ -36,9 +36,7 @@ def info(name: str, values: Array) -> onnx.ValueInfoProto:
     )
 
 
-def model_of(
-    nodes: list[onnx.NodeProto], x: Array, constants: list[onnx.TensorProto]
-) -> bytes:
+def model_of(nodes: list[onnx.NodeProto], x: Array, constants: list[onnx.TensorProto]) -> bytes:
     graph = helper.make_graph(
         nodes, "g", [info("x", x)], [onnx.ValueInfoProto(name="y")], constants
     )

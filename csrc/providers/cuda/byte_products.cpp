@@ -1,5 +1,5 @@
-// Matrix products of 8-bit integers on a GPU, by the kernels of gemm_bytes.cu: MatMulInteger and
-// QLinearMatMul; and DynamicQuantizeLinear.
+// Matrix products of 8-bit integers on a GPU, by the kernels of gemm_bytes.cu and gemv_bytes.cu:
+// MatMulInteger and QLinearMatMul; and DynamicQuantizeLinear.
 #include <algorithm>
 
 #include "ops/op_def.h"
@@ -17,10 +17,12 @@ struct Rounding {
   int32_t scale_type, is_signed;
 };
 
+constexpr int64_t kFewByteRows = 8;  // that the kernels of gemv_bytes.cu take
+
 struct ByteProductState {
   std::shared_ptr<Device> device;
   size_t b = 1, a_zero = 2, b_zero = 3;  // inputs of the step
-  FunctionHandle product = nullptr, turn = nullptr;
+  FunctionHandle product = nullptr, few = nullptr, turn = nullptr;
   bool a_zeros = false, b_zeros = false;  // whether zero points may differ from 0
   int32_t scale_type = 0;
   std::unique_ptr<Derived> turned;  // matrices of b, columns one behind the other
@@ -84,7 +86,7 @@ ByteOperands operands_of(const ByteProductState& state, const Step& step, RunCon
   const Node& node = context.node(step);
   const TclTensor& a = *context.tensor(step.inputs[0]);
   const TclTensor& b = *context.tensor(step.inputs[state.b]);
-  ByteOperands made;
+  ByteOperands made;  // without an a where there is nothing to do
   made.product = byte_product(a, b, *context.tensor(step.outputs[0]));
   for (const size_t i : of_rows) {
     const ValueId id = input_of(node, i);
@@ -112,22 +114,27 @@ ByteOperands operands_of(const ByteProductState& state, const Step& step, RunCon
   return made;
 }
 
-Grid byte_grid(const Product& product) {
+// By columns where there are few rows, else by tiles.
+void launch_product(const ByteProductState& state, const Product& product, Arguments& made) {
   const GemmArgs& g = product.args;
-  return grid_of(product.batches * groups_of(g.m, 128) * groups_of(g.n, 64));
+  if (g.m <= kFewByteRows) {
+    const int64_t columns = g.n * product.batches;
+    return made.add(columns).launch(*state.device, state.few, grid_of(groups_of(columns, 8)));
+  }
+  const int64_t tiles = groups_of(g.m, 128) * groups_of(g.n, 64);
+  made.launch(*state.device, state.product, grid_of(product.batches * tiles));
 }
 
 void run_integer(const Step& step, RunContext& context) {
   const auto& state = *static_cast<const ByteProductState*>(step.state.get());
   const ByteOperands it = operands_of(state, step, context, {2});
   const Product& product = it.product;
-  const Grid grid = byte_grid(product);
-  if (grid.x == 0) return;
+  if (product.a == nullptr) return;
   const void* const no_bias = nullptr;
   Arguments made;
   made.add(product.a).add(product.b).add(it.a_zero).add(it.b_zero).add(no_bias).add(product.d);
   made.add(product.args).add(it.a_step).add(it.b_step);
-  made.launch(*state.device, state.product, grid);
+  launch_product(state, product, made);
 }
 
 void run_rounded(const Step& step, RunContext& context) {
@@ -135,8 +142,7 @@ void run_rounded(const Step& step, RunContext& context) {
   const Node& node = context.node(step);
   const ByteOperands it = operands_of(state, step, context, {1, 2, 6, 7});
   const Product& product = it.product;
-  const Grid grid = byte_grid(product);
-  if (grid.x == 0) return;
+  if (product.a == nullptr) return;
   const TclTensor &a = *context.tensor(step.inputs[1]), &b = *context.tensor(step.inputs[4]);
   const TclTensor &y = *context.tensor(step.inputs[6]), &zero = *context.tensor(step.inputs[7]);
   const GemmArgs& g = product.args;
@@ -149,7 +155,7 @@ void run_rounded(const Step& step, RunContext& context) {
   Arguments made;
   made.add(product.a).add(product.b).add(it.a_zero).add(it.b_zero).add(product.d);
   made.add(product.args).add(it.a_step).add(it.b_step).add(rounding);
-  made.launch(*state.device, state.product, grid);
+  launch_product(state, product, made);
 }
 
 // Whether all axes have one step but that `from_end` axes from the end, as rows (2) and columns
@@ -196,6 +202,8 @@ Step compile_byte_product(const Graph& graph, const Node& node,
   const auto inside = device->enter();
   state.product =
       cuda_function(*device, "gemm_bytes", concat(rounded ? "gemm_rounded_" : "gemm_", types));
+  state.few =
+      cuda_function(*device, "gemv_bytes", concat(rounded ? "gemv_rounded_" : "gemv_", types));
   state.turn = cuda_function(*device, "copy", "transpose_b8");
   state.a_zeros = !is_nothing(graph, input_of(node, state.a_zero));
   state.b_zeros = !is_nothing(graph, input_of(node, state.b_zero));

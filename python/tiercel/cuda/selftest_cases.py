@@ -14,7 +14,17 @@ Array = npt.NDArray[Any]
 Dims = tuple[int, ...]
 
 _OPSET = 23
-_TYPES = {"f32": 1, "f16": 10, "bf16": 16, "f64": 11, "i32": 6, "i64": 7, "i8": 3, "bool": 9}
+_TYPES = {
+    "f32": 1,
+    "f16": 10,
+    "bf16": 16,
+    "f64": 11,
+    "i32": 6,
+    "i64": 7,
+    "i8": 3,
+    "u8": 2,
+    "bool": 9,
+}
 _FLOATS = ("f32", "f16", "bf16", "f64")
 # Largest difference of results, relative to the largest number of the output.
 BOUNDS = {"f32": 2e-5, "f16": 4e-3, "bf16": 3e-2, "f64": 1e-12}
@@ -33,13 +43,14 @@ class Case:
     outputs: int = 1
     integers: int = 0  # so many inputs, the last of the random ones, are int64 below `limit`
     limit: int = 1
+    domain: str = ""
 
     @property
     def name(self) -> str:
         """Operator, type, shapes, attributes and constants."""
         shapes = " ".join("x".join(map(str, shape)) or "1" for shape in self.shapes)
         attributes = "".join(f" {key}={value}" for key, value in self.attributes.items())
-        constants = "".join(f" {a.tolist()}" for a in self.constants)
+        constants = "".join(f" {a.tolist() if a.size < 9 else a.shape}" for a in self.constants)
         return f"{self.op} {self.dtype} {shapes}{attributes}{constants}"
 
     def types(self) -> list[str]:
@@ -53,7 +64,9 @@ class Case:
         names = [f"x{i}" for i in range(len(self.shapes))]
         constants = [f"c{i}" for i in range(len(self.constants))]
         outputs = [f"y{i}" for i in range(self.outputs)]
-        node = helper.make_node(self.op, [*names, *constants], outputs, **self.attributes)
+        node = helper.make_node(
+            self.op, [*names, *constants], outputs, domain=self.domain, **self.attributes
+        )
         inputs = [
             helper.make_tensor_value_info(name, _TYPES[dtype], list(shape))
             for name, dtype, shape in zip(names, self.types(), self.shapes, strict=True)
@@ -64,7 +77,7 @@ class Case:
         ]
         results = [ValueInfoProto(name=name) for name in outputs]  # their types follow
         graph = helper.make_graph([node], "selftest", inputs, results, given)
-        opset = [helper.make_opsetid("", _OPSET)]
+        opset = [helper.make_opsetid("", _OPSET), helper.make_opsetid("com.microsoft", 1)]
         made = helper.make_model(graph, opset_imports=opset, ir_version=10)
         return bytes(made.SerializeToString())
 
@@ -83,8 +96,8 @@ class Case:
 def _random(rng: np.random.Generator, dtype: str, shape: Dims) -> Array:
     if dtype == "bool":
         return np.asarray(rng.random(shape) < 0.5)
-    if dtype[0] == "i":
-        return np.asarray(rng.integers(1, 50, shape)).astype(f"i{int(dtype[1:]) // 8}")
+    if dtype[0] in "iu":
+        return np.asarray(rng.integers(1, 50, shape)).astype(f"{dtype[0]}{int(dtype[1:]) // 8}")
     values = np.asarray(rng.uniform(0.1, 0.9, shape))  # every function has a value there
     if dtype == "bf16":
         import ml_dtypes
@@ -196,6 +209,34 @@ def _convolutions() -> Iterator[Case]:
     yield Case("convolutions", "ConvTranspose", "f32", turned, {"strides": [2, 2]})
 
 
+def _bytes() -> Iterator[Case]:
+    rng = np.random.default_rng(1)
+    for dtype in ("i8", "u8"):
+        zeros = tuple(np.array(zero, f"{dtype[0]}1") for zero in (3, 20))
+        for m, k, n in ((1, 300, 200), (64, 64, 64), (130, 257, 190), (256, 512, 384)):
+            yield Case("bytes", "MatMulInteger", dtype, ((m, k), (k, n)), constants=zeros)
+        for x, w, attributes in (
+            ((2, 32, 28, 28), (64, 32, 3, 3), {"pads": [1, 1, 1, 1]}),
+            ((1, 3, 64, 64), (32, 3, 7, 7), {"strides": [2, 2], "pads": [3, 3, 3, 3]}),
+            ((1, 32, 30, 30), (32, 1, 3, 3), {"group": 32}),
+        ):
+            yield Case("bytes", "ConvInteger", dtype, (x, w), attributes, zeros)
+            unit, step = np.array(0.1, np.float32), np.array(2, np.float32)
+            weights = rng.integers(-128, 128, w).astype(np.int8)
+            given = (unit, zeros[0], weights, unit, np.array(0, np.int8), step, zeros[1])
+            yield Case("bytes", "QLinearConv", dtype, (x,), attributes, given)
+    yield Case("bytes", "DynamicQuantizeLinear", "f32", ((33, 700),), outputs=3)
+    for dtype in ("f32", "f16"):
+        for rows, bits in ((1, 4), (7, 8), (90, 4)):
+            numbers = rng.integers(0, 256, (200, 8, 8 * bits)).astype(np.uint8)
+            scales = (rng.random((200, 8)) * 0.1).astype(f"f{int(dtype[1:]) // 8}")
+            attributes = {"K": 500, "N": 200, "bits": bits, "block_size": 64}
+            yield Case(
+                *("bytes", "MatMulNBits", dtype, ((rows, 500),), attributes, (numbers, scales)),
+                domain="com.microsoft",
+            )
+
+
 def _attention() -> Iterator[Case]:
     for dtype in ("f32", "f16"):
         for queries, keys, size in ((1, 100, 64), (70, 70, 64), (33, 130, 32)):
@@ -207,5 +248,7 @@ def _attention() -> Iterator[Case]:
 
 def cases() -> list[Case]:
     """All of them, family by family."""
-    families = (_pointwise, _products, _reductions, _moves, _rows, _convolutions, _attention)
+    families = (
+        *(_pointwise, _products, _reductions, _moves, _rows, _convolutions, _bytes, _attention),
+    )
     return [case for family in families for case in family()]

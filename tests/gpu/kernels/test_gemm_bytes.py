@@ -4,12 +4,15 @@ import ctypes
 
 import numpy as np
 import pytest
-from launch import run
+from launch import device, run
 from test_gemm import arguments
 from values import TYPES, ceil_div, random, wide
 
 PAIRS = ["s8_s8", "u8_s8", "s8_u8", "u8_u8"]
-SHAPES = [(1, 1, 1), (37, 65, 19), (130, 72, 64), (64, 70, 200)]
+SHAPES = {
+    "gemm": [(1, 1, 1), (37, 65, 19), (130, 72, 64), (64, 70, 200)],
+    "gemv": [(1, 1, 1), (3, 65, 19), (8, 20, 640), (1, 70, 200)],
+}
 
 
 class Rounding(ctypes.Structure):
@@ -45,28 +48,35 @@ def shifted(x, zeros, step, axis):
 
 
 @pytest.mark.parametrize("types", PAIRS)
-def test_bytes(types):
+@pytest.mark.parametrize("kernel", SHAPES)
+def test_bytes(types, kernel):
     rng = np.random.default_rng(2)
-    for i, (m, n, k) in enumerate(SHAPES):
-        a, b, za, zb = operands(rng, types, (m, n, k), i % 2)
+    for i, (m, n, k) in enumerate(SHAPES[kernel]):
+        a, b, za, zb = operands(rng, types, (m, n, k), kernel == "gemv" or i % 2)
         bias = rng.integers(-1000, 1000, n).astype(np.int32)
-        grid = ceil_div(m, 128) * ceil_div(n, 64)
+        file, name, grid, more = chosen(kernel, types, m, n)
         for steps in [(None, None), (0, 1), (1, 0), (1, None)]:
             d = np.zeros((m, n), np.int32)
-            run("gemm_bytes", f"gemm_{types}", grid, 256, a, b, None if steps[0] is None else za,
+            run(file, name, grid, 256, a, b, None if steps[0] is None else za,
                 None if steps[1] is None else zb, bias, d, arguments(a, b, None, d),
-                steps[0] or 0, steps[1] or 0, seed=i + 1)  # fmt: skip
+                steps[0] or 0, steps[1] or 0, *more, seed=i + 1)  # fmt: skip
             want = shifted(a, za, steps[0], 1) @ shifted(b, zb, steps[1], 0) + bias
             np.testing.assert_array_equal(d, want)
 
 
+def chosen(kernel, types, m, n):
+    """File, kernel, grid and what is given behind its arguments: by tiles, or by columns."""
+    if kernel == "gemm":
+        return "gemm_bytes", f"gemm_{types}", ceil_div(m, 128) * ceil_div(n, 64), []
+    return "gemv_bytes", f"gemv_{types}", ceil_div(n, 8), [n]
+
+
 @pytest.mark.parametrize("types", PAIRS)
 @pytest.mark.parametrize("kind", ["f32", "f16", "bf16"])
-def test_rounded_bytes(types, kind):
-    from launch import device
-
+@pytest.mark.parametrize("kernel", SHAPES)
+def test_rounded_bytes(types, kind, kernel):
     rng = np.random.default_rng(3)
-    for i, (m, n, k) in enumerate(SHAPES):
+    for i, (m, n, k) in enumerate(SHAPES[kernel]):
         a, b, za, zb = operands(rng, types, (m, n, k), 1)
         each = i % 2
         scales = [np.abs(random(rng, size, kind)) + TYPES[kind](0.01) for size in (m, n, m)]
@@ -76,9 +86,9 @@ def test_rounded_bytes(types, kind):
         r = Rounding(*[x.pointer for x in held], each, each, each, each, 0, name == "s8")
         r.scale_type = ["f32", "f16", "bf16"].index(kind)
         d = np.zeros((m, n), zy.dtype)
-        grid = ceil_div(m, 128) * ceil_div(n, 64)
-        run("gemm_bytes", f"gemm_rounded_{types}", grid, 256, a, b, za, zb, d,
-            arguments(a, b, None, d), each, each, r, seed=i + 1)  # fmt: skip
+        file, entry, grid, more = chosen(kernel, f"rounded_{types}", m, n)
+        run(file, entry, grid, 256, a, b, za, zb, d, arguments(a, b, None, d), each, each, r,
+            *more, seed=i + 1)  # fmt: skip
         whole = shifted(a, za, each, 1) @ shifted(b, zb, each, 0)
         left, right, y = (s if each else s[:1] for s in (x.astype(np.float32) for x in scales))
         factor = (left / y)[:, None] * right[None]
