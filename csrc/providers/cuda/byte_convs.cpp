@@ -1,11 +1,11 @@
 // Convolutions of 8-bit integers on a GPU, by the kernels of conv_bytes.cu: ConvInteger and
 // QLinearConv.
 #include <algorithm>
-#include <map>
 
 #include "base/error.h"
 #include "ops/op_def.h"
-#include "providers/cuda/conv_shapes.h"
+#include "providers/cuda/bytes.h"
+#include "providers/cuda/kept.h"
 #include "providers/cuda/lines.h"
 #include "runtime/executor.h"
 
@@ -13,39 +13,9 @@ namespace tiercel::cuda {
 namespace {
 
 // As in kernels/cuda/conv_bytes.cu.
-struct ByteConvArgs {
-  ConvArgs c;
-  int32_t room[kSpatial], held;
-  int64_t pitch;
-};
 struct ByteResult {
   const void *bias, *x_scale, *w_scale, *y_scale, *y_zero;
   int32_t w_step, kind;
-};
-
-// Tables of runs by what they are for; safe for many threads.
-class RunTables {
- public:
-  std::shared_ptr<Buffer> find(Device& device, FunctionHandle make, const ByteConvArgs& args) {
-    const int32_t run = args.held % 16 == 0 ? 16 : 4;
-    const int64_t entries = groups_of(args.c.volume() * args.held, run) + 3;
-    const std::vector<int32_t> key{args.held,          args.room[1],       args.room[2],
-                                   args.c.kernel[0],   args.c.kernel[1],   args.c.kernel[2],
-                                   args.c.dilation[0], args.c.dilation[1], args.c.dilation[2]};
-    const std::lock_guard lock(mutex_);
-    if (const auto known = tables_.find(key); known != tables_.end()) return known->second;
-    auto table = device.allocate(entries * 4);
-    const void* const address = table->data();
-    Arguments().add(address).add(args).add(run).add(entries).launch(
-        device, make, grid_of(groups_of(entries, 256)));
-    if (tables_.size() == kMost) tables_.clear();
-    return tables_[key] = std::move(table);
-  }
-
- private:
-  static constexpr size_t kMost = 16;
-  std::mutex mutex_;
-  std::map<std::vector<int32_t>, std::shared_ptr<Buffer>> tables_;
 };
 
 struct ByteConvState {
@@ -54,8 +24,8 @@ struct ByteConvState {
   size_t w = 1, x_zero = 2, w_zero = 3;  // inputs of the step
   bool rounded = false, x_zeros = false, w_zeros = false;
   int32_t signs = 0;
-  FunctionHandle product = nullptr, alone = nullptr, lay_out = nullptr, runs = nullptr;
-  std::unique_ptr<RunTables> tables = std::make_unique<RunTables>();
+  FunctionHandle product = nullptr, alone = nullptr, runs = nullptr;
+  std::unique_ptr<KeptBuffers> tables = std::make_unique<KeptBuffers>();
   std::unique_ptr<Derived> weights;  // as the product wants them
 };
 
@@ -71,17 +41,15 @@ ByteConvArgs byte_conv_args(const ConvArgs& c) {
   return args;
 }
 
-// What conv_lay_out makes of `images` images.
-std::shared_ptr<Buffer> laid_out(const ByteConvState& state, const ByteConvArgs& args,
-                                 int64_t images, const void* from, const void* zero) {
-  const int64_t places = int64_t{args.room[0]} * args.room[1] * args.room[2];
-  static_cast<void>(conv_word(places * args.held));
-  auto made = state.device->allocate(images * places * args.held);
-  const void* const to = made->data();
-  const int64_t blocks = images * groups_of(places, 64) * groups_of(args.held, 32);
-  Arguments().add(from).add(to).add(zero).add(args).launch(*state.device, state.lay_out,
-                                                           grid_of(blocks));
-  return made;
+// Where runs of bytes of a window begin.
+std::shared_ptr<Buffer> table_of_runs(const ByteConvState& state, const ByteConvArgs& args) {
+  const int32_t run = args.held % 16 == 0 ? 16 : 4;
+  const int64_t entries = groups_of(args.c.volume() * args.held, run) + 3;
+  auto table = state.device->allocate(entries * 4);
+  const void* const address = table->data();
+  Arguments().add(address).add(args).add(run).add(entries).launch(*state.device, state.runs,
+                                                                  grid_of(groups_of(entries, 256)));
+  return table;
 }
 
 // Weights [groups * filters, channels, kernel] as [groups * filters, kernel, channels], each row
@@ -94,7 +62,8 @@ std::shared_ptr<Buffer> laid_out_weights(const ByteConvState& state, const ByteC
   for (size_t i = 0; i < kSpatial; ++i) rows.c.size[i] = rows.room[i] = 1;
   rows.c.size[2] = conv_word(args.c.volume());
   rows.room[2] = conv_word(args.pitch / args.held);
-  return laid_out(state, rows, int64_t{args.c.groups} * args.c.filters, from, nullptr);
+  const int64_t filters = int64_t{args.c.groups} * args.c.filters;
+  return lay_out(*state.device, rows, filters, from, nullptr);
 }
 
 struct ByteConvCall {
@@ -114,15 +83,18 @@ void launch_alone(const ByteConvState& state, const ConvArgs& c, const ByteConvC
 
 void launch_byte_product(const ByteConvState& state, const ConvArgs& c, const ByteConvCall& call) {
   const ByteConvArgs args = byte_conv_args(c);
-  const auto weights = state.weights->get([&] { return laid_out_weights(state, args, call.w); });
-  const auto images = laid_out(state, args, int64_t{c.batch} * c.groups, call.x, call.x_zero);
-  const auto table = state.tables->find(*state.device, state.runs, args);
+  Device& device = *state.device;
+  const auto weights =
+      state.weights->get(device, [&] { return laid_out_weights(state, args, call.w); });
+  const auto images = lay_out(device, args, int64_t{c.batch} * c.groups, call.x, call.x_zero);
+  const std::string key(reinterpret_cast<const char*>(&args), sizeof args);
+  const auto table = state.tables->get(device, key, [&] { return table_of_runs(state, args); });
   const void *const x = images->data(), *const w = weights->data(), *const runs = table->data();
   Arguments made;
   made.add(x).add(w).add(call.x_zero).add(call.w_zero).add(call.y).add(runs).add(args);
   made.add(call.result).add(call.zero_step);
   const int64_t columns = c.batch * c.points();
-  made.launch(*state.device, state.product,
+  made.launch(device, state.product,
               grid_of(c.groups * groups_of(c.filters, 64) * groups_of(columns, 128)));
 }
 
@@ -173,7 +145,6 @@ Step compile_byte_conv(const Graph& graph, const Node& node,
   };
   state.product = entry(concat("conv_", type_suffix(x), "_", type_suffix(w)));
   state.alone = entry("conv_depthwise_bytes");
-  state.lay_out = entry("conv_lay_out");
   state.runs = entry("conv_runs");
   Step step = launched_step(graph, node, run_byte_conv, "conv_bytes");
   step.inputs.resize(9, kNone);

@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "ops/op_def.h"
+#include "providers/cuda/bytes.h"
 #include "providers/cuda/gemm.h"
+#include "providers/cuda/kept.h"
 #include "providers/cuda/lines.h"
 #include "runtime/executor.h"
 
@@ -28,8 +30,8 @@ struct LstmCall {
 struct ByteLstmState {
   std::shared_ptr<Device> device;
   bool backwards = false, is_signed = false;
-  FunctionHandle range = nullptr, quantize = nullptr, turn = nullptr, product = nullptr,
-                 pack = nullptr, walk = nullptr;
+  FunctionHandle range = nullptr, quantize = nullptr, product = nullptr, pack = nullptr,
+                 walk = nullptr;
   std::unique_ptr<Derived> turned, packed;  // weights of the input and of the state
 };
 
@@ -78,16 +80,9 @@ std::shared_ptr<Buffer> project(const ByteLstmState& state, const LstmTensors& t
                                 const ByteLstmArgs& args, const QuantizedInput& x) {
   const TclTensor& w = t.input(W);
   const int64_t rows = args.steps * args.batch, depth = w.dims[1], columns = w.dims[2];
-  const auto turned = state.turned->get([&] {
-    auto made = state.device->allocate(w.size);
-    void* const to = made->data();
-    Grid grid = grid_of(args.directions * groups_of(depth, 32) * groups_of(columns, 32), 32);
-    grid.threads_y = 8;
-    if (grid.x > 0) {
-      Arguments().add(w.data).add(to).add(depth).add(columns).launch(*state.device, state.turn,
-                                                                     grid);
-    }
-    return made;
+  const int64_t pitch = turned_pitch(depth);
+  const auto turned = state.turned->get(*state.device, [&] {
+    return turn_matrices(*state.device, w.data, args.directions, depth, columns);
   });
   auto sums = state.device->allocate(args.directions * rows * columns * 4);
   const int64_t zero_step = t.step_of(WZero, args.directions), no_step = 0;
@@ -95,12 +90,12 @@ std::shared_ptr<Buffer> project(const ByteLstmState& state, const LstmTensors& t
     GemmArgs g{};
     g.m = rows, g.n = columns, g.k = depth;
     g.batch[0] = g.batch[1] = 1;
-    g.a[0] = depth, g.a[1] = 1, g.b[0] = 1, g.b[1] = depth, g.d[0] = columns, g.d[1] = 1;
+    g.a[0] = depth, g.a[1] = 1, g.b[0] = 1, g.b[1] = pitch, g.d[0] = columns, g.d[1] = 1;
     g.alpha = 1;
     const void* const no_bias = nullptr;
     const auto* zeros = static_cast<const std::byte*>(t.data(WZero));
     if (zeros != nullptr) zeros += d * (zero_step != 0 ? columns : 1);
-    const void* const b = turned->data() + d * depth * columns;
+    const void* const b = turned->data() + d * pitch * columns;
     const void* const to = sums->data() + d * rows * columns * 4;
     Arguments made;
     made.add(x.bytes).add(b).add(x.zero).add(zeros).add(no_bias).add(to).add(g);
@@ -114,7 +109,7 @@ std::shared_ptr<Buffer> project(const ByteLstmState& state, const LstmTensors& t
 // Weights of the state in words, then the sums of their columns.
 std::shared_ptr<Buffer> packed_weights(const ByteLstmState& state, const LstmTensors& t,
                                        const ByteLstmArgs& args, int64_t words) {
-  return state.packed->get([&] {
+  return state.packed->get(*state.device, [&] {
     const int64_t columns = args.directions * args.hidden * 4;
     auto made = state.device->allocate((words + columns) * 4);
     const void *const numbers = made->data(), *const totals = made->data() + words * 4;
@@ -188,7 +183,6 @@ Step compile_byte_lstm(const Graph& graph, const Node& node,
   const auto inside = device->enter();
   state.range = cuda_function(*device, "quantize", "range_f32");
   state.quantize = cuda_function(*device, "quantize", "dynamic_quantize_f32");
-  state.turn = cuda_function(*device, "copy", "transpose_b8");
   state.product = cuda_function(*device, "gemm_bytes", concat("gemm_u8_", type_suffix(weights)));
   state.pack = cuda_function(*device, "lstm_bytes", "lstm_pack_bytes");
   state.walk = cuda_function(*device, "lstm_bytes", "lstm_bytes");

@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "ops/op_def.h"
+#include "providers/cuda/bytes.h"
 #include "providers/cuda/gemm.h"
+#include "providers/cuda/kept.h"
 #include "providers/cuda/lines.h"
 #include "runtime/executor.h"
 
@@ -22,33 +24,24 @@ constexpr int64_t kFewByteRows = 8;  // that the kernels of gemv_bytes.cu take
 struct ByteProductState {
   std::shared_ptr<Device> device;
   size_t b = 1, a_zero = 2, b_zero = 3;  // inputs of the step
-  FunctionHandle product = nullptr, few = nullptr, turn = nullptr;
+  FunctionHandle product = nullptr, few = nullptr;
   bool a_zeros = false, b_zeros = false;  // whether zero points may differ from 0
   int32_t scale_type = 0;
-  std::unique_ptr<Derived> turned;  // matrices of b, columns one behind the other
+  std::unique_ptr<Derived> turned;  // the matrices of b
 };
 
 bool is_byte(DType dtype) { return dtype == DType::Int8 || dtype == DType::UInt8; }
-
-// Each matrix of b transposed.
-std::shared_ptr<Buffer> turn_matrices(const ByteProductState& state, const TclTensor& b, int64_t k,
-                                      int64_t n) {
-  auto made = state.device->allocate(b.size);
-  if (b.size == 0) return made;
-  void* const to = made->data();
-  Grid grid = grid_of(b.size / (k * n) * groups_of(k, 32) * groups_of(n, 32), 32);
-  grid.threads_y = 8;
-  Arguments().add(b.data).add(to).add(k).add(n).launch(*state.device, state.turn, grid);
-  return made;
-}
 
 // Operands as the kernels want them: columns of b lie one behind the other.
 Product byte_product(const TclTensor& a, const TclTensor& b, const TclTensor& y) {
   View right = view_of(b, nullptr);
   const size_t rank = right.dims.size();
   if (rank >= 2) {
-    right.strides[rank - 2] = 1;
-    right.strides[rank - 1] = right.dims[rank - 2];
+    Dims turned = right.dims;
+    std::swap(turned[rank - 2], turned[rank - 1]);
+    turned[rank - 1] = turned_pitch(turned[rank - 1]);
+    right.strides = dense_strides(turned);
+    std::swap(right.strides[rank - 2], right.strides[rank - 1]);
   }
   return matmul(view_of(a, nullptr), right, y);
 }
@@ -98,7 +91,10 @@ ByteOperands operands_of(const ByteProductState& state, const Step& step, RunCon
   made.product.a = a.data;
   made.product.b = b.data;
   if (b.rank >= 2) {
-    made.turned = state.turned->get([&] { return turn_matrices(state, b, g.k, g.n); });
+    made.turned = state.turned->get(*state.device, [&] {
+      const int64_t matrices = b.size / std::max<int64_t>(g.k * g.n, 1);
+      return turn_matrices(*state.device, b.data, matrices, g.k, g.n);
+    });
     made.product.b = made.turned->data();
   }
   if (state.a_zeros) {
@@ -204,7 +200,6 @@ Step compile_byte_product(const Graph& graph, const Node& node,
       cuda_function(*device, "gemm_bytes", concat(rounded ? "gemm_rounded_" : "gemm_", types));
   state.few =
       cuda_function(*device, "gemv_bytes", concat(rounded ? "gemv_rounded_" : "gemv_", types));
-  state.turn = cuda_function(*device, "copy", "transpose_b8");
   state.a_zeros = !is_nothing(graph, input_of(node, state.a_zero));
   state.b_zeros = !is_nothing(graph, input_of(node, state.b_zero));
   if (rounded) {

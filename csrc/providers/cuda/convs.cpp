@@ -1,52 +1,22 @@
 // Convolutions on a GPU: Conv and ConvTranspose by the kernels of conv.cu.
 #include <algorithm>
-#include <map>
-#include <mutex>
 
 #include "ops/op_def.h"
 #include "providers/cuda/attached.h"
 #include "providers/cuda/conv_shapes.h"
 #include "providers/cuda/gemm.h"
+#include "providers/cuda/kept.h"
 #include "runtime/executor.h"
 
 namespace tiercel::cuda {
 namespace {
 
 constexpr int64_t kTapBytes = 16;
-constexpr size_t kTables = 16;  // kept for different shapes
 
 // As in kernels/cuda/copy.cu.
 struct ConvCopyArgs {
   int64_t shape[8], from[8], to[8];
   int64_t rank;
-};
-
-// Tables of taps by what they are for; safe for many threads.
-class TapTables {
- public:
-  std::shared_ptr<Buffer> find(Device& device, const ConvArgs& args, bool transposed) {
-    const std::string key(reinterpret_cast<const char*>(&args), sizeof args);
-    const std::lock_guard lock(mutex_);
-    if (const auto known = tables_.find(key); known != tables_.end()) return known->second;
-    const int64_t taps = std::max<int64_t>(args.channels * args.volume(), 1);
-    const int64_t entries = groups_of(taps, 32) * 32;
-    auto table = device.allocate(entries * kTapBytes);
-    const void* const address = table->data();
-    Grid grid;
-    grid.x = static_cast<unsigned>(groups_of(entries, grid.threads));
-    Arguments()
-        .add(address)
-        .add(args)
-        .add(entries)
-        .add(int32_t{transposed})
-        .launch(device, cuda_function(device, "conv", "conv_table"), grid);
-    if (tables_.size() == kTables) tables_.clear();
-    return tables_[key] = std::move(table);
-  }
-
- private:
-  std::mutex mutex_;
-  std::map<std::string, std::shared_ptr<Buffer>> tables_;
 };
 
 struct ConvState {
@@ -58,12 +28,26 @@ struct ConvState {
   Attached epilogue;
   ProductKernels products;
   std::unique_ptr<Derived> weights;  // of ConvTranspose, permuted
-  std::unique_ptr<TapTables> tables = std::make_unique<TapTables>();
+  std::unique_ptr<KeptBuffers> tables = std::make_unique<KeptBuffers>();
 
   [[nodiscard]] FunctionHandle entry(const char* name) const {
     return cuda_function(*device, "conv", concat(name, suffix));
   }
 };
+
+std::shared_ptr<Buffer> table_of_taps(const ConvState& state, const ConvArgs& args) {
+  Device& device = *state.device;
+  const int64_t taps = std::max<int64_t>(args.channels * args.volume(), 1);
+  const int64_t entries = groups_of(taps, 32) * 32;
+  auto table = device.allocate(entries * kTapBytes);
+  const void* const address = table->data();
+  Grid grid;
+  grid.x = static_cast<unsigned>(groups_of(entries, grid.threads));
+  Arguments made;
+  made.add(address).add(args).add(entries).add(int32_t{state.window.transposed});
+  made.launch(device, cuda_function(device, "conv", "conv_table"), grid);
+  return table;
+}
 
 // Weights [groups * channels, filters, kernel] as [groups * filters, channels * kernel].
 ConvCopyArgs weight_order(const ConvArgs& args) {
@@ -105,7 +89,9 @@ void launch_product(const ConvState& state, const ConvArgs& args, const void* x,
   const bool by_tf32 = state.tf32 && !transposed;
   const bool large = by_tf32 || (!transposed && args.filters > 64 && columns > 64);
   const int64_t tile = large ? 128 : 64;
-  const auto table = state.tables->find(*state.device, args, transposed);
+  const std::string key(reinterpret_cast<const char*>(&args), sizeof args);
+  const auto table =
+      state.tables->get(*state.device, key, [&] { return table_of_taps(state, args); });
   const void* const taps = table->data();
   Grid grid;
   grid.x =
@@ -156,7 +142,8 @@ void run_conv(const Step& step, RunContext& context) {
   if (!state.window.transposed && args.channels == 1) {
     launch_depthwise(state, args, x.data, w.data, bias, y.data);
   } else if (state.window.transposed) {
-    const auto weights = state.weights->get([&] { return permuted(state, args, w.data); });
+    const auto weights =
+        state.weights->get(*state.device, [&] { return permuted(state, args, w.data); });
     launch_product(state, args, x.data, weights->data(), bias, y.data);
   } else if (is_plain_product(args)) {
     launch_plain_product(state, args, x.data, w.data, bias, y.data);

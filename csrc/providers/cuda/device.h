@@ -63,6 +63,8 @@ class Device final : public DeviceMemory {
   // What `work` gives, recorded and not done; nullptr when it cannot be recorded.
   [[nodiscard]] std::shared_ptr<Recording> record(const std::function<void()>& work);
   void replay(Recording& recording);
+  // Whether what is given now is recorded.
+  [[nodiscard]] bool recording() const { return recording_ != nullptr; }
 
   // Memory for what one launch reads besides tensors, aligned to 64 bytes: it stays until work
   // given now is done. The caller writes it on the host and sends it.

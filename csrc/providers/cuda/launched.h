@@ -2,7 +2,6 @@
 #pragma once
 #include <cstring>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -61,24 +60,6 @@ struct LaunchedOp {
 [[nodiscard]] bool is_nothing(const Graph& graph, ValueId id);
 // Input `i` of a node; kNone where it has none.
 [[nodiscard]] ValueId input_of(const Node& node, size_t i);
-
-// What is made of a constant input once, or of an input of a run each time; safe for many threads.
-class Derived {
- public:
-  explicit Derived(bool constant) : constant_(constant) {}
-  template <class Make>
-  std::shared_ptr<Buffer> get(const Make& make) {
-    if (!constant_) return make();
-    const std::lock_guard lock(mutex_);
-    if (!made_) made_ = make();
-    return made_;
-  }
-
- private:
-  bool constant_;
-  std::mutex mutex_;
-  std::shared_ptr<Buffer> made_;
-};
 
 // A step of a node before it has its state; people see the name of its kernel and the type of
 // input 0.
