@@ -39,8 +39,8 @@ DEVICE void subtract_zeros(Tile& tile, const Sums<MT, NT, TA, TB>& sums, int k, 
     UNROLL
     for (int j = 0; j < NT; j++) UNROLL
     for (int e = 0; e < 4; e++)
-      tile.acc[i][j][e] += right[j][e % 2] * (k * left[e / 2] - sums.a[i][e]) -
-                           left[e / 2] * sums.b[j][e];
+      tile.acc[i][j][e] +=
+          right[j][e % 2] * (k * left[e / 2] - sums.a[i][e]) - left[e / 2] * sums.b[j][e];
   }
 }
 

@@ -31,16 +31,15 @@ KERNEL(256) conv_lay_out(const u8* x, u8* y, const u8* zero, ByteConvArgs a) {
   const u32 p0 = rest / tc * 64, c0 = rest % tc * 32, p = p0 + threadIdx.x % 64;
   const i32 d = (i32)(p / area) - c.pad[0], h = (i32)(p % area / a.room[2]) - c.pad[1];
   const i32 w = (i32)(p % a.room[2]) - c.pad[2];
-  const bool inside = p < places && (u32)d < (u32)c.size[0] && (u32)h < (u32)c.size[1] &&
-                      (u32)w < (u32)c.size[2];
+  const bool inside =
+      p < places && (u32)d < (u32)c.size[0] && (u32)h < (u32)c.size[1] && (u32)w < (u32)c.size[2];
   const i64 size = (i64)c.size[0] * c.size[1] * c.size[2];
-  const u8* from = x + (i64)image * c.channels * size +
-                   (inside ? ((i64)d * c.size[1] + h) * c.size[2] + w : 0);
+  const u8* from =
+      x + (i64)image * c.channels * size + (inside ? ((i64)d * c.size[1] + h) * c.size[2] + w : 0);
   const u8 added = zero ? *zero : (u8)0;
   UNROLL
   for (u32 i = threadIdx.x / 64; i < 32; i += 4)
-    tile[threadIdx.x % 64][i] =
-        inside && c0 + i < (u32)c.channels ? from[(c0 + i) * size] : added;
+    tile[threadIdx.x % 64][i] = inside && c0 + i < (u32)c.channels ? from[(c0 + i) * size] : added;
   __syncthreads();
   const u32 words = min(a.held - (i32)c0, 32) / 4;
   u8* to = y + ((i64)image * places + p0) * a.held + c0;
@@ -61,9 +60,7 @@ KERNEL(256) conv_runs(i32* table, ByteConvArgs a, i32 run, i64 entries) {
     const i32 d = tap / (c.kernel[1] * c.kernel[2]) * c.dilation[0];
     const i32 h = tap / c.kernel[2] % c.kernel[1] * c.dilation[1];
     const i32 w = tap % c.kernel[2] * c.dilation[2];
-    table[i] = tap < volume
-                   ? ((d * a.room[1] + h) * a.room[2] + w) * a.held + byte % a.held
-                   : 0;
+    table[i] = tap < volume ? ((d * a.room[1] + h) * a.room[2] + w) * a.held + byte % a.held : 0;
   }
 }
 
@@ -97,9 +94,10 @@ struct WindowLoad {
     for (int i = 0; i < 2; i++) {
       const u32 n = min(tile.n + threadIdx.x / 4 + i * (BN / 2), points * c.batch - 1);
       const u32 b = n / points, p = n % points;
-      const i64 place = ((i64)(p / area) * c.stride[0] * a.room[1] +
-                         (i64)(p % area / c.out[2]) * c.stride[1]) * a.room[2] +
-                        (i64)(p % c.out[2]) * c.stride[2];
+      const i64 place =
+          ((i64)(p / area) * c.stride[0] * a.room[1] + (i64)(p % area / c.out[2]) * c.stride[1]) *
+              a.room[2] +
+          (i64)(p % c.out[2]) * c.stride[2];
       at[i] = x + ((i64)b * c.groups + tile.group) * image + place * a.held;
     }
   }
@@ -166,11 +164,11 @@ DEVICE void conv_bytes(const u8* x, const u8* w, const u8* x_zero, const u8* w_z
 
 // x, w: as conv_lay_out has them; y: i32 or bytes.  grid: groups * ceil(filters / 64) * ceil(batch
 // * out / 128); block: 256; no dynamic shared memory.
-#define CONV_BYTES(types, TX, TW)                                                                \
-  KERNEL(256)                                                                                    \
-  conv_##types(const u8* x, const u8* w, const u8* x_zero, const u8* w_zero, void* y,            \
-               const i32* table, ByteConvArgs a, ByteResult r, i32 zero_step) {                  \
-    conv_bytes<TX, TW, 64, 128>(x, w, x_zero, w_zero, zero_step, y, table, a, r);                \
+#define CONV_BYTES(types, TX, TW)                                                     \
+  KERNEL(256)                                                                         \
+  conv_##types(const u8* x, const u8* w, const u8* x_zero, const u8* w_zero, void* y, \
+               const i32* table, ByteConvArgs a, ByteResult r, i32 zero_step) {       \
+    conv_bytes<TX, TW, 64, 128>(x, w, x_zero, w_zero, zero_step, y, table, a, r);     \
   }
 CONV_BYTES(s8_s8, s8, s8)
 CONV_BYTES(u8_s8, u8, s8)

@@ -1,4 +1,4 @@
-// Rotary embeddings.
+// Rotary embeddings: pairs of items turned by angles of their positions.
 #include "device.cuh"
 
 // x, y: [batch, heads, rows, size] by strides; tables: [positions, half]; positions: null (row

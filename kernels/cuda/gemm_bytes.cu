@@ -39,8 +39,12 @@ DEVICE void gemm_bytes(const TA* a, const TB* b, const Zeros<TA, TB>& zeros, con
       [&](const auto& fa, const auto& fb) { sums(fa, fb); });
   subtract_zeros(
       tile, sums, (int)g.k,
-      [&](int i) { return zeros.a && at.m + i < g.m ? (int)zeros.a[(at.m + i) * zeros.a_step] : 0; },
-      [&](int j) { return zeros.b && at.n + j < g.n ? (int)zeros.b[(at.n + j) * zeros.b_step] : 0; });
+      [&](int i) {
+        return zeros.a && at.m + i < g.m ? (int)zeros.a[(at.m + i) * zeros.a_step] : 0;
+      },
+      [&](int j) {
+        return zeros.b && at.n + j < g.n ? (int)zeros.b[(at.n + j) * zeros.b_step] : 0;
+      });
   const auto out = output(at);
   __syncthreads();  // no one reads operands any more
   UNROLL

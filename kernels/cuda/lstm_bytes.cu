@@ -109,12 +109,12 @@ DEVICE float gate_of(const LstmCall& p, const ByteLstmArgs& a, const Quantized& 
     const u8 byte = p.r_zero[place(a.zero_step)];
     zero += a.is_signed ? (i32)(s8)byte : (i32)byte;
   }
-  const float whole = (float)product - state.zero * (float)p.totals[at] -
-                      (float)state.rest * (float)zero;
+  const float whole =
+      (float)product - state.zero * (float)p.totals[at] - (float)state.rest * (float)zero;
   const float* bias = p.bias ? p.bias + d * 2 * columns + column : nullptr;
   const float added = bias ? bias[0] + bias[columns] : 0.f;
-  const float x = (float)p.projected[row * columns + column] *
-                  (*p.x_scale * p.w_scale[place(a.w_step)]);
+  const float x =
+      (float)p.projected[row * columns + column] * (*p.x_scale * p.w_scale[place(a.w_step)]);
   return whole * (state.scale * p.r_scale[place(a.r_step)]) + (x + added);
 }
 

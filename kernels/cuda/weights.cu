@@ -30,7 +30,8 @@ DEVICE void eight_numbers(i32 (&w)[8], const u8* line, i64 at, const WeightArgs&
   }
   UNROLL
   for (int e = 0; e < 8; e++) {
-    const u32 number = a.bits == 4 ? low >> (4 * e) & 15 : (e < 4 ? low : high) >> (e % 4 * 8) & 255;
+    const u32 number =
+        a.bits == 4 ? low >> (4 * e) & 15 : (e < 4 ? low : high) >> (e % 4 * 8) & 255;
     w[e] = (i32)number ^ a.flip;
   }
 }
@@ -135,8 +136,8 @@ DEVICE void widen_lines(const u8* b, const T* scales, const u8* zeros, T* y, con
     for (int e = 0; e < 8; e++) {
       if (at + e >= items) break;
       const i64 place = by_rows ? block * a.n + at + e : line * a.blocks + block;
-      const i32 zero = by_rows ? zero_number(zeros, block, at + e, a)
-                               : zero_number(zeros, line, block, a);
+      const i32 zero =
+          by_rows ? zero_number(zeros, block, at + e, a) : zero_number(zeros, line, block, a);
       y[line * items + at + e] = narrow<T>((float)(w[e] - zero) * widen(scales[place]));
     }
   }
@@ -158,24 +159,24 @@ DEVICE void weight_product(const T* x, const u8* b, const T* scales, const u8* z
 
 // weights_columns_*, m <= 8: grid: ceil(n / 8); weights_rows_*, m <= 8: ceil(n / 64); widen_*: any;
 // block: 256.  No dynamic shared memory.
-#define WEIGHTS(suffix, T)                                                                     \
-  KERNEL(256, 1)                                                                               \
-  weights_columns_##suffix(const T* x, const u8* b, const T* scales, const u8* zeros, T* y,    \
-                           WeightArgs a) {                                                     \
-    weight_product<T>(x, b, scales, zeros, y, a, false);                                       \
-  }                                                                                            \
-  KERNEL(256, 1)                                                                               \
-  weights_rows_##suffix(const T* x, const u8* b, const T* scales, const u8* zeros, T* y,       \
-                        WeightArgs a) {                                                        \
-    weight_product<T>(x, b, scales, zeros, y, a, true);                                        \
-  }                                                                                            \
-  KERNEL(256, 1)                                                                               \
-  widen_columns_##suffix(const u8* b, const T* scales, const u8* zeros, T* y, WeightArgs a) {  \
-    widen_lines<T>(b, scales, zeros, y, a, false);                                             \
-  }                                                                                            \
-  KERNEL(256, 1)                                                                               \
-  widen_rows_##suffix(const u8* b, const T* scales, const u8* zeros, T* y, WeightArgs a) {     \
-    widen_lines<T>(b, scales, zeros, y, a, true);                                              \
+#define WEIGHTS(suffix, T)                                                                    \
+  KERNEL(256, 1)                                                                              \
+  weights_columns_##suffix(const T* x, const u8* b, const T* scales, const u8* zeros, T* y,   \
+                           WeightArgs a) {                                                    \
+    weight_product<T>(x, b, scales, zeros, y, a, false);                                      \
+  }                                                                                           \
+  KERNEL(256, 1)                                                                              \
+  weights_rows_##suffix(const T* x, const u8* b, const T* scales, const u8* zeros, T* y,      \
+                        WeightArgs a) {                                                       \
+    weight_product<T>(x, b, scales, zeros, y, a, true);                                       \
+  }                                                                                           \
+  KERNEL(256, 1)                                                                              \
+  widen_columns_##suffix(const u8* b, const T* scales, const u8* zeros, T* y, WeightArgs a) { \
+    widen_lines<T>(b, scales, zeros, y, a, false);                                            \
+  }                                                                                           \
+  KERNEL(256, 1)                                                                              \
+  widen_rows_##suffix(const u8* b, const T* scales, const u8* zeros, T* y, WeightArgs a) {    \
+    widen_lines<T>(b, scales, zeros, y, a, true);                                             \
   }
 WEIGHTS(f32, float)
 WEIGHTS(f16, f16)
