@@ -64,9 +64,9 @@ void run_weights(const Step& step, RunContext& context) {
   args.k = x.dims[x.rank - 1];
   args.m = y.size / args.n;
   args.pitch = b.dims[1];
-  if (args.k >= INT32_MAX || args.m * args.k >= INT32_MAX) {
-    throw_error(ErrorKind::EPFail, "CUDAExecutionProvider: ", args.m, " rows of ", args.k,
-                " elements; at most ", INT32_MAX, " elements");
+  if (args.k >= INT32_MAX - 256) {
+    throw_error(ErrorKind::EPFail, "CUDAExecutionProvider: rows of ", args.k, " elements; at most ",
+                INT32_MAX - 256);
   }
   const TclTensor& scales = *context.tensor(step.inputs[2]);
   args.blocks = scales.dims[state.by_rows ? 0 : 1];
