@@ -12,7 +12,6 @@ namespace {
 std::vector<LaunchedOp> all_launched() {
   std::vector<LaunchedOp> all;
   for (const auto& family :
-  for (const auto& family :
        {product_ops(), byte_product_ops(), weight_ops(), conv_ops(), byte_conv_ops(), row_ops(),
         reduction_ops(), attention_ops(), move_ops(), gather_ops(), pool_ops(), resize_ops(),
         recurrent_ops(), byte_lstm_ops()}) {
