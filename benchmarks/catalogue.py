@@ -62,7 +62,7 @@ def entries(file: str | Path) -> list[dict[str, Any]]:
     return listed
 
 
-def _of_entry(entry: Mapping[str, Any], batch: int) -> Case:
+def of_entry(entry: Mapping[str, Any], batch: int) -> Case:
     specs = entry["inputs"]
     if batch:
         free = _with_batch(_ports(entry["path"]), batch)
@@ -106,7 +106,7 @@ def cases(
     if unknown := sorted(set(only) - {entry["id"] for entry in listed}):
         raise ValueError(f"--only: the catalogue has no {', '.join(unknown)}")
     made = [
-        (entry["id"], batch, partial(_of_entry, entry, batch))
+        (entry["id"], batch, partial(of_entry, entry, batch))
         for entry in listed
         if not only or entry["id"] in only
         for batch in batches

@@ -22,8 +22,19 @@ PointwiseForm form_of(const PointwiseProgram& program, const PointwiseWalk& walk
                                                                 : PointwiseForm::Operand::Strided);
     strided = strided || form.inputs.back() == PointwiseForm::Operand::Strided;
   }
-  form.rank = strided ? walk.rank : 0;
-  form.elements = strided ? 1 : elements_per_thread(program);
+  form.elements = elements_per_thread(program);
+  if (!strided) return form;
+  form.rank = walk.rank;
+  const auto last = static_cast<size_t>(walk.rank - 1);
+  int64_t together = form.elements;
+  while (together > 1 && walk.dims[last] % together != 0) together /= 2;
+  form.one_walk = together > 1;
+  if (!form.one_walk) return form;
+  form.elements = together;
+  for (size_t i = 0; i < form.inputs.size(); ++i) {
+    if (form.inputs[i] == PointwiseForm::Operand::Strided && walk.strides[i][last] == 0)
+      form.inputs[i] = PointwiseForm::Operand::Repeated;
+  }
   return form;
 }
 
@@ -53,7 +64,9 @@ void Pointwise::run(TclTensor* const* inputs, TclTensor* const* outputs) const {
   const auto rank = static_cast<size_t>(form.rank);
   for (size_t d = 0; d < rank; ++d) words.push_back(static_cast<uint32_t>(walk.dims[d]));
   for (size_t i = 0; i < form.inputs.size(); ++i) {
-    if (form.inputs[i] != PointwiseForm::Operand::Strided) continue;
+    if (form.inputs[i] != PointwiseForm::Operand::Strided &&
+        form.inputs[i] != PointwiseForm::Operand::Repeated)
+      continue;
     for (size_t d = 0; d < rank; ++d) words.push_back(static_cast<uint32_t>(walk.strides[i][d]));
   }
   std::vector<void*> arguments;

@@ -40,7 +40,7 @@ class Writer {
     line("ld.param.u64 %n, [size];");
     line("setp.ge.u64 %p, %i, %n;");
     line("@%p bra $end;");
-    if (form_.elements > 1) {
+    if (form_.elements > 1 && !form_.one_walk) {
       line(concat("add.u64 %e, %i, ", form_.elements, ";"));
       line("setp.gt.u64 %p, %e, %n;");
       line("@%p bra $rest;");
@@ -52,7 +52,7 @@ class Writer {
       line("setp.lt.u64 %p, %i, %n;");
       line("@%p bra $rest;");
     } else {
-      body(1, false);
+      body(static_cast<int>(form_.elements), form_.elements > 1);
     }
     return head() + text_ + "$end:\nret;\n}\n";
   }
@@ -65,9 +65,7 @@ class Writer {
     for (int i = 0; i < program_.n_inputs; ++i) out += concat(".param .u64 in", i, ",\n");
     for (int i = 0; i < program_.n_outputs; ++i) out += concat(".param .u64 out", i, ",\n");
     out += ".param .u64 size";
-    const auto strided =
-        std::count(form_.inputs.begin(), form_.inputs.end(), PointwiseForm::Operand::Strided);
-    const int64_t words = form_.rank * (1 + strided);
+    const int64_t words = form_.rank * (1 + std::ranges::count_if(form_.inputs, walks));
     if (words > 0) out += concat(",\n.param .align 4 .b8 walk[", words * 4, "]");
     out += ")\n{\n.reg .pred %p;\n.reg .b32 %t, %u, %q;\n.reg .b64 %i, %n, %e, %a, %o;\n";
     out += concat(".reg .b32 %v<", narrow_ + 1, ">;\n.reg .b64 %w<", wide_ + 1, ">;\n");
@@ -118,12 +116,18 @@ class Writer {
     }
   }
 
-  // Element numbers of the strided operands, from that of the output.
-  void walk() {
+  static bool walks(PointwiseForm::Operand operand) {
+    return operand == PointwiseForm::Operand::Strided ||
+           operand == PointwiseForm::Operand::Repeated;
+  }
+
+  // Element numbers of the strided operands, from that of the output, `element` behind %i.
+  void walk(int element) {
     line("cvt.u32.u64 %t, %i;");
+    if (element > 0) line(concat("add.u32 %t, %t, ", element, ";"));
     std::vector<size_t> strided;
     for (size_t i = 0; i < form_.inputs.size(); ++i) {
-      if (form_.inputs[i] != PointwiseForm::Operand::Strided) continue;
+      if (!walks(form_.inputs[i])) continue;
       strided.push_back(i);
       line(concat("mov.b32 %s", i, ", 0;"));
     }
@@ -202,26 +206,38 @@ class Writer {
     }
   }
 
+  // Loads strided operands: all elements of a thread after one walk, or each after its own.
+  void load_strided(int count, bool several, std::map<int, std::vector<std::string>>& now) {
+    for (int e = 0; e < (form_.one_walk ? 1 : count); ++e) {
+      walk(e);
+      for (size_t i = 0; i < form_.inputs.size(); ++i) {
+        if (!walks(form_.inputs[i])) continue;
+        const int reg = program_.input_register[i];
+        const int bits = program_.registers[static_cast<size_t>(reg)].bits;
+        const bool line_of_it =
+            form_.one_walk && form_.inputs[i] != PointwiseForm::Operand::Repeated;
+        std::vector<std::string> names;
+        for (int k = 0; k < (line_of_it ? count : 1); ++k) names.push_back(fresh(bits));
+        line(concat("cvt.u64.u32 %e, %s", i, ";"));
+        move("ld.global", concat("in", i), bits, several && line_of_it, names, "%e");
+        if (form_.one_walk) names.resize(static_cast<size_t>(count), names[0]);
+        now[reg].insert(now[reg].end(), names.begin(), names.end());
+      }
+    }
+  }
+
   void body(int count, bool several) {
-    const bool strided = form_.rank > 0;
-    if (strided) walk();
     std::map<int, std::vector<std::string>> now;  // by program register: one name per element
     for (size_t i = 0; i < form_.inputs.size(); ++i) {
-      if (form_.inputs[i] != PointwiseForm::Operand::Dense &&
-          form_.inputs[i] != PointwiseForm::Operand::Strided)
-        continue;
+      if (form_.inputs[i] != PointwiseForm::Operand::Dense) continue;
       const int reg = program_.input_register[i];
       const int bits = program_.registers[static_cast<size_t>(reg)].bits;
       std::vector<std::string> names;
       for (int e = 0; e < count; ++e) names.push_back(fresh(bits));
-      std::string index = "%i";
-      if (form_.inputs[i] == PointwiseForm::Operand::Strided) {
-        line(concat("cvt.u64.u32 %e, %s", i, ";"));
-        index = "%e";
-      }
-      move("ld.global", concat("in", i), bits, several, names, index);
+      move("ld.global", concat("in", i), bits, several, names, "%i");
       now[reg] = std::move(names);
     }
+    if (form_.rank > 0) load_strided(count, several, now);
     for (const PointwiseProgram::Instruction& step : program_.instructions) {
       std::vector<std::string> results;
       for (int e = 0; e < count; ++e) results.push_back(instruction(step, now, e));

@@ -9,10 +9,17 @@ namespace tiercel::cuda {
 
 // How the operands of a kernel are walked.
 struct PointwiseForm {
-  enum class Operand : uint8_t { Absent, Dense, Scalar, Strided };
+  enum class Operand : uint8_t {
+    Absent,
+    Dense,
+    Scalar,
+    Strided,  // advances along the innermost axis, or not all elements of a thread share a line
+    Repeated  // one element for all elements of a thread
+  };
   std::vector<Operand> inputs;
-  int64_t rank = 0;      // of strided operands
-  int64_t elements = 1;  // per thread; 1 where an operand is strided
+  int64_t rank = 0;       // of strided operands
+  int64_t elements = 1;   // per thread
+  bool one_walk = false;  // the elements of a thread lie in one line of the innermost axis
   auto operator<=>(const PointwiseForm&) const = default;
 };
 

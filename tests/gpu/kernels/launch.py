@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +13,9 @@ import softcuda
 
 KERNELS = Path(__file__).parents[3] / "kernels" / "cuda"
 Root = npt.NDArray[np.generic]
+# Called with source, kernel and a function that launches it on copies and gives all bytes
+# afterwards, before each launch.
+WATCHERS: list[Callable[[str, str, Callable[[], list[bytes]]], None]] = []
 
 
 @cache
@@ -21,11 +25,16 @@ def device() -> softcuda.Device:
 
 
 @cache
+def ptx(source: str) -> str:
+    """The PTX of a file of kernels/cuda."""
+    path = KERNELS / f"{source}.cu"
+    return softcuda.compile_cuda(path.read_text(), path.name, "compute_80", [KERNELS])
+
+
+@cache
 def module(source: str) -> softcuda.Module:
     """A file of kernels/cuda, compiled with checks of each access."""
-    path = KERNELS / f"{source}.cu"
-    ptx = softcuda.compile_cuda(path.read_text(), path.name, "compute_80", [KERNELS])
-    return device().load(ptx)
+    return device().load(ptx(source))
 
 
 def root(array: Root) -> Root:
@@ -50,11 +59,19 @@ class Arrays:
             self.held[id(whole)] = (whole, device().upload(whole.reshape(-1).view(np.uint8)))
         return np.uint64(self.held[id(whole)][1].pointer + array.ctypes.data - whole.ctypes.data)
 
+    def read(self) -> list[bytes]:
+        """What the arrays hold on the device."""
+        return [held.numpy().tobytes() for _, held in self.held.values()]
+
     def finish(self) -> None:
-        """Copies all back and frees them."""
+        """Copies all back."""
         for whole, held in self.held.values():
             if whole.flags.writeable:
                 whole.reshape(-1).view(np.uint8)[:] = held.numpy()
+
+    def free(self) -> None:
+        """Gives their memory back."""
+        for _, held in self.held.values():
             held.free()
 
 
@@ -73,18 +90,32 @@ def run(source, kernel, grid, block, *arguments, shared=0, seed=0):
     """
     if grid == 0:
         return
-    arrays = Arrays()
-    values = [
-        arrays.pointer(a) if a is None or isinstance(a, np.ndarray)
-        else np.int64(a) if isinstance(a, int)
-        else a
-        for a in arguments
-    ]  # fmt: skip
-    device().set("seed", seed)
-    try:
-        extents = block if isinstance(block, tuple) else (block,)
+    extents = block if isinstance(block, tuple) else (block,)
+
+    def start(arrays):
+        values = [
+            arrays.pointer(a) if a is None or isinstance(a, np.ndarray)
+            else np.int64(a) if isinstance(a, int)
+            else a
+            for a in arguments
+        ]  # fmt: skip
         module(source).launch(kernel, (grid,), extents, values, shared)
-        arrays.finish()
+
+    for watch in WATCHERS:
+        watch(source, kernel, lambda: on_arrays(start, Arrays.read))
+    device().set("seed", seed)
+    on_arrays(start, Arrays.finish)
+
+
+def on_arrays(start, finish):
+    """What ``finish`` makes of new arrays after ``start`` used them; forgets a failure."""
+    arrays = Arrays()
+    try:
+        start(arrays)
+        result = finish(arrays)
     except softcuda.DeviceError:
         device().reset()
+        arrays.free()
         raise
+    arrays.free()
+    return result

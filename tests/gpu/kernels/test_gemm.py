@@ -136,7 +136,7 @@ def test_no_columns_to_sum_over():
 def test_few_rows(name):
     rng = np.random.default_rng(11)
     for i, (m, n, k) in enumerate(
-        [(1, 130, 300), (2, 5, 17), (3, 256, 64), (8, 40, 260), (5, 1, 1)]
+        [(1, 130, 300), (2, 5, 17), (3, 256, 64), (8, 40, 260), (5, 1, 1), (4, 33, 40)]
     ):
         for j, layout in enumerate(LAYOUTS):
             a, b = random(rng, (2, m, k), name), matrix(rng, (2, k, n), name, layout)

@@ -68,7 +68,7 @@ struct Services {
   void (*async_copy)(Thread&, const Where&, uint64_t to, uint64_t from, uint32_t bytes,
                      uint32_t bytes_read);
   void (*async_commit)(Thread&);
-  void (*async_wait)(Thread&, uint32_t pending);
+  void (*async_wait)(Thread&, const Where&, uint32_t pending);
   void (*fence)(Thread&, bool device_wide);
   uint64_t (*clock)(Thread&);
   [[noreturn]] void (*fail)(Thread&, const Where&, Fault, const char* message);

@@ -160,7 +160,8 @@ SOFTCUDA_API cuLaunchKernelEx(const CUlaunchConfig* c, CUfunction f, void** para
 
 // ---- what only the software device has
 
-// Sets "seed", "streams" (0 lazy, 1 eager, 2 random), "checked", "initial_check" or "execute".
+// Sets "seed", "streams" (0 lazy, 1 eager, 2 random), "checked", "initial_check" or "execute";
+// "leave_out" adds a PTX line whose barrier or wait does nothing, 0 forgets all of them.
 SOFTCUDA_EXPORT int softcuda_set(const char* name, long long value) {
   Lock lock;
   softcuda::Options& o = driver().options;
@@ -176,6 +177,10 @@ SOFTCUDA_EXPORT int softcuda_set(const char* name, long long value) {
     o.checked = value != 0;
   } else if (what == "execute") {
     o.execute = value != 0;
+  } else if (what == "leave_out" && value == 0) {
+    driver().runner.leave_nothing_out();
+  } else if (what == "leave_out") {
+    driver().runner.leave_out(static_cast<uint32_t>(value));
   } else {
     return 1;
   }

@@ -1,6 +1,7 @@
 // Scheduling: which thread goes on, barriers of the block, failures, asynchronous copies.
 #include "runner.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <numeric>
@@ -222,6 +223,10 @@ void Runner::release(uint32_t id) {
   }
   barriers_[id] = Barrier{};
   if (launch_.checked) checker_.barrier();
+}
+
+bool Runner::left_out(const Where& w) const {
+  return !left_out_.empty() && std::ranges::find(left_out_, w.ptx_line) != left_out_.end();
 }
 
 void Runner::barrier(Fiber& f, const Where& w, uint32_t id, uint32_t threads, bool wait) {

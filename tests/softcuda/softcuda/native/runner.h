@@ -68,6 +68,9 @@ class Runner {
 
   void set_schedule(const Schedule& schedule);
   std::optional<Failure> run(const Launch& launch);
+  // Barriers and waits of these PTX lines do nothing: whoever needs them must notice.
+  void leave_out(uint32_t ptx_line) { left_out_.push_back(ptx_line); }
+  void leave_nothing_out() { left_out_.clear(); }
 
   // The services, from inside a kernel (runner.cpp, warp.cpp).
   void barrier(Fiber& f, const Where& w, uint32_t id, uint32_t threads, bool wait);
@@ -75,6 +78,7 @@ class Runner {
   char* access(Fiber& f, const Where& w, Space space, uint64_t address, uint32_t bytes, Access a);
   void async_copy(Fiber& f, const Where& w, const PendingCopy& copy);
   void async_wait(Fiber& f, uint32_t pending);
+  [[nodiscard]] bool left_out(const Where& w) const;
   void fence() { checker_.fence(); }
   [[noreturn]] void fail(Fiber* f, const Where* w, Fault fault, const std::string& text);
   uint64_t tick() { return ++clock_; }
@@ -106,6 +110,7 @@ class Runner {
   std::vector<Warp> warps_;
   std::array<Barrier, 16> barriers_;
   std::vector<char> shared_;
+  std::vector<uint32_t> left_out_;
   uint32_t threads_ = 0, live_ = 0, current_warp_ = 0;
   Fiber* current_ = nullptr;
   void* main_stack_ = nullptr;

@@ -168,8 +168,11 @@ void begin_copy(Thread& t, const Where& w, uint64_t to, uint64_t from, uint32_t 
 
 const Services& services() {
   static const Services table = {
-      .barrier = [](Thread& t, const Where& w, uint32_t id, uint32_t threads,
-                    bool wait) { active_runner->barrier(fiber(t), w, id, threads, wait); },
+      .barrier =
+          [](Thread& t, const Where& w, uint32_t id, uint32_t threads, bool wait) {
+            if (active_runner->left_out(w)) return;
+            active_runner->barrier(fiber(t), w, id, threads, wait);
+          },
       .barrier_count =
           [](Thread& t, const Where& w, bool value) {
             fiber(t).value = value;
@@ -178,6 +181,7 @@ const Services& services() {
           },
       .warp_barrier =
           [](Thread& t, const Where& w, uint32_t mask) {
+            if (active_runner->left_out(w)) return;
             active_runner->meet(fiber(t), w, Meeting::kBarrier, mask);
           },
       .shuffle =
@@ -207,7 +211,11 @@ const Services& services() {
           },
       .async_copy = begin_copy,
       .async_commit = [](Thread& t) { fiber(t).group++; },
-      .async_wait = [](Thread& t, uint32_t n) { active_runner->async_wait(fiber(t), n); },
+      .async_wait =
+          [](Thread& t, const Where& w, uint32_t n) {
+            if (active_runner->left_out(w)) return;
+            active_runner->async_wait(fiber(t), n);
+          },
       .fence =
           [](Thread&, bool device_wide) {
             if (device_wide) active_runner->fence();

@@ -15,9 +15,11 @@ def copy(e: Emitter, ins: Instruction) -> str:
     if parts[2:] == ["commit_group"]:
         return "t.block->services->async_commit(t);"
     if parts[2:] == ["wait_group"]:
-        return f"t.block->services->async_wait(t, {e.read(ins.operands[0], 'u32')});"
+        pending = e.read(ins.operands[0], "u32")
+        return f"t.block->services->async_wait(t, {e.where(ins)}, {pending});"
     if parts[2:] == ["wait_all"]:
-        return "t.block->services->async_commit(t); t.block->services->async_wait(t, 0);"
+        commit = "t.block->services->async_commit(t);"
+        return f"{commit} t.block->services->async_wait(t, {e.where(ins)}, 0);"
     known = {"ca", "cg", "shared", "shared::cta", "global"}
     if any(part not in known and not hint(part) for part in parts[2:]):
         raise e.unsupported(ins)
