@@ -22,75 +22,119 @@ struct NormRow {
     if (a.residual)
       residual = a.residual + (row - divide(row, a.residual_rows) * a.residual_rows) * a.n;
   }
-  __device__ __forceinline__ float operator()(i64 i) const {
-    float v = widen(x[i]);
-    if (residual) v += widen(residual[i]);
-    return add ? v + widen(add[i]) : v;
-  }
 };
 
+// Whether all arrays can be read and written in packs.
 template <class T>
-DEVICE float normal(const NormArgs<T>& a, float v, i64 i, float mean, float inverse) {
-  v = (v - mean) * inverse;
-  if (a.scale) v *= widen(a.scale[i]);
-  return a.bias ? v + widen(a.bias[i]) : v;
+DEVICE bool packed_norm(const NormArgs<T>& a) {
+  bool packed = packed_rows(a.x, a.n);
+  const void* others[] = {a.y, a.residual, a.add, a.scale, a.bias, a.sum};  // null is aligned
+  UNROLL
+  for (const void* one : others) packed = packed && aligned16(one);
+  return packed;
 }
 
-template <class T, int LANES>
-DEVICE void norm_held(const NormArgs<T>& a, i64 row, float* room) {
+template <int LANES, class T, int H, class Row>
+DEVICE void norm_items(Row row, const NormArgs<T>& a, i64 index, float* room) {
   const int n = (int)a.n;
-  const NormRow<T> items(a, row);
-  bool packed = packed_rows(a.x, n) && aligned16(a.y);
-  float held[HELD], total = 0.f, squares = 0.f;
-  read_row<T, LANES>(items.x, n, packed, [&](int i, float v) { held[i] = v; });
-  constexpr int E = Pack<T>::N;
-  auto item = [&](int i) { return (i / E * LANES + row_lane<LANES>()) * E + i % E; };
-  if (items.residual || items.add) UNROLL
-  for (int i = 0; i < HELD; i++) {
-    if (item(i) >= n) continue;
-    if (items.residual) held[i] += widen(items.residual[item(i)]);
-    if (items.add) held[i] += widen(items.add[item(i)]);
-  }
-  UNROLL
-  for (int i = 0; i < HELD; i++)
-    if (item(i) < n) total += held[i];
+  const NormRow<T> items(a, index);
+  float held[H], total = 0.f, squares = 0.f;
+  row.read(items.x, n, [&](int i, float v) { held[i] = v; });
+  if (items.residual) row.read(items.residual, n, [&](int i, float v) { held[i] += v; });
+  if (items.add) row.read(items.add, n, [&](int i, float v) { held[i] += v; });
+  row.each(n, [&](int i, int) { total += held[i]; });
   const float mean = a.rms ? 0.f : reduce_row<LANES>(total, Add(), 0.f, room) / n;
-  UNROLL
-  for (int i = 0; i < HELD; i++)
-    if (item(i) < n) squares += (held[i] - mean) * (held[i] - mean);
+  row.each(n, [&](int i, int) { squares += (held[i] - mean) * (held[i] - mean); });
   const float variance = reduce_row<LANES>(squares, Add(), 0.f, room + 32) / n;
   const float inverse = 1.f / sqrtf(variance + a.epsilon);
-  if (row_lane<LANES>() == 0 && a.mean) a.mean[row] = mean;
-  if (row_lane<LANES>() == 0 && a.inverse) a.inverse[row] = inverse;
-  if (a.sum)
-    write_row<T, LANES>(a.sum + row * a.n, n, packed && aligned16(a.sum),
-                        [&](int i, int) { return held[i]; });
-  write_row<T, LANES>(a.y + row * a.n, n, packed,
-                      [&](int i, int at) { return normal(a, held[i], at, mean, inverse); });
+  if (row_lane<LANES>() == 0 && a.mean) a.mean[index] = mean;
+  if (row_lane<LANES>() == 0 && a.inverse) a.inverse[index] = inverse;
+  if (a.sum) row.write(a.sum + index * n, n, [&](int i) { return held[i]; });
+  row.each(n, [&](int i, int) { held[i] = (held[i] - mean) * inverse; });
+  if (a.scale) row.read(a.scale, n, [&](int i, float v) { held[i] *= v; });
+  if (a.bias) row.read(a.bias, n, [&](int i, float v) { held[i] += v; });
+  row.write(a.y + index * n, n, [&](int i) { return held[i]; });
+}
+template <class T, int LANES>
+DEVICE void norm_held(const NormArgs<T>& a, i64 index, float* room) {
+  with_held_row<T, LANES>((int)a.n, packed_norm(a), [&](auto row) {
+    typedef decltype(row) Row;
+    norm_items<LANES, T, Row::PACKS * Row::E>(row, a, index, room);
+  });
 }
 
-template <class T>
+// E items at p, of a pack or alone.
+template <int E, class T>
+DEVICE void read_items(const T* p, float (&v)[E]) {
+  if (E == 1) {
+    v[0] = widen(*p);
+  } else {
+    const Pack<T> pack = load16(p);
+    UNROLL
+    for (int e = 0; e < E; e++) v[e] = widen(pack.v[e % Pack<T>::N]);
+  }
+}
+template <int E, class T>
+DEVICE void write_items(T* p, const float (&v)[E]) {
+  if (E == 1) {
+    *p = narrow<T>(v[0]);
+  } else {
+    Pack<T> pack;
+    UNROLL
+    for (int e = 0; e < E; e++) pack.v[e % Pack<T>::N] = narrow<T>(v[e]);
+    store16(p, pack);
+  }
+}
+
+template <class T, int E>
 DEVICE void norm_long(const NormArgs<T>& a, i64 row, float* room) {
   const NormRow<T> items(a, row);
   float total = 0.f, squares = 0.f;
+  auto each = [&](auto use) {
+    _Pragma("unroll 2") for (i64 i = threadIdx.x * E; i < a.n; i += blockDim.x * E) {
+      float v[E], other[E];
+      read_items<E>(items.x + i, v);
+      if (items.residual) {
+        read_items<E>(items.residual + i, other);
+        UNROLL
+        for (int e = 0; e < E; e++) v[e] += other[e];
+      }
+      if (items.add) {
+        read_items<E>(items.add + i, other);
+        UNROLL
+        for (int e = 0; e < E; e++) v[e] += other[e];
+      }
+      use(v, i);
+    }
+  };
   if (!a.rms)
-    for (i64 i = threadIdx.x; i < a.n; i += blockDim.x) total += items(i);
+    each([&](const float (&v)[E], i64) {
+      UNROLL
+      for (int e = 0; e < E; e++) total += v[e];
+    });
   const float mean = a.rms ? 0.f : reduce_block(total, Add(), 0.f, room) / a.n;
-  for (i64 i = threadIdx.x; i < a.n; i += blockDim.x) {
-    const float v = items(i) - mean;
-    squares += v * v;
-  }
+  each([&](const float (&v)[E], i64) {
+    UNROLL
+    for (int e = 0; e < E; e++) squares += (v[e] - mean) * (v[e] - mean);
+  });
   const float variance = reduce_block(squares, Add(), 0.f, room + 32) / a.n;
   const float inverse = 1.f / sqrtf(variance + a.epsilon);
   if (threadIdx.x == 0 && a.mean) a.mean[row] = mean;
   if (threadIdx.x == 0 && a.inverse) a.inverse[row] = inverse;
-  for (i64 i = threadIdx.x; i < a.n; i += blockDim.x) {
-    const float v = items(i);
-    if (a.sum) a.sum[row * a.n + i] = narrow<T>(v);
-    a.y[row * a.n + i] = narrow<T>(normal(a, v, i, mean, inverse));
-  }
+  each([&](float (&v)[E], i64 i) {
+    if (a.sum) write_items<E>(a.sum + row * a.n + i, v);
+    float scale[E], bias[E];
+    if (a.scale) read_items<E>(a.scale + i, scale);
+    if (a.bias) read_items<E>(a.bias + i, bias);
+    UNROLL
+    for (int e = 0; e < E; e++) {
+      v[e] = (v[e] - mean) * inverse;
+      if (a.scale) v[e] *= scale[e];
+      if (a.bias) v[e] += bias[e];
+    }
+    write_items<E>(a.y + row * a.n + i, v);
+  });
 }
-
 // Arguments as in NormArgs, one by one.
 // norm_short_*: n <= 1024; grid: ceil(rows / 8); block: 256.
 // norm_*: any n; grid: rows; block: 256.  No dynamic shared memory.
@@ -110,8 +154,10 @@ DEVICE void norm_long(const NormArgs<T>& a, i64 row, float* room) {
     __shared__ float room[64];                                    \
     if (n <= HELD * 256)                                          \
       norm_held<T, 256>(NORM_ARGS(T), blockIdx.x, room);          \
+    else if (packed_norm(NORM_ARGS(T)))                           \
+      norm_long<T, Pack<T>::N>(NORM_ARGS(T), blockIdx.x, room);   \
     else                                                          \
-      norm_long<T>(NORM_ARGS(T), blockIdx.x, room);               \
+      norm_long<T, 1>(NORM_ARGS(T), blockIdx.x, room);            \
   }
 NORM(f32, float)
 NORM(f16, f16)
@@ -166,15 +212,31 @@ DEVICE void norm_group(const T* x, const T* scale, const T* bias, T* y, i64 grou
   });
 }
 
-// y = (x - mean) / sqrt(variance + epsilon) * scale + bias for [batch, channels, inner].
+// y = (x - mean) / sqrt(variance + epsilon) * scale + bias for [batch, channels, inner], E items of
+// a channel at once.
+template <int E, class T>
+DEVICE void norm_channels(const T* x, const T* scale, const T* bias, const T* mean,
+                          const T* variance, T* y, i64 total, i64 channels, i64 inner,
+                          float epsilon) {
+  for (i64 i = first_item() * E; i < total; i += item_step() * E) {
+    const i64 line = divide(i, inner), c = line - divide(line, channels) * channels;
+    const float factor = widen(scale[c]) / sqrtf(widen(variance[c]) + epsilon);
+    const float middle = widen(mean[c]), add = widen(bias[c]);
+    float v[E];
+    read_items<E>(x + i, v);
+    UNROLL
+    for (int e = 0; e < E; e++) v[e] = (v[e] - middle) * factor + add;
+    write_items<E>(y + i, v);
+  }
+}
 template <class T>
 DEVICE void norm_batch(const T* x, const T* scale, const T* bias, const T* mean, const T* variance,
                        T* y, i64 total, i64 channels, i64 inner, float epsilon) {
-  for (i64 i = first_item(); i < total; i += item_step()) {
-    const i64 line = divide(i, inner), c = line - divide(line, channels) * channels;
-    const float factor = widen(scale[c]) / sqrtf(widen(variance[c]) + epsilon);
-    y[i] = narrow<T>((widen(x[i]) - widen(mean[c])) * factor + widen(bias[c]));
-  }
+  constexpr int E = Pack<T>::N;
+  if (inner % E == 0 && aligned16(x) && aligned16(y))
+    norm_channels<E>(x, scale, bias, mean, variance, y, total, channels, inner, epsilon);
+  else
+    norm_channels<1>(x, scale, bias, mean, variance, y, total, channels, inner, epsilon);
 }
 
 // group_norm_*: also InstanceNormalization (channels = 1); grid: batch * groups; block: 512.

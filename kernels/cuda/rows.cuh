@@ -3,7 +3,7 @@
 #pragma once
 #include "device.cuh"
 
-static constexpr int HELD = 32;  // items of a row a thread holds
+static constexpr int HELD = 32;  // items of a row that a thread holds at most
 
 // LANES threads share a row: 32 (a warp, several rows a block) or all of a larger block.
 template <int LANES>
@@ -20,49 +20,70 @@ DEVICE T reduce_row(T v, F f, T identity, T* room) {
   return LANES == 32 ? reduce_warp(v, f) : reduce_block(v, f, identity, room);
 }
 
-// `put(i, x)` for every item of a row of n at p, in packs of E items: item i is number i of the
-// thread.
-template <class T, int LANES, class Put>
-DEVICE void read_row(const T* p, int n, bool packed, Put put) {
-  constexpr int E = Pack<T>::N;
-  UNROLL
-  for (int q = 0; q < HELD / E; q++) {
-    const int first = (q * LANES + row_lane<LANES>()) * E;
-    Pack<T> v;
-    if (packed) {
-      if (first < n) v = load16(p + first);
-    } else {
-      UNROLL
-      for (int e = 0; e < E; e++)
-        if (first + e < n) v.v[e] = p[first + e];
-    }
+// The H items of a row of n that a thread holds: packs of 16 bytes where the row allows, else every
+// LANES-th item.
+template <class T, int LANES, int H, bool PACKED>
+struct HeldRow {
+  static constexpr int E = PACKED ? Pack<T>::N : 1, PACKS = H / E;
+  static __device__ __forceinline__ int first(int q) { return (q * LANES + row_lane<LANES>()) * E; }
+
+  // `use(i, at)`: item i of the thread is item `at` of the row.
+  template <class Use>
+  static __device__ __forceinline__ void each(int n, Use use) {
     UNROLL
-    for (int e = 0; e < E; e++)
-      if (first + e < n) put(q * E + e, widen(v.v[e]));
-  }
-}
-// The other way; `get(i, at)` gives item i of the thread, which is item `at` of the row.
-template <class T, int LANES, class Get>
-DEVICE void write_row(T* p, int n, bool packed, Get get) {
-  constexpr int E = Pack<T>::N;
-  UNROLL
-  for (int q = 0; q < HELD / E; q++) {
-    const int first = (q * LANES + row_lane<LANES>()) * E;
-    Pack<T> v;
-    UNROLL
-    for (int e = 0; e < E; e++)
-      if (first + e < n) v.v[e] = narrow<T>(get(q * E + e, first + e));
-    if (packed) {
-      if (first < n) store16(p + first, v);
-    } else {
+    for (int q = 0; q < PACKS; q++) {
+      if (first(q) >= n) continue;
       UNROLL
-      for (int e = 0; e < E; e++)
-        if (first + e < n) p[first + e] = v.v[e];
+      for (int e = 0; e < E; e++) use(q * E + e, first(q) + e);
     }
   }
-}
+  // `use(i, x)` for the items at p; it may point to a line that all rows share.
+  template <class Use>
+  static __device__ __forceinline__ void read(const T* p, int n, Use use) {
+    UNROLL
+    for (int q = 0; q < PACKS; q++) {
+      if (first(q) >= n) continue;
+      if (PACKED) {
+        const Pack<T> v = load16(p + first(q));
+        UNROLL
+        for (int e = 0; e < E; e++) use(q * E + e, widen(v.v[e]));
+      } else {
+        use(q, widen(p[first(q)]));
+      }
+    }
+  }
+  template <class Get>
+  static __device__ __forceinline__ void write(T* p, int n, Get get) {
+    UNROLL
+    for (int q = 0; q < PACKS; q++) {
+      if (first(q) >= n) continue;
+      if (PACKED) {
+        Pack<T> v;
+        UNROLL
+        for (int e = 0; e < E; e++) v.v[e % Pack<T>::N] = narrow<T>(get(q * E + e));
+        store16(p + first(q), v);
+      } else {
+        p[first(q)] = narrow<T>(get(q));
+      }
+    }
+  }
+};
 // Whether rows of n at p can be read in packs: all of them begin and end at a multiple of 16 bytes.
 template <class T>
 DEVICE bool packed_rows(const T* p, i64 n) {
   return aligned16(p) && n % Pack<T>::N == 0;
+}
+// `run(row)` with the HeldRow for rows of n.
+template <class T, int LANES, class Run>
+DEVICE void with_held_row(int n, bool packed, Run run) {
+  if (packed && n <= 8 * LANES)
+    run(HeldRow<T, LANES, 8, true>());
+  else if (packed && n <= 16 * LANES)
+    run(HeldRow<T, LANES, 16, true>());
+  else if (packed)
+    run(HeldRow<T, LANES, HELD, true>());
+  else if (n <= 8 * LANES)
+    run(HeldRow<T, LANES, 8, false>());
+  else
+    run(HeldRow<T, LANES, HELD, false>());
 }

@@ -8,6 +8,7 @@ import functools
 import importlib.util
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 _SYSTEM = ("libnvrtc.so", "libnvrtc.so.13", "libnvrtc.so.12")
@@ -64,8 +65,30 @@ def _text(program: ctypes.c_void_p, what: str) -> bytes:
     return buffer.raw
 
 
+@dataclass(frozen=True)
+class Resources:
+    """What a kernel takes of a multiprocessor: registers of a thread, bytes of a block."""
+
+    kernel: str
+    registers: int
+    shared: int
+    spilled: int
+
+
+_RESOURCES = re.compile(
+    r"entry function '(\w+)'.*?(\d+) bytes spill stores, (\d+) bytes spill loads.*?"
+    r"Used (\d+) registers(.*?)\n",
+    re.DOTALL,
+)
+
+
 def _compile(
-    source: str, name: str, arch: str, includes: Sequence[Path | str], options: Sequence[str]
+    source: str,
+    name: str,
+    arch: str,
+    includes: Sequence[Path | str],
+    options: Sequence[str],
+    what: str = "",
 ) -> bytes:
     nvrtc = library()
     program = ctypes.c_void_p()
@@ -82,7 +105,7 @@ def _compile(
         if nvrtc.nvrtcCompileProgram(program, len(given), array):
             log = _text(program, "ProgramLog").rstrip(b"\0").decode(errors="replace")
             raise CompileError(f"{name} for {arch}:\n{log}")
-        return _text(program, "PTX" if arch.startswith("compute_") else "CUBIN")
+        return _text(program, what or ("PTX" if arch.startswith("compute_") else "CUBIN"))
     finally:
         nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
 
@@ -130,3 +153,22 @@ def compile_machine_code(
         FileNotFoundError: NVRTC is not installed.
     """
     return _compile(source, name, arch, includes, options)
+
+
+def resources(
+    source: str, name: str, arch: str, includes: Sequence[Path | str] = ()
+) -> list[Resources]:
+    """What the machine code of each kernel takes, as ptxas reports it.
+
+    Raises:
+        CompileError: NVRTC's log.
+        FileNotFoundError: NVRTC is not installed.
+    """
+    given = ["--ptxas-options=-v"]
+    log = _compile(source, name, arch, includes, given, "ProgramLog").rstrip(b"\0").decode()
+    found = []
+    for kernel, stores, loads, registers, rest in _RESOURCES.findall(log):
+        shared = re.search(r"(\d+) bytes smem", rest)
+        size = int(shared[1]) if shared else 0
+        found.append(Resources(kernel, int(registers), size, int(stores) + int(loads)))
+    return found

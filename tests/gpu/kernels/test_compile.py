@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import json
 import re
@@ -19,11 +18,6 @@ from softcuda.build import cache_folder
 
 ARCHITECTURES = ("sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 SOURCES = sorted(path.stem for path in KERNELS.glob("*.cu") if path.stem != "libm")  # no kernels
-REPORT = re.compile(
-    r"entry function '(\w+)'.*?(\d+) bytes spill stores, (\d+) bytes spill loads.*?"
-    r"Used (\d+) registers(.*?)\n",
-    re.DOTALL,
-)
 
 
 def kept(source: str, arch: str, find: Callable[[str, str], Any]) -> Any:
@@ -41,27 +35,8 @@ def kept(source: str, arch: str, find: Callable[[str, str], Any]) -> Any:
 def compile_for(source: str, arch: str) -> list[tuple[str, int, int, int]]:
     """Kernel, registers, bytes of static shared memory and of spills, for each kernel of a file."""
     text = (KERNELS / f"{source}.cu").read_text()
-    library, program = nvrtc.library(), ctypes.c_void_p()
-    name = f"{source}.cu".encode()
-    library.nvrtcCreateProgram(ctypes.byref(program), text.encode(), name, 0, None, None)
-    options = [f"--gpu-architecture={arch}", "-std=c++17", "--ptxas-options=-v"]
-    options += nvrtc.include_options([KERNELS])
-    array = (ctypes.c_char_p * len(options))(*[option.encode() for option in options])
-    failed = library.nvrtcCompileProgram(program, len(options), array)
-    size = ctypes.c_size_t()
-    library.nvrtcGetProgramLogSize(program, ctypes.byref(size))
-    buffer = ctypes.create_string_buffer(size.value)
-    library.nvrtcGetProgramLog(program, buffer)
-    library.nvrtcDestroyProgram(ctypes.byref(program))
-    log = buffer.value.decode()
-    assert not failed, log
-    found = []
-    for kernel, stores, loads, registers, rest in REPORT.findall(log):
-        shared = re.search(r"(\d+) bytes smem", rest)
-        found.append(
-            (kernel, int(registers), int(shared[1]) if shared else 0, int(stores) + int(loads))
-        )
-    return found
+    found = nvrtc.nvrtc.resources(text, f"{source}.cu", arch, [KERNELS])
+    return [(one.kernel, one.registers, one.shared, one.spilled) for one in found]
 
 
 def threads(source: str, arch: str) -> dict[str, int]:
