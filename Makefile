@@ -10,8 +10,10 @@ TESTS ?= tests
 WORKERS ?= 2
 FUZZ_SECONDS ?= 300
 FUZZ_SEED ?= 0
+GPU_SEEDS ?= 1 2 3
+SANITIZED := build/sanitize/package
 
-.PHONY: demo test fuzz fuzz-operators lint format clean
+.PHONY: demo test fuzz fuzz-operators sanitize-gpu lint format clean
 
 # The first demo builds kernels for this machine alone, which is sooner done.
 demo: $(or $(wildcard $(VENV)/.installed),$(VENV)/.installed-native)
@@ -32,6 +34,20 @@ fuzz: $(VENV)/.installed $(VENV)/.test
 fuzz-operators: $(VENV)/.installed $(VENV)/.test
 	$(BIN)/python tests/differential/survey.py --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
 	$(BIN)/python tests/differential/survey.py --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED) --chains
+
+# The GPU's kernels on the software device in more orders of threads, with every access checked, and
+# without each of their waits; then the core's own code under sanitizers while it uses that device.
+sanitize-gpu: $(VENV)/.installed $(VENV)/.test
+	TIERCEL_GPU_SEEDS=$(words $(GPU_SEEDS)) $(BIN)/python -m pytest -n $(WORKERS) tests/gpu/kernels
+	for seed in $(GPU_SEEDS); do TIERCEL_GPU_SEED=$$seed $(BIN)/python -m pytest -q -n $(WORKERS) \
+	  tests/gpu --ignore tests/gpu/kernels || exit 1; done
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B build/sanitize -G Ninja -DTIERCEL_SANITIZE=ON \
+	  -DTIERCEL_ISAS=native -DTIERCEL_KERNEL_CACHE="$(KERNEL_CACHE)"
+	$(BIN)/cmake --build build/sanitize
+	mkdir -p $(SANITIZED)
+	cp -r python/tiercel build/sanitize/libtiercel.so build/sanitize/_core*.so $(SANITIZED)
+	mv $(SANITIZED)/*.so $(SANITIZED)/tiercel
+	$(BIN)/python tests/gpu/sanitized.py $(SANITIZED)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

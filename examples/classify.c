@@ -1,10 +1,11 @@
 /* Classifies one input with an ONNX model: prints the classes of the highest scores.
  *
  * cc -std=c11 classify.c $(pkg-config --cflags --libs tiercel) -o classify
- * ./classify model.onnx [input.raw [labels.txt]]
+ * ./classify [--provider CUDAExecutionProvider] model.onnx [input.raw [labels.txt]]
  *
  * input.raw holds the elements of the model's first input, row-major, in its own type; without it
  * the input is zeros. labels.txt has one name per line. Extents that the model leaves open are 1.
+ * Nodes that a provider cannot run are run by the CPU.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -101,16 +102,34 @@ static void print_top(const TclValue* output, const char* labels) {
   }
 }
 
+/* Options for a provider by its name; without one, NULL: all that are available. */
+static TclSessionOptions* make_options(const char* provider) {
+  TclSessionOptions* options = NULL;
+  if (provider == NULL) return NULL;
+  check(tcl_session_options_create(&options), "options");
+  check(tcl_session_options_add_provider(options, provider, NULL, NULL, 0), "options");
+  return options;
+}
+
 int main(int argc, char** argv) {
+  const char* program = argv[0];
+  const char* provider = NULL;
+  if (argc > 2 && strcmp(argv[1], "--provider") == 0) {
+    provider = argv[2];
+    argc -= 2;
+    argv += 2;
+  }
   if (argc < 2 || argc > 4) {
-    fprintf(stderr, "usage: %s model.onnx [input.raw [labels.txt]]\n", argv[0]);
+    fprintf(stderr, "usage: %s [--provider NAME] model.onnx [input.raw [labels.txt]]\n", program);
     return 2;
   }
   TclSession* session = NULL;
   const TclPort* port = NULL;
   const char* input_name = NULL;
   const char* output_name = NULL;
-  check(tcl_session_load(argv[1], NULL, &session), "load");
+  TclSessionOptions* options = make_options(provider);
+  check(tcl_session_load(argv[1], options, &session), "load");
+  tcl_session_options_release(options);
   check(tcl_session_port(session, TCL_OUTPUT, 0, &port), "output");
   check(tcl_port_name(port, &output_name), "output");
   check(tcl_session_port(session, TCL_INPUT, 0, &port), "input");

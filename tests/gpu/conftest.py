@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ for folder in ("softcuda", "conformance"):
 if TYPE_CHECKING:
     import softcuda
 
-SEED = 7
+SEED = int(os.environ.get("TIERCEL_GPU_SEED", "7"))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ def software_device() -> dict[str, str]:
     import softcuda
 
     driver = str(softcuda.build_driver())
-    return {"TIERCEL_CUDA_DRIVER": driver, "TIERCEL_SOFTCUDA_SEED": "7"}
+    return {"TIERCEL_CUDA_DRIVER": driver, "TIERCEL_SOFTCUDA_SEED": os.environ.get("TIERCEL_GPU_SEED", "7")}
 
 
 def load_on_gpu(model: Any) -> Any:

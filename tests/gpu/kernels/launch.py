@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,8 @@ import softcuda
 
 KERNELS = Path(__file__).parents[3] / "kernels" / "cuda"
 Root = npt.NDArray[np.generic]
+# More orders of threads in which each launch must give the same bits.
+MORE_SEEDS = int(os.environ.get("TIERCEL_GPU_SEEDS", "0"))
 # Called with source, kernel and a function that launches it on copies and gives all bytes
 # afterwards, before each launch.
 WATCHERS: list[Callable[[str, str, Callable[[], list[bytes]]], None]] = []
@@ -103,8 +106,14 @@ def run(source, kernel, grid, block, *arguments, shared=0, seed=0):
 
     for watch in WATCHERS:
         watch(source, kernel, lambda: on_arrays(start, Arrays.read))
+    results = []
+    for more in range(MORE_SEEDS):
+        device().set("seed", 1000 + 17 * seed + more)
+        results.append(on_arrays(start, Arrays.read))
     device().set("seed", seed)
     on_arrays(start, Arrays.finish)
+    if not kernel.startswith(("scatter_elements_b", "scatter_nd_b")):  # one of equal indices wins
+        assert all(one == results[0] for one in results), f"{kernel} depends on the schedule"
 
 
 def on_arrays(start, finish):
