@@ -23,7 +23,8 @@ import numpy as np
 import tiercel
 
 from . import DeviceInfo, device_info
-from .selftest_cases import BOUNDS, Array, Case, cases
+from .selftest_case import BOUNDS, Array, Case
+from .selftest_cases import cases
 from .selftest_times import TIMED, time_one
 
 TIME_LIMIT = 120.0  # seconds for one case

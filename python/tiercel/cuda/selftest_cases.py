@@ -2,114 +2,14 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
-Dims = tuple[int, ...]
+from .selftest_case import TYPES, Case, ints
+from .selftest_more_cases import more_cases
 
-_OPSET = 23
-_TYPES = {
-    "f32": 1,
-    "f16": 10,
-    "bf16": 16,
-    "f64": 11,
-    "i32": 6,
-    "i64": 7,
-    "i8": 3,
-    "u8": 2,
-    "bool": 9,
-}
 _FLOATS = ("f32", "f16", "bf16", "f64")
-# Largest difference of results, relative to the largest number of the output.
-BOUNDS = {"f32": 2e-5, "f16": 4e-3, "bf16": 3e-2, "f64": 1e-12}
-
-
-@dataclass(frozen=True)
-class Case:
-    """One node; inputs are random of a type and shape, or constants that are given."""
-
-    family: str
-    op: str
-    dtype: str
-    shapes: tuple[Dims, ...]
-    attributes: dict[str, Any] = field(default_factory=dict)
-    constants: tuple[Array, ...] = ()  # inputs behind the random ones
-    outputs: int = 1
-    integers: int = 0  # so many inputs, the last of the random ones, are int64 below `limit`
-    limit: int = 1
-    domain: str = ""
-
-    @property
-    def name(self) -> str:
-        """Operator, type, shapes, attributes and constants."""
-        shapes = " ".join("x".join(map(str, shape)) or "1" for shape in self.shapes)
-        attributes = "".join(f" {key}={value}" for key, value in self.attributes.items())
-        constants = "".join(f" {a.tolist() if a.size < 9 else a.shape}" for a in self.constants)
-        return f"{self.op} {self.dtype} {shapes}{attributes}{constants}"
-
-    def types(self) -> list[str]:
-        """The type of each random input."""
-        return [self.dtype] * (len(self.shapes) - self.integers) + ["i64"] * self.integers
-
-    def model(self) -> bytes:
-        """The serialised model."""
-        from onnx import ValueInfoProto, helper, numpy_helper
-
-        names = [f"x{i}" for i in range(len(self.shapes))]
-        constants = [f"c{i}" for i in range(len(self.constants))]
-        outputs = [f"y{i}" for i in range(self.outputs)]
-        node = helper.make_node(
-            self.op, [*names, *constants], outputs, domain=self.domain, **self.attributes
-        )
-        inputs = [
-            helper.make_tensor_value_info(name, _TYPES[dtype], list(shape))
-            for name, dtype, shape in zip(names, self.types(), self.shapes, strict=True)
-        ]
-        given = [
-            numpy_helper.from_array(a, name)
-            for name, a in zip(constants, self.constants, strict=True)
-        ]
-        results = [ValueInfoProto(name=name) for name in outputs]  # their types follow
-        graph = helper.make_graph([node], "selftest", inputs, results, given)
-        opset = [helper.make_opsetid("", _OPSET), helper.make_opsetid("com.microsoft", 1)]
-        made = helper.make_model(graph, opset_imports=opset, ir_version=10)
-        return bytes(made.SerializeToString())
-
-    def feeds(self) -> dict[str, Array]:
-        """Random inputs, the same in every run."""
-        rng = np.random.default_rng(zlib.crc32(self.name.encode()))
-        made = {}
-        for i, (dtype, shape) in enumerate(zip(self.types(), self.shapes, strict=True)):
-            if i >= len(self.shapes) - self.integers:
-                made[f"x{i}"] = rng.integers(0, self.limit, shape)
-            else:
-                made[f"x{i}"] = _random(rng, dtype, shape)
-        return made
-
-
-def _random(rng: np.random.Generator, dtype: str, shape: Dims) -> Array:
-    if dtype == "bool":
-        return np.asarray(rng.random(shape) < 0.5)
-    if dtype[0] in "iu":
-        return np.asarray(rng.integers(1, 50, shape)).astype(f"{dtype[0]}{int(dtype[1:]) // 8}")
-    values = np.asarray(rng.uniform(0.1, 0.9, shape))  # every function has a value there
-    if dtype == "bf16":
-        import ml_dtypes
-
-        return values.astype(ml_dtypes.bfloat16)
-    return values.astype(f"f{int(dtype[1:]) // 8}")
-
-
-def _ints(*values: int) -> Array:
-    return np.array(values, np.int64)
-
-
 _UNARY = (
     "Abs Neg Relu Sqrt Reciprocal Floor Ceil Round Sign Exp Log Sigmoid Tanh Erf Gelu Softplus "
     "HardSwish HardSigmoid Elu LeakyRelu Selu Mish Sin Cos Asin Atanh"
@@ -129,8 +29,8 @@ def _pointwise() -> Iterator[Case]:
     for op in ("And", "Or", "Xor"):
         yield Case("pointwise", op, "bool", ((7, 129), (129,)))
     for source in _FLOATS:
-        for target in _TYPES:
-            yield Case("pointwise", "Cast", source, ((5, 77),), {"to": _TYPES[target]})
+        for target in TYPES:
+            yield Case("pointwise", "Cast", source, ((5, 77),), {"to": TYPES[target]})
 
 
 def _products() -> Iterator[Case]:
@@ -149,7 +49,7 @@ def _reductions() -> Iterator[Case]:
     ops = "Sum Mean Max Min Prod L1 L2 LogSum LogSumExp SumSquare".split()
     for dtype in _FLOATS:
         for op in ops:
-            for axes in (_ints(0), _ints(2), _ints(0, 1, 2)):
+            for axes in (ints(0), ints(2), ints(0, 1, 2)):
                 yield Case("reductions", f"Reduce{op}", dtype, ((5, 6, 130),), constants=(axes,))
     for op in ("ArgMax", "ArgMin"):
         for axis in (0, 1):
@@ -163,11 +63,11 @@ def _moves() -> Iterator[Case]:
             yield Case("moves", "Transpose", dtype, ((30, 40, 50),), {"perm": perm})
         yield Case("moves", "Concat", dtype, ((3, 40), (5, 40)), {"axis": 0})
         yield Case("moves", "Concat", dtype, ((9, 4), (9, 70)), {"axis": 1})
-        ends = (_ints(1, 2), _ints(30, 70), _ints(0, 1), _ints(2, 3))
+        ends = (ints(1, 2), ints(30, 70), ints(0, 1), ints(2, 3))
         yield Case("moves", "Slice", dtype, ((33, 80),), constants=ends)
-        yield Case("moves", "Expand", dtype, ((33, 1),), constants=(_ints(4, 33, 70),))
-        yield Case("moves", "Tile", dtype, ((33, 7),), constants=(_ints(2, 3),))
-        yield Case("moves", "Pad", dtype, ((33, 7),), constants=(_ints(1, 2, 3, 4),))
+        yield Case("moves", "Expand", dtype, ((33, 1),), constants=(ints(4, 33, 70),))
+        yield Case("moves", "Tile", dtype, ((33, 7),), constants=(ints(2, 3),))
+        yield Case("moves", "Pad", dtype, ((33, 7),), constants=(ints(1, 2, 3, 4),))
         for axis in (0, 1):
             shapes = ((60, 64), (3, 50))
             yield Case("moves", "Gather", dtype, shapes, {"axis": axis}, integers=1, limit=60)
@@ -251,4 +151,4 @@ def cases() -> list[Case]:
     families = (
         *(_pointwise, _products, _reductions, _moves, _rows, _convolutions, _bytes, _attention),
     )
-    return [case for family in families for case in family()]
+    return [case for family in families for case in family()] + more_cases()
