@@ -1,10 +1,10 @@
 """A model of the CUDA kernels, from their machine code and counted instructions: no measurement.
 
 python benchmarks/gpu_model.py [--only TEXT] [--json FILE]
-Needs NVRTC's wheels and a C++ compiler (extra `test`), no GPU. For every case of gpu_model_cases.py:
-registers and shared memory of the machine code for two GPUs, hence threads at once; instructions
-and bytes of a thread, counted on the software device; hence how much of the GPU's rate of memory,
-or of arithmetic, these threads could use.
+Needs NVRTC's wheels and a C++ compiler (extra `test`), no GPU. For every case of
+gpu_model_cases.py: registers and shared memory of the machine code for two GPUs, hence threads at
+once; instructions and bytes of a thread, counted on the software device; hence how much of the
+GPU's rate of memory, or of arithmetic, these threads could use.
 """
 
 from __future__ import annotations

@@ -99,7 +99,10 @@ def _keeper() -> Path:
     source.write_text(KEEPER)
     compiler = shutil.which("g++") or shutil.which("c++") or "c++"
     command = [compiler, "-shared", "-fPIC", "-O1", str(source), "-o", str(target)]
-    subprocess.run([*command, "-Wl,--no-as-needed", str(driver), f"-Wl,-rpath,{driver.parent}", "-ldl"], check=True)
+    subprocess.run(
+        [*command, "-Wl,--no-as-needed", str(driver), f"-Wl,-rpath,{driver.parent}", "-ldl"],
+        check=True,
+    )
     return target
 
 
@@ -170,7 +173,9 @@ def pointwise() -> Iterator[Case]:
         grid = -(-x.size * width // 16 // 256)
         moved = x.nbytes + y.nbytes + (x.nbytes if second == x.shape else 0)
         arguments = tuple(given)
-        yield Case("pointwise", label, "", "pointwise", grid, (256,), arguments, x.size, moved, ptx=ptx)
+        yield Case(
+            "pointwise", label, "", "pointwise", grid, (256,), arguments, x.size, moved, ptx=ptx
+        )
 
 
 # ---- rows

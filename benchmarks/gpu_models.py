@@ -25,7 +25,9 @@ from catalogue import Case, entries, of_entry
 
 import tiercel
 
-HEADER = "| model | first input | nodes on the GPU | on the host | copies | KiB in | KiB out | error |"
+HEADER = (
+    "| model | first input | nodes on the GPU | on the host | copies | KiB in | KiB out | error |"
+)
 
 
 def smaller(entry: Mapping[str, Any], side: int) -> dict[str, Any]:

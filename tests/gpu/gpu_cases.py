@@ -20,7 +20,10 @@ def software_device() -> dict[str, str]:
     import softcuda
 
     driver = str(softcuda.build_driver())
-    return {"TIERCEL_CUDA_DRIVER": driver, "TIERCEL_SOFTCUDA_SEED": os.environ.get("TIERCEL_GPU_SEED", "7")}
+    return {
+        "TIERCEL_CUDA_DRIVER": driver,
+        "TIERCEL_SOFTCUDA_SEED": os.environ.get("TIERCEL_GPU_SEED", "7"),
+    }
 
 
 def load_on_gpu(model: Any) -> Any:

@@ -58,10 +58,8 @@ def _cells() -> Iterator[Case]:
 
 
 def _quantization() -> Iterator[Case]:
-    scale, zero = np.float32([0.02]), np.array([3], np.int8)
     scales, zeros = _numbers(12) / 50, np.arange(-6, 6).astype(np.int8)
-    for one, other in ((scale[0], zero[0]), (scales, zeros)):
-        given = (np.asarray(one), np.asarray(other))
+    for given in ((np.array(0.02, np.float32), np.array(3, np.int8)), (scales, zeros)):
         yield Case("quantization", "QuantizeLinear", "f32", ((7, 12, 40),), constants=given)
         yield Case("quantization", "DequantizeLinear", "i8", ((7, 12, 40),), constants=given)
 

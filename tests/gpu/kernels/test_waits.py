@@ -1,4 +1,4 @@
-"""No kernel waits in vain: each barrier and each wait for cp.async is missed when it is left out."""
+"""No kernel waits in vain: each barrier and wait for cp.async is missed when it is left out."""
 
 from __future__ import annotations
 

@@ -50,7 +50,9 @@ class Matrix:
             self.open.setdefault(wait.kernel, []).append(wait)
             self.verdicts[str(wait)] = "unused"
 
-    def attempt(self, wait: Wait, seed: int, start: Callable[[], list[bytes]]) -> list[bytes] | None:
+    def attempt(
+        self, wait: Wait, seed: int, start: Callable[[], list[bytes]]
+    ) -> list[bytes] | None:
         """The results of a launch without a wait; None when the device notices."""
         device = launch.device()
         try:
