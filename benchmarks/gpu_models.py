@@ -26,7 +26,8 @@ from catalogue import Case, entries, of_entry
 import tiercel
 
 HEADER = (
-    "| model | first input | nodes on the GPU | on the host | copies | KiB in | KiB out | error |"
+    "| model | first input | GPU nodes | host | fall back | copies | KiB in | KiB out | error |\n"
+    "|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -131,12 +132,14 @@ def within(seconds: float, entry: Mapping[str, Any], side: int) -> dict[str, Any
 def row(name: str, result: Mapping[str, Any]) -> str:
     """A line of the table."""
     if "failed" in result:
-        return f"| {name} | {result['failed']} | | | | | |"
+        return f"| {name} | {result['failed']} | | | | | | | |"
     shapes = [shape for shape in result["inputs"].values() if len(shape) > 2]
     size = " × ".join(map(str, shapes[0])) if shapes else ""
     error = result["error"] if isinstance(result["error"], str) else f"{result['error']:.1e}"
     kib = (f"{result[key] / 1024:.1f}" for key in ("bytes_in", "bytes_out"))
-    cells = [name, size, result["gpu"], result["host"], result["copies"], *kib, error]
+    fallen = [f"{n} {op}" for op, reason, n in result["reasons"] if "no GPU kernel" in reason]
+    cells = [name, size, result["gpu"], result["host"], ", ".join(fallen) or "–"]
+    cells += [result["copies"], *kib, error]
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
@@ -166,7 +169,6 @@ def main(given: Sequence[str] | None = None) -> int:
     only = set(filter(None, options.only.split(",")))
     without = list(filter(None, options.without.split(",")))
     print(HEADER)
-    print("|---|---|---|---|---|---|---|---|")
     chosen = []
     for entry in entries(options.catalogue):
         name = entry["id"]

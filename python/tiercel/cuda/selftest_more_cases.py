@@ -1,4 +1,4 @@
-"""More cases of the self-test: other activations, cells, quantization, sorting, scattering, images."""
+"""More cases of the self-test: activations, cells, quantization, sorting, scattering, images."""
 
 from __future__ import annotations
 
