@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import gpu_model_cases
+from document import write_between
 from gpu_model_cases import Case
 from ptx_counts import KERNELS, ROOT, Counts, Launcher, cuda_ptx
 
@@ -94,6 +95,12 @@ class Estimate:
     def share(self) -> float:
         """The least of them."""
         return min(1.0, self.latency, self.issue, self.traffic)
+
+    @property
+    def limit(self) -> str:
+        """Which one that is; empty where the roof is."""
+        least = {"latency": self.latency, "issue": self.issue, "caches": self.traffic}
+        return "" if self.share == 1 else min(least, key=lambda name: least[name])
 
 
 @cache
@@ -176,25 +183,25 @@ def run(case: Case, launcher: Launcher) -> tuple[Counts, list[Estimate]]:
 
 
 HEADER = (
-    "| case | kernel | bytes or operations an item | bytes an access | instructions an item "
-    "| GPU | registers | threads | in flight | issue | traffic | **share** |\n" + "|---" * 12 + "|"
+    "| case | kernel | an item | bytes an access | instructions an item "
+    + "".join(f"| {gpu.name}: registers | threads | share | limit " for gpu in GPUS)
+    + "|\n"
+    + "|---" * (5 + 4 * len(GPUS))
+    + "|"
 )
 
 
-def rows(case: Case, counts: Counts, found: Sequence[Estimate]) -> list[str]:
-    """Lines of the table: one a GPU."""
+def row(case: Case, counts: Counts, found: Sequence[Estimate]) -> str:
+    """A line of the table."""
     accesses = counts.of["loads"] + counts.of["stores"]
     moved = counts.of["load_bytes"] + counts.of["store_bytes"]
-    work = (case.operations or moved) / case.items
-    lines = []
-    for i, one in enumerate(found):
-        cells = [case.name, f"`{case.kernel}`", f"{work:.3g}", f"{moved / accesses:.1f}"]
-        cells.append(f"{counts.of['instructions'] / case.items:.3g}")
-        own = [one.gpu, str(one.registers), str(one.resident)]
-        own += [f"{min(v, 9.99):.2f}" for v in (one.latency, one.issue, one.traffic)]
-        own.append(f"**{one.share * 100:.0f} %**")
-        lines.append("| " + " | ".join([*(cells if i == 0 else [""] * 5), *own]) + " |")
-    return lines
+    work = f"{(case.operations or moved) / case.items:.3g} {'flop' if case.operations else 'B'}"
+    cells = [case.name, f"`{case.kernel}`", work, f"{moved / accesses:.1f}"]
+    cells.append(f"{counts.of['instructions'] / case.items:.3g}")
+    for one in found:
+        share = f"{one.share * 100:.0f} %"
+        cells += [str(one.registers), str(one.resident), share, one.limit]
+    return "| " + " | ".join(cells) + " |"
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -202,17 +209,21 @@ def main(given: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", default="", metavar="TEXT", help="cases whose name has it")
     parser.add_argument("--json", default="", metavar="FILE")
+    parser.add_argument("--write", default="", metavar="FILE.md", help="a document with its place")
     options = parser.parse_args(given)
-    launcher, record = Launcher(), []
+    launcher, record, lines = Launcher(), [], [HEADER]
     print(HEADER)
     for case in gpu_model_cases.cases():
         if options.only not in f"{case.family} {case.name}":
             continue
         counts, found = run(case, launcher)
-        print("\n".join(rows(case, counts, found)), flush=True)
+        lines.append(row(case, counts, found))
+        print(lines[-1], flush=True)
         entry: dict[str, Any] = {"case": case.name, "family": case.family, "kernel": case.kernel}
         shares = [asdict(one) | {"share": one.share} for one in found]
         record.append(entry | {"threads": counts.threads, "counts": counts.of, "gpus": shares})
+    if options.write:
+        write_between(options.write, "gpu_model", "\n".join(lines))
     if options.json:
         Path(options.json).write_text(json.dumps(record, indent=1) + "\n")
     return 0

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 from catalogue import Case, entries, of_entry
+from document import write_between
 
 import tiercel
 
@@ -154,6 +155,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     add("--side", type=int, default=10000, help="largest height and width, where they are free")
     add("--limit", type=float, default=300.0, metavar="SECONDS", help="of one model")
     add("--json", default="", metavar="FILE")
+    add("--write", default="", metavar="FILE.md", help="a document with the table's place")
     add("--again", action="store_true", help="measures what FILE already has, too")
     return parser.parse_args(given)
 
@@ -168,6 +170,7 @@ def main(given: Sequence[str] | None = None) -> int:
     results = json.loads(file.read_text()) if file and file.is_file() else {}
     only = set(filter(None, options.only.split(",")))
     without = list(filter(None, options.without.split(",")))
+    lines = [HEADER]
     print(HEADER)
     chosen = []
     for entry in entries(options.catalogue):
@@ -179,7 +182,10 @@ def main(given: Sequence[str] | None = None) -> int:
             results[name] = within(options.limit, entry, options.side)
             if file:
                 file.write_text(json.dumps(results, indent=1) + "\n")
-        print(row(name, results[name]), flush=True)
+        lines.append(row(name, results[name]))
+        print(lines[-1], flush=True)
+    if options.write:
+        write_between(options.write, "gpu_models", "\n".join(lines))
     return int(any("failed" in results[name] for name in chosen))
 
 

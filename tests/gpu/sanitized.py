@@ -1,7 +1,7 @@
 """Runs tests of the CUDA provider with a library that was built with sanitizers.
 
-python tests/gpu/sanitized.py FOLDER [PYTEST ARGUMENT …]: FOLDER holds the package tiercel of a build
-with -DTIERCEL_SANITIZE=ON. Kernels run on the software device; findings end the process.
+python tests/gpu/sanitized.py FOLDER [PYTEST ARGUMENT …]: FOLDER holds the package tiercel of a
+build with -DTIERCEL_SANITIZE=ON. Kernels run on the software device; findings end the process.
 """
 
 from __future__ import annotations
