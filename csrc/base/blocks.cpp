@@ -78,8 +78,9 @@ void* take_block(size_t bytes) {
   std::byte* block = size < kKeptFrom ? nullptr : kept().take(size);
   if (block == nullptr) {
     const size_t alignment = size >= kLarge ? kLarge : kHeader;
-    block = static_cast<std::byte*>(std::aligned_alloc(alignment, size));
-    if (block == nullptr) return nullptr;
+    void* found = nullptr;  // aligned_alloc wants sizes that are multiples of the alignment
+    if (posix_memalign(&found, alignment, size) != 0) return nullptr;
+    block = static_cast<std::byte*>(found);
     if (size >= kLarge) want_large_pages(block, size);
   }
   capacity(block) = size;

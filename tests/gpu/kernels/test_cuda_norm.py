@@ -10,7 +10,9 @@ from values import FLOATS, ceil_div, near, random, wide
 @pytest.mark.parametrize("rms", [0, 1])
 def test_rows(name, rms):
     rng = np.random.default_rng(1)
-    for seed, n in enumerate([1, 5, 64, 100, 768, 1024, 2000, 4096, 8193, 9000]):
+    for seed, n in enumerate(
+        [1, 5, 64, 100, 257, 400, 768, 1024, 2000, 3001, 4096, 8192, 8193, 9000]
+    ):
         rows = 9 if n <= 1024 else 3
         x = random(rng, (rows, n), name) + random(rng, (rows, 1), name)
         scale, bias = random(rng, n, name), random(rng, n, name)

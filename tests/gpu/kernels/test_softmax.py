@@ -5,6 +5,9 @@ import pytest
 from launch import run
 from values import FLOATS, ceil_div, near, random, wide
 
+# Around every number of items that a thread may hold, in packs and one by one.
+LENGTHS = [1, 3, 32, 100, 257, 400, 1000, 1024, 1500, 3000, 3001, 8192, 8200, 9001]
+
 
 def reference(x, axis, logarithm):
     """In float64, with the infinities and NaN of the definition."""
@@ -29,7 +32,7 @@ def spiced(rng, shape, name):
 @pytest.mark.parametrize("logarithm", [0, 1])
 def test_last_axis(name, logarithm):
     rng = np.random.default_rng(1)
-    for seed, n in enumerate([1, 3, 32, 100, 257, 1000, 1024, 1500, 8192, 8200, 9001]):
+    for seed, n in enumerate(LENGTHS):
         rows = 11 if n <= 1024 else 5
         x = spiced(rng, (rows, n), name)
         want = reference(x, 1, logarithm)
