@@ -21,10 +21,9 @@ from typing import Any
 import gpu_model_cases
 from document import write_between
 from gpu_model_cases import Case
-from ptx_counts import KERNELS, ROOT, Counts, Launcher, cuda_ptx
+from ptx_counts import KERNELS, Counts, Launcher, cuda_ptx
 
-sys.path.append(str(ROOT / "kernels"))
-import nvrtc  # noqa: E402
+from tiercel.cuda import nvrtc
 
 ISSUE = 0.8  # instructions that schedulers issue, of one each a cycle
 FETCH = 1024  # bytes of shared memory that the system takes of each block
