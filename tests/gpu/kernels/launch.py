@@ -103,6 +103,7 @@ def run(source, kernel, grid, block, *arguments, shared=0, seed=0):
             for a in arguments
         ]  # fmt: skip
         module(source).launch(kernel, (grid,), extents, values, shared)
+        device().synchronize()  # also where no argument is an array
 
     for watch in WATCHERS:
         watch(source, kernel, lambda: on_arrays(start, Arrays.read))
