@@ -83,8 +83,8 @@ DEVICE Quantized quantize_state(LstmState& s, i32 hidden) {
     s.q[w] = word;
   }
   __syncthreads();  // the room is free again
+  // behind its barrier the bytes are there; the next one that uses the room stands behind others
   made.rest = reduce_block(sum, Add(), 0, reinterpret_cast<i32*>(s.room)) - hidden * (i32)made.zero;
-  __syncthreads();  // the bytes are there, and the room is free again
   return made;
 }
 
@@ -166,7 +166,8 @@ DEVICE void lstm_step(LstmState& s, const LstmCall& p, const ByteLstmArgs& a, i6
       s.h[unit] = out * tanhf(c);
       if (y) y[unit] = s.h[unit];
     }
-    __syncthreads();  // the state is there, and the parts are free again
+    // no barrier: with more than one turn a thread reads its own part alone, and it is the thread
+    // of this unit that reads the state first
   }
 }
 
@@ -181,8 +182,7 @@ KERNEL(512) lstm_bytes(LstmCall p, ByteLstmArgs a) {
   for (i32 i = threadIdx.x; i < a.hidden; i += LSTM_THREADS) {
     s.h[i] = p.h ? p.h[state + i] : 0.f;
     s.c[i] = p.c ? p.c[state + i] : 0.f;
-  }
-  __syncthreads();
+  }  // each thread reads its own units first
   for (i64 step = 0; step < a.steps; step++) {
     const bool past = step >= length;
     const i64 t = past || !backwards ? step : length - 1 - step;
