@@ -172,7 +172,7 @@ DEVICE void lstm_step(LstmState& s, const LstmCall& p, const ByteLstmArgs& a, i6
 }
 
 // hidden <= 2048.  grid: directions * batch; block: 512; no dynamic shared memory.
-KERNEL(512) lstm_bytes(LstmCall p, ByteLstmArgs a) {
+KERNEL(512, 1) lstm_bytes(LstmCall p, ByteLstmArgs a) {
   __shared__ LstmState s;
   const i64 d = blockIdx.x / (u32)a.batch, b = blockIdx.x % (u32)a.batch;
   const bool backwards = d == 1 || a.backwards;
