@@ -102,6 +102,7 @@ DEVICE void rows_product(const T* x, const u8* b, const T* scales, const u8* zer
   }
   UNROLL
   for (int r = 0; r < ROWS; r++) {
+    if (r) __syncthreads();  // all have read the row before
     UNROLL
     for (int e = 0; e < 8; e++) {
       float s = sum[r][e];
@@ -117,7 +118,6 @@ DEVICE void rows_product(const T* x, const u8* b, const T* scales, const u8* zer
       for (int i = 0; i < 8; i++) s += room[i][threadIdx.x];
       y[r * a.n + column] = narrow<T>(s);
     }
-    __syncthreads();  // the room is free again
   }
 }
 
