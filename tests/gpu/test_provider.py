@@ -91,7 +91,7 @@ def test_a_driver_that_does_not_start(
 @pytest.mark.parametrize(
     "option, value, said",
     [
-        ("arena_extend_strategy", "x", 'unknown option "arena_extend_strategy"; known: device_id'),
+        ("trt_fp16_enable", "x", 'unknown option "trt_fp16_enable"; known: device_id'),
         ("device_id", "3", "device_id is 3; the driver has GPUs 0 to 0"),
         ("device_id", "one", 'option device_id is "one"; expected a whole number'),
         ("gpu_mem_limit", "-1", 'option gpu_mem_limit is "-1"; expected a whole number'),

@@ -1,6 +1,7 @@
 // The GPU provider: which nodes a GPU runs, and how.
 #include "providers/cuda/provider.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "ops/op_def.h"
@@ -83,6 +84,22 @@ int64_t whole_number(const std::string& name, const std::string& text) {
   return value;
 }
 
+// ONNX Runtime's options on what is not here: cuDNN's algorithms, arenas that grow, tuning.
+constexpr std::string_view kIgnored[] = {"arena_extend_strategy",
+                                         "cudnn_conv1d_pad_to_nc1d",
+                                         "cudnn_conv_algo_search",
+                                         "cudnn_conv_use_max_workspace",
+                                         "do_copy_in_default_stream",
+                                         "enable_skip_layer_norm_strict_mode",
+                                         "fuse_conv_bias",
+                                         "has_user_compute_stream",
+                                         "prefer_nhwc",
+                                         "sdpa_kernel",
+                                         "tunable_op_enable",
+                                         "tunable_op_max_tuning_duration_ms",
+                                         "tunable_op_tuning_enable",
+                                         "use_ep_level_unified_stream"};
+
 // As ONNX Runtime's users write it.
 bool switched_on(const std::string& name, const std::string& value) {
   if (value == "1" || value == "True" || value == "true") return true;
@@ -123,7 +140,7 @@ std::shared_ptr<Provider> make_cuda_provider(
       records = switched_on(name, value);
     } else if (name == "use_tf32") {
       tf32 = switched_on(name, value);
-    } else {
+    } else if (std::ranges::find(kIgnored, name) == std::end(kIgnored)) {
       throw_error(ErrorKind::InvalidArgument, "CUDAExecutionProvider: unknown option \"", name,
                   "\"; known: device_id, gpu_mem_limit, user_compute_stream, enable_cuda_graph, "
                   "use_tf32");
