@@ -104,6 +104,11 @@ def test_wrong_options(cuda_driver: softcuda.Device, option: str, value: str, sa
     assert said in str(raised.value)
 
 
+def test_options_of_onnx_runtime_that_mean_nothing_here(cuda_driver: softcuda.Device) -> None:
+    options = {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
+    gpu_session(model(PRODUCT, w=WEIGHT), **options)
+
+
 def test_memory_over_its_limit(cuda_driver: softcuda.Device) -> None:
     made = model("g (float[n,1024] x) => (float[n,1024] y) { y = Relu(x) }")
     session = gpu_session(made, gpu_mem_limit=cuda_driver.statistic("live_bytes") + (64 << 20))
