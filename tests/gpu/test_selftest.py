@@ -22,12 +22,14 @@ CHOSEN = "MatMul f32 5x70"
 LEFT_OUT = {
     "they have no kernel of their own": "Constant Dropout Flatten Identity If Loop "
     "OptionalHasElement Reshape Scan Shape Size Squeeze Unsqueeze",
-    "they came after the self-test's opset": "BitCast CumProd FlexAttention LinearAttention Swish "
-    "SwiGLU TensorScatter",
+    "they came after the self-test's opset": "BitCast CausalConvWithState CumProd "
+    "FlexAttention LinearAttention Swish SwiGLU TensorScatter",
     "they are deprecated": "Scatter Upsample",
-    "they train, or are of other domains": "Adagrad Adam ArrayFeatureExtractor Binarizer Momentum",
-    "they make constants": "BlackmanWindow EyeLike HammingWindow HannWindow MelWeightMatrix Range",
-    "random inputs do not suit them": "Acosh MaxUnpool",
+    "they train, or are of other domains": "Adagrad Adam ArrayFeatureExtractor Binarizer Momentum "
+    "NegativeLogLikelihoodLoss SoftmaxCrossEntropyLoss",
+    "they make constants": "BlackmanWindow ConstantOfShape EyeLike HammingWindow HannWindow "
+    "MelWeightMatrix Range",
+    "random inputs do not suit them": "Acosh MaxUnpool RoiAlign",
 }
 
 

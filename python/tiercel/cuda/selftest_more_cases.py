@@ -62,6 +62,10 @@ def _quantization() -> Iterator[Case]:
     for given in ((np.array(0.02, np.float32), np.array(3, np.int8)), (scales, zeros)):
         yield Case("quantization", "QuantizeLinear", "f32", ((7, 12, 40),), constants=given)
         yield Case("quantization", "DequantizeLinear", "i8", ((7, 12, 40),), constants=given)
+    one, three = np.array(0.02, np.float32), np.array(3, np.uint8)
+    weights = np.random.default_rng(4).integers(0, 256, (40, 33)).astype(np.uint8)
+    given = (one, three, weights, one, three, one, three)
+    yield Case("quantization", "QLinearMatMul", "u8", ((7, 40),), constants=given)
 
 
 def _sorting() -> Iterator[Case]:
@@ -114,6 +118,9 @@ def _images() -> Iterator[Case]:
         yield Case("images", "BatchNormalization", dtype, ((2, 8, 7, 7), *channels))
     yield Case("images", "GridSample", "f32", ((2, 3, 9, 11), (2, 5, 6, 2)))
     yield Case("images", "AffineGrid", "f32", ((2, 2, 3),), constants=(ints(2, 3, 8, 9),))
+    yield Case("images", "LRN", "f32", ((2, 9, 7, 8),), {"size": 5})
+    offsets = ((1, 4, 6, 7), (8, 4, 3, 3), (1, 18, 4, 5))
+    yield Case("images", "DeformConv", "f32", offsets, {"kernel_shape": [3, 3]})
     yield Case("images", "SpaceToDepth", "f32", ((2, 4, 8, 6),), {"blocksize": 2})
     blocks = (ints(8, 9), ints(2, 3))
     yield Case("images", "Col2Im", "f32", ((2, 18, 49),), {}, blocks)
@@ -129,6 +136,8 @@ def _others() -> Iterator[Case]:
         equation = {"equation": "bij,bjk->bik"}
         yield Case("products", "Einsum", dtype, ((2, 9, 33), (2, 33, 17)), equation)
         yield Case("rows", "LpNormalization", dtype, ((7, 100),), {"axis": 1, "p": 2})
+        yield Case("rows", "Hardmax", dtype, ((7, 100),), {"axis": 1})
+        yield Case("rows", "MeanVarianceNormalization", dtype, ((2, 3, 9, 8),))
     yield Case("signals", "DFT", "f32", ((2, 32, 1),), constants=(np.array(32), np.array(1)))
     yield Case("signals", "STFT", "f32", ((1, 128, 1),), constants=(np.array(8), _numbers(16)))
     yield Case("signals", "Det", "f32", ((5, 4, 4),))

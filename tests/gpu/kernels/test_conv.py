@@ -130,6 +130,7 @@ def test_transposed(name):
         ((1, 4, 7, 4), 6, 2, (2, 3), (1, 3), (2, 1), [(0, 1), (2, 0)]),
         ((2, 5, 9), 3, 1, (4,), (2,), (1,), [(1, 1)]),
         ((1, 2, 3, 4, 5), 2, 1, (2, 3, 2), (2, 1, 2), (1, 1, 1), [(0, 0), (1, 1), (0, 1)]),
+        ((1, 3, 6, 8), 40, 1, (2, 2), (2, 2), (1, 1), [(0, 0), (0, 0)]),
     ]
     for seed, (shape, filters, groups, window, stride, dilation, pads) in enumerate(cases):
         x = random(rng, shape, name)
