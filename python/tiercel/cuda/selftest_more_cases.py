@@ -64,8 +64,8 @@ def _quantization() -> Iterator[Case]:
         yield Case("quantization", "DequantizeLinear", "i8", ((7, 12, 40),), constants=given)
     one, three = np.array(0.02, np.float32), np.array(3, np.uint8)
     weights = np.random.default_rng(4).integers(0, 256, (40, 33)).astype(np.uint8)
-    given = (one, three, weights, one, three, one, three)
-    yield Case("quantization", "QLinearMatMul", "u8", ((7, 40),), constants=given)
+    operands = (one, three, weights, one, three, one, three)
+    yield Case("quantization", "QLinearMatMul", "u8", ((7, 40),), constants=operands)
 
 
 def _sorting() -> Iterator[Case]:
