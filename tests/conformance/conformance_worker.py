@@ -7,8 +7,6 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-TIME_LIMIT = 60.0  # seconds for one case
-
 
 def _serve(connection: Connection, load: Callable[[Any], Any] | None) -> None:
     from conformance_cases import run_case
@@ -27,10 +25,11 @@ class Worker:
 
     Args:
         load: Makes a session of a model (bytes or a path); a function of a module on the path.
+        seconds: The time that one case may take.
     """
 
-    def __init__(self, load: Callable[[Any], Any] | None = None) -> None:
-        self._load = load
+    def __init__(self, load: Callable[[Any], Any] | None = None, seconds: float = 60) -> None:
+        self._load, self._seconds = load, seconds
         self._context = multiprocessing.get_context("spawn")
         self._process: Any = None
         self._connection: Any = None
@@ -48,9 +47,9 @@ class Worker:
             self._start()
         try:
             self._connection.send(case_id)
-            if self._connection.poll(TIME_LIMIT):
+            if self._connection.poll(self._seconds):
                 return str(self._connection.recv())
-            verdict = f"no result after {TIME_LIMIT:.0f} s"
+            verdict = f"no result after {self._seconds:.0f} s"
         except (EOFError, OSError):
             self._process.join(5)
             verdict = f"the process died (exit code {self._process.exitcode})"

@@ -17,7 +17,7 @@ for folder in ("softcuda", "conformance"):
 
 from conformance_cases import case_ids  # noqa: E402
 from conformance_worker import Worker  # noqa: E402
-from gpu_cases import LIST, load_on_gpu, read_cases, software_device  # noqa: E402
+from gpu_cases import LIST, SECONDS, load_on_gpu, read_cases, software_device  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = "# Backend node cases that run wholly on a GPU; tests/gpu/record_cases.py adds to them.\n"
@@ -25,7 +25,7 @@ HEAD = "# Backend node cases that run wholly on a GPU; tests/gpu/record_cases.py
 
 def verdicts(ids: list[str]) -> dict[str, str]:
     """What one worker says of each case; empty when it passes."""
-    worker = Worker(load_on_gpu)
+    worker = Worker(load_on_gpu, SECONDS)
     try:
         return {case_id: worker.run(case_id) for case_id in ids}
     finally:

@@ -9,7 +9,7 @@ import pytest
 
 from conformance_cases import case_ids
 from conformance_worker import Worker
-from gpu_cases import load_on_gpu, read_cases, software_device
+from gpu_cases import SECONDS, load_on_gpu, read_cases, software_device
 
 ROOT = Path(__file__).resolve().parents[2]
 CASES = read_cases()
@@ -21,7 +21,7 @@ def worker() -> Iterator[Worker]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in software_device().items():
             patch.setenv(name, value)
-        worker = Worker(load_on_gpu)
+        worker = Worker(load_on_gpu, SECONDS)
         yield worker
         worker.close()
 
