@@ -68,7 +68,7 @@ QuantizedInput quantized_input(const ByteLstmState& state, const TclTensor& x) {
   Arguments().add(x.data).add(ranges).add(x.size).launch(*state.device, state.range,
                                                          grid_of(blocks));
   Grid grid = looping_grid(*state.device, x.size);
-  grid.x = std::max(grid.x, 1U);
+  grid.x = std::max<int64_t>(grid.x, 1);
   Arguments call;
   call.add(x.data).add(ranges).add(made.bytes).add(made.scale).add(made.zero);
   call.add(x.size).add(blocks).launch(*state.device, state.quantize, grid);

@@ -224,7 +224,7 @@ void run_dynamic(const Step& step, RunContext& context) {
   Arguments().add(x.data).add(found).add(x.size).launch(*state.device, state.entries[0],
                                                         grid_of(blocks));
   Grid grid = looping_grid(*state.device, x.size);
-  grid.x = std::max(grid.x, 1U);
+  grid.x = std::max<int64_t>(grid.x, 1);
   Arguments made;
   made.add(x.data).add(found).add(data(0)).add(data(1)).add(data(2)).add(x.size).add(blocks);
   made.launch(*state.device, state.entries[1], grid);

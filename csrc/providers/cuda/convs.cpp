@@ -42,7 +42,7 @@ std::shared_ptr<Buffer> table_of_taps(const ConvState& state, const ConvArgs& ar
   auto table = device.allocate(entries * kTapBytes);
   const void* const address = table->data();
   Grid grid;
-  grid.x = static_cast<unsigned>(groups_of(entries, grid.threads));
+  grid.x = groups_of(entries, grid.threads);
   Arguments made;
   made.add(address).add(args).add(entries).add(int32_t{state.window.transposed});
   made.launch(device, cuda_function(device, "conv", "conv_table"), grid);
@@ -66,7 +66,7 @@ std::shared_ptr<Buffer> permuted(const ConvState& state, const ConvArgs& args, c
   void* const to = made->data();
   Grid grid;
   const int64_t most = int64_t{state.device->multiprocessors()} * 8;
-  grid.x = static_cast<unsigned>(std::min(groups_of(total, grid.threads), most));
+  grid.x = std::min(groups_of(total, grid.threads), most);
   const auto copy = cuda_function(*state.device, "copy", concat("copy_b", state.item * 8));
   Arguments().add(from).add(to).add(total).add(order).launch(*state.device, copy, grid);
   return made;
@@ -77,7 +77,7 @@ void launch_depthwise(const ConvState& state, const ConvArgs& args, const void* 
   const int64_t total = args.batch * args.points() * args.groups * args.filters;
   const int64_t most = int64_t{state.device->multiprocessors()} * 16;
   Grid grid;
-  grid.x = static_cast<unsigned>(std::min(groups_of(total, grid.threads), most));
+  grid.x = std::min(groups_of(total, grid.threads), most);
   Arguments().add(x).add(w).add(bias).add(y).add(args).launch(*state.device,
                                                               state.entry("conv_depthwise_"), grid);
 }
@@ -94,8 +94,7 @@ void launch_product(const ConvState& state, const ConvArgs& args, const void* x,
       state.tables->get(*state.device, key, [&] { return table_of_taps(state, args); });
   const void* const taps = table->data();
   Grid grid;
-  grid.x =
-      static_cast<unsigned>(args.groups * groups_of(args.filters, tile) * groups_of(columns, tile));
+  grid.x = args.groups * groups_of(args.filters, tile) * groups_of(columns, tile);
   grid.threads = large || state.suffix == "f32" ? 256 : 128;
   const char* name = transposed ? "conv_transpose_" : large ? "conv_" : "conv_small_";
   Arguments made;

@@ -115,7 +115,7 @@ void run_custom_kernel(const Step& step, RunContext& context) {
   add_number(arguments, state.added->parameters[at], total);
   if (state.added->takes_dims) arguments.add(sent_dims(*state.device, tensors));
   Grid grid;
-  grid.x = static_cast<unsigned>(groups_of(total, grid.threads));
+  grid.x = groups_of(total, grid.threads);
   arguments.launch(*state.device, state.function, grid);
 }
 

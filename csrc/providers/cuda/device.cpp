@@ -370,10 +370,15 @@ FunctionHandle Device::function(const TclDeviceText& text, const std::string& en
 }
 
 void Device::launch(FunctionHandle function, const Grid& grid, std::span<void* const> arguments) {
-  driver_.check(
-      driver_.launch(function, grid.x, grid.y, grid.z, grid.threads, grid.threads_y, 1,
-                     grid.shared_bytes, stream_, const_cast<void**>(arguments.data()), nullptr),
-      "cuLaunchKernel");
+  if (grid.x == 0) return;
+  if (grid.x < 0 || grid.x > INT32_MAX) {
+    throw_error(ErrorKind::EPFail, "CUDAExecutionProvider: a launch of ", grid.x,
+                " blocks; at most ", INT32_MAX);
+  }
+  driver_.check(driver_.launch(function, static_cast<unsigned>(grid.x), grid.y, grid.z,
+                               grid.threads, grid.threads_y, 1, grid.shared_bytes, stream_,
+                               const_cast<void**>(arguments.data()), nullptr),
+                "cuLaunchKernel");
 }
 
 }  // namespace tiercel::cuda

@@ -22,7 +22,8 @@ namespace tiercel::cuda {
 
 // Blocks and threads of a launch.
 struct Grid {
-  unsigned x = 1, y = 1, z = 1;
+  int64_t x = 1;  // blocks; 0: there is nothing to do
+  unsigned y = 1, z = 1;
   unsigned threads = 256;  // of a block, along x
   unsigned shared_bytes = 0;
   unsigned threads_y = 1;

@@ -123,7 +123,7 @@ void ProductKernels::run(const Product& product) const {
   const bool large = by_tf32 || (floats && g.m > 64 && g.n > 64);
   const int64_t tile = large ? 128 : 64;
   Grid grid;
-  grid.x = static_cast<unsigned>(product.batches * groups_of(g.m, tile) * groups_of(g.n, tile));
+  grid.x = product.batches * groups_of(g.m, tile) * groups_of(g.n, tile);
   const bool tensor_cores = suffix_ == "f16" || suffix_ == "bf16";
   grid.threads = tensor_cores && !large ? 128 : 256;
   if (by_tf32) {
@@ -138,11 +138,11 @@ void ProductKernels::by_rows(const Product& product) const {
   const GemmArgs& g = product.args;
   Grid grid;
   if (g.b[1] == 1) {
-    grid.x = static_cast<unsigned>(product.batches * groups_of(g.n, 128));
+    grid.x = product.batches * groups_of(g.n, 128);
     return launch(product, "gemv", "gemv_n_", grid);
   }
   const int64_t columns = g.n * product.batches;
-  grid.x = static_cast<unsigned>(groups_of(columns, 8));
+  grid.x = groups_of(columns, 8);
   product_arguments(product).add(columns).launch(*device_, entry("gemv", "gemv_k_"), grid);
 }
 

@@ -135,7 +135,7 @@ void run_device_kernel(Device& device, const TclKernel& kernel, FunctionHandle f
                                &own,    &scratch_bytes, &status, &step};
     Grid grid;
     grid.threads = 128;
-    grid.x = static_cast<unsigned>((threads + grid.threads - 1) / grid.threads);
+    grid.x = (threads + grid.threads - 1) / grid.threads;
     device.launch(function, grid, arguments);
   }
 }

@@ -44,7 +44,7 @@ Step compile_lines(const Graph& graph, const Node& node, const std::shared_ptr<D
 
 Grid grid_of(int64_t blocks, unsigned threads) {
   Grid grid;
-  grid.x = static_cast<unsigned>(blocks);
+  grid.x = blocks;
   grid.threads = threads;
   return grid;
 }

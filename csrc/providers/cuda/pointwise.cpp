@@ -76,7 +76,7 @@ void Pointwise::run(TclTensor* const* inputs, TclTensor* const* outputs) const {
   const int64_t threads = (walk.size + form.elements - 1) / form.elements;
   Grid grid;
   grid.threads = kThreads;
-  grid.x = static_cast<unsigned>((threads + kThreads - 1) / kThreads);
+  grid.x = (threads + kThreads - 1) / kThreads;
   device_->launch(kernel(form), grid, arguments);
 }
 

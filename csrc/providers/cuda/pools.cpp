@@ -38,7 +38,7 @@ PoolArgs pool_args(const Node& node, const TclTensor& x, const TclTensor& y) {
   const auto spatial = static_cast<size_t>(x.rank) - 2;
   PoolArgs args;
   args.planes = x.dims[0] * x.dims[1];
-  int64_t area = 1;
+  int64_t area = 1, points = 1;
   for (size_t i = 0; i < spatial; ++i) {
     const size_t to = kPoolAxes - spatial + i;
     const int64_t in = x.dims[i + 2], out = y.dims[i + 2], kernel = entry("kernel_shape", i, 1);
@@ -54,6 +54,7 @@ PoolArgs pool_args(const Node& node, const TclTensor& x, const TclTensor& y) {
       after = entry("pads", i + spatial, 0);
     }
     area *= in;
+    points *= out;
     args.size[to] = pool_word(in);
     args.out[to] = pool_word(out);
     args.kernel[to] = pool_word(kernel);
@@ -63,7 +64,7 @@ PoolArgs pool_args(const Node& node, const TclTensor& x, const TclTensor& y) {
     args.pad_end[to] = pool_word(after);
     static_cast<void>(pool_word(in + out * stride + kernel * dilation + before + after));
   }
-  static_cast<void>(pool_word(area));
+  for (const int64_t items : {area, points}) static_cast<void>(pool_word(items));
   return args;
 }
 
