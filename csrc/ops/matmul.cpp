@@ -221,7 +221,7 @@ OpList matmul_ops() {
        .name = "PermutedMatMul",
        .inputs = {{"A", "T"}, {"B", "T"}},
        .outputs = {{"Y", "T"}},
-       .types = {{"T", "float double float16 bfloat16"}},
+       .types = {{"T", "float double float16 bfloat16 int32 int64 uint32 uint64"}},
        .attributes = {{"perm_a", AttrDef::Ints}, {"perm_b", AttrDef::Ints}},
        .shape = permuted_matmul},
       // A [..., K] times the matrix [K, N] of the numbers of B less their zero points, times scales
