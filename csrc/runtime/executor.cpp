@@ -235,7 +235,13 @@ const Node& RunContext::infer(const Step& step) {
     live_->value(out).type = plan_->graph.value(out).type;
     live_->value(out).known.reset();
   }
-  infer_node(*live_, node, true);
+  try {
+    infer_node(*live_, node, true);
+  } catch (const Error& error) {
+    // The graph is what it was when it was loaded: the values of this run are wrong.
+    if (error.kind() != ErrorKind::InvalidGraph) throw;
+    throw_error(ErrorKind::InvalidArgument, error.what());
+  }
   return node;
 }
 
