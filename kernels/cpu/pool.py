@@ -88,8 +88,8 @@ def max_pool(k):
                         old = ld(best, i)
                         if old < 0:
                             st(best, i, at)
-                        elif get(x, at) > get(x, old):
-                            st(best, i, at)
+                        elif get(x, old) == get(x, old) and not get(x, at) <= get(x, old):
+                            st(best, i, at)  # larger, or the first NaN
 
     def run(call, phase, begin, end, scratch):
         x, y = k.input(call, 0), k.output(call, 0)

@@ -166,7 +166,9 @@ def dequantize(k):
 
 @kernel("DynamicQuantizeLinear", types={"T1": "float", "T2": "uint8"})
 def dynamic_quantize(k):
-    """Phase 0 finds the range, which includes zero; phase 1 writes the elements."""
+    """Phase 0 finds the range, which includes zero and is NaN where an element is; phase 1 writes
+    the elements.
+    """
     v, lanes = k.vector("T1"), k.lanes("T1")
     get, put, cast = k.load("T1"), k.store("T2"), k.cast("T1")
     set_scale, get_scale = k.store("float"), k.load("float")
@@ -182,7 +184,9 @@ def dynamic_quantize(k):
             most, least = v.max(most, y), v.min(least, y)
         high, low = v.hmax(most), v.hmin(least)
         for i in range(whole, n):
-            high, low = max(high, get(x, i)), min(low, get(x, i))
+            one = get(x, i)
+            high = one if one > high or one != one else high
+            low = one if one < low or one != one else low
         scale = (high - low) / cast(255)
         zero = cast(0) if scale == cast(0) else k.math.rint(-low / scale)
         set_scale(k.output(call, 1), 0, scale)

@@ -297,7 +297,10 @@ def argument_builder(largest):
                 for i in range(1, n):
                     x = get(k.input(call, 0), at + i * inner)
                     better = x > value if largest else x < value
-                    if better or (last and x == value):
+                    same = x == value
+                    if x != x:  # NaN is the extreme, as in numpy
+                        better, same = value == value, value != value
+                    if better or (last and same):
                         best, value = int64(i), x
                 put(k.output(call, 0), unit, best)
             return k.OK

@@ -11,7 +11,9 @@ MODES = "reduction:none|add|mul|min|max"
 
 
 def reduced(k):
-    """The inline function that merges an update into an element, by the number of the reduction."""
+    """The inline function that merges an update into an element, by the number of the reduction;
+    minimum and maximum are NaN where one is.
+    """
 
     @inline
     def merge(mode, old, new):
@@ -21,9 +23,9 @@ def reduced(k):
         elif mode == 2:
             out = old * new
         elif mode == 3:
-            out = old if old < new else new
+            out = old if old < new or old != old else new
         elif mode == 4:
-            out = old if old > new else new
+            out = old if old > new or old != old else new
         return out
 
     return merge

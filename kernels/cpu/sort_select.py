@@ -20,10 +20,16 @@ def top_k(k):
 
     @inline
     def better(x, base, inner, largest, a, b):
-        """Whether element a of the line comes before element b; of equals the lower index does."""
+        """Whether element a of the line comes before element b; of equals the lower index does.
+        NaN is larger than all numbers.
+        """
         va, vb = get(x, base + a * inner), get(x, base + b * inner)
+        nan_a, nan_b = va != va, vb != vb
         first = va > vb if largest else va < vb
-        return first or (va == vb and a < b)
+        if nan_a != nan_b:
+            first = nan_a if largest else nan_b
+        same = va == vb or (nan_a and nan_b)
+        return first or (same and a < b)
 
     @inline
     def sink(x, base, inner, largest, heap, size, item):

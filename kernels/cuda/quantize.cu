@@ -1,13 +1,13 @@
 // DynamicQuantizeLinear: the range of a tensor, and the tensor as bytes of a scale that covers it.
 #include "device.cuh"
 
-// Least and largest item of each block's share, with 0: ranges[2 * block].
+// Least and largest item of each block's share, with 0, NaN where one is: ranges[2 * block].
 KERNEL(256) range_f32(const float* x, float* ranges, i64 total) {
   __shared__ float room[32];
   float low = 0.f, high = 0.f;
   for (i64 i = first_item(); i < total; i += item_step()) {
-    low = fminf(low, x[i]);
-    high = fmaxf(high, x[i]);
+    low = Smallest()(low, x[i]);
+    high = Largest()(high, x[i]);
   }
   low = reduce_block(low, Smallest(), 0.f, room);
   __syncthreads();  // the room is free again
@@ -25,8 +25,8 @@ dynamic_quantize_f32(const float* x, const float* ranges, u8* y, float* scale, u
   __shared__ float room[32];
   float low = 0.f, high = 0.f;
   for (i64 i = threadIdx.x; i < count; i += blockDim.x) {
-    low = fminf(low, ranges[2 * i]);
-    high = fmaxf(high, ranges[2 * i + 1]);
+    low = Smallest()(low, ranges[2 * i]);
+    high = Largest()(high, ranges[2 * i + 1]);
   }
   low = reduce_block(low, Smallest(), 0.f, room);
   __syncthreads();  // the room is free again
