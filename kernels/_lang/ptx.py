@@ -53,7 +53,7 @@ failed:
   %high = shl i64 %step, 32
   %low = zext i32 %code to i64
   %both = or i64 %high, %low
-  store i64 %both, ptr %status
+  %before = atomicrmw umax ptr %status, i64 %both monotonic
   br label %done
 done:
   ret void
