@@ -73,11 +73,24 @@ void run_gather(const Step& step, RunContext& context) {
               looping_grid(device, lines.outer * indices.size * lines.inner));
 }
 
-ElementsArgs elements_args(const TclTensor& data, const TclTensor& indices, const Node& node) {
+// Throws where a position of the indices lies outside of the data on another axis than theirs.
+void check_positions(const Step& step, RunContext& context, const TclTensor& data,
+                     const TclTensor& indices, int64_t axis) {
+  bool inside = indices.rank == data.rank;
+  for (int64_t i = 0; inside && i < data.rank; ++i) {
+    inside = i == axis || indices.dims[i] <= data.dims[i];
+  }
+  if (!inside) fail_step(step, context, step.inputs.size(), TCL_INDEX_OUT_OF_RANGE);
+}
+
+ElementsArgs elements_args(const Step& step, RunContext& context, const TclTensor& data,
+                           const TclTensor& indices) {
+  const Node& node = context.node(step);
   ElementsArgs args;
   args.rank = data.rank;
   args.axis = normalize_axis(node.attributes.get_or<int64_t>("axis", 0), data.rank);
   args.n = data.dims[args.axis];
+  check_positions(step, context, data, indices, args.axis);
   const std::vector<int64_t> strides = strides_of(data);
   std::copy(strides.begin(), strides.end(), args.strides.begin());
   std::copy_n(indices.dims, indices.rank, args.shape.begin());
@@ -90,7 +103,7 @@ void run_gather_elements(const Step& step, RunContext& context) {
   if (y.size == 0) return;
   Arguments made;
   made.add(x.data).add(indices.data).add(y.data);
-  add_report(made, step).add(y.size).add(elements_args(x, indices, context.node(step)));
+  add_report(made, step).add(y.size).add(elements_args(step, context, x, indices));
   Device& device = device_of(step);
   made.launch(device,
               gather_entry(device, concat("gather_elements_", word_of(item_bytes(x)), "_",
@@ -165,14 +178,13 @@ std::shared_ptr<Buffer> numbers_of_last(Device& device, int64_t places) {
 }
 
 void run_scatter_elements(const Step& step, RunContext& context) {
-  const Node& node = context.node(step);
   const TclTensor& y = scattered(step, context);
   const TclTensor& indices = *context.tensor(step.inputs[1]);
   const TclTensor& updates = *context.tensor(step.inputs[2]);
   if (indices.size == 0) return;
   Device& device = device_of(step);
-  const ElementsArgs args = elements_args(y, indices, node);
-  const int32_t how = reduction_number(node);
+  const ElementsArgs args = elements_args(step, context, y, indices);
+  const int32_t how = reduction_number(context.node(step));
   if (how != 0) {
     const std::string_view suffix = type_suffix(static_cast<DType>(y.dtype));
     const int64_t lines = indices.size / indices.dims[args.axis];

@@ -179,6 +179,16 @@ std::optional<std::string> move_refuses(const Graph& graph, const Node& node, st
   return std::nullopt;
 }
 
+void fail_step(const Step& step, RunContext& context, size_t inputs, int32_t code) {
+  std::vector<TclTensor*> tensors;
+  for (size_t i = 0; i < inputs; ++i) tensors.push_back(context.tensor(step.inputs[i]));
+  TclCall call{};
+  call.in = tensors.data();
+  call.n_in = static_cast<int64_t>(inputs);
+  call.error_index = -1;
+  report_kernel_error(context.node(step), call, code);
+}
+
 Step move_step(const Graph& graph, const Node& node, StepFn run, std::string_view kernel,
                const std::shared_ptr<Device>& device) {
   Step step = launched_step(graph, node, run, kernel);
@@ -368,14 +378,7 @@ void run_pad(const Step& step, RunContext& context) {
   const TclTensor &x = *context.tensor(step.inputs[0]), &y = *context.tensor(step.outputs[0]);
   if (y.size == 0) return;
   const int64_t mode = pad_mode(node);
-  if (x.size == 0 && mode != 0) {
-    TclTensor* inputs[] = {context.tensor(step.inputs[0])};
-    TclCall call{};
-    call.in = inputs;
-    call.n_in = 1;
-    call.error_index = -1;
-    report_kernel_error(node, call, TCL_INVALID_VALUE);
-  }
+  if (x.size == 0 && mode != 0) fail_step(step, context, 1, TCL_INVALID_VALUE);
   const auto given = [&](size_t i) { return i < step.inputs.size() && step.inputs[i] != kNone; };
   const std::vector<int64_t> pads = integers_of(*context.tensor(step.inputs[1]));
   const std::vector<int64_t> axes =

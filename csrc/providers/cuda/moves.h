@@ -51,6 +51,8 @@ struct MoveState {
 }
 [[nodiscard]] Step move_step(const Graph& graph, const Node& node, StepFn run,
                              std::string_view kernel, const std::shared_ptr<Device>& device);
+// Throws what a kernel of the CPU that gives `code` for the step does, of its first inputs.
+[[noreturn]] void fail_step(const Step& step, RunContext& context, size_t inputs, int32_t code);
 // What a kernel leaves in Device::status for an error of the step.
 [[nodiscard]] inline uint64_t failure_of(const Step& step, int32_t code) {
   return static_cast<uint64_t>(step.node) << 32 | static_cast<uint32_t>(code);

@@ -121,6 +121,8 @@ class RecurrentRun {
       }
       cell(x->data(), recurrent->data(), h->data(), c ? c->data() : nullptr);
     }
+    // Lengths of sequences without steps are checked, too.
+    if (args_.steps == 0) cell(x->data(), recurrent->data(), h->data(), c ? c->data() : nullptr);
     end_state(1, h->data());
     if (c) end_state(2, c->data());
   }
@@ -181,7 +183,7 @@ class RecurrentRun {
 
   void cell(const void* x, const void* recurrent, void* h, void* c) const {
     const bool lstm = state_.gates == 4;
-    void* const y = out(0);
+    void* const y = args_.steps > 0 ? out(0) : nullptr;
     Arguments made;
     made.add(x).add(recurrent).add(in(3).data);
     if (lstm) made.add(in(7).data);

@@ -6,6 +6,7 @@
 #include "base/shape.h"
 #include "ops/op_def.h"
 #include "providers/cuda/lines.h"
+#include "providers/cuda/moves.h"
 #include "runtime/executor.h"
 
 namespace tiercel::cuda {
@@ -225,11 +226,13 @@ void run_cumulative_sum(const Step& step, RunContext& context) {
   const LinesState& state = lines_in(step);
   const Node& node = context.node(step);
   const TclTensor& x = *context.tensor(step.inputs[0]);
-  if (x.size == 0) return;
   const TclTensor& given = *context.tensor(step.inputs[1]);  // on the host
   const int64_t axis = static_cast<DType>(given.dtype) == DType::Int32
                            ? *static_cast<const int32_t*>(given.data)
                            : *static_cast<const int64_t*>(given.data);
+  const int64_t axes = std::max<int64_t>(x.rank, 1);
+  if (axis < -axes || axis >= axes) fail_step(step, context, 2, TCL_INDEX_OUT_OF_RANGE);
+  if (x.size == 0) return;
   const Lines lines = lines_along(x, axis);
   const int32_t exclusive = node.attributes.get_or<int64_t>("exclusive", 0) != 0 ? 1 : 0;
   const int32_t reverse = node.attributes.get_or<int64_t>("reverse", 0) != 0 ? 1 : 0;
