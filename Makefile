@@ -30,10 +30,12 @@ fuzz: $(VENV)/.installed $(VENV)/.test
 	$(BIN)/python tests/fuzz/write_corpus.py build/fuzz/corpus 100
 	build/fuzz/fuzz_session --seconds $(FUZZ_SECONDS) --last build/fuzz/last.onnx build/fuzz/corpus
 
-# Random nodes and graphs against onnx's reference and ONNX Runtime: lists all that differs.
+# Random nodes and graphs against onnx's reference and ONNX Runtime, and the GPU's provider against
+# the CPU's: lists all that differs.
 fuzz-operators: $(VENV)/.installed $(VENV)/.test
 	$(BIN)/python tests/differential/survey.py --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
 	$(BIN)/python tests/differential/survey.py --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED) --chains
+	$(BIN)/python tests/differential/survey.py --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED) --gpu
 
 # The GPU's kernels on the software device in more orders of threads, with every access checked, and
 # without each of their waits; then the core's own code under sanitizers while it uses that device.
