@@ -106,8 +106,10 @@ def layer_builder(centred, weight):
             for unit in range(begin, end):
                 x = k.offset(k.input(call, 0), unit * n * size)
                 y = k.offset(k.output(call, 0), unit * n * out_size)
-                mean = m.mean_of(x, n) if centred else cast(0)
-                factor = cast(1) / k.math.sqrt(m.spread_of(x, n, mean) + epsilon)
+                mean, factor = cast(float("nan")), cast(float("nan"))  # of no elements
+                if n > 0:
+                    mean = m.mean_of(x, n) if centred else cast(0)
+                    factor = cast(1) / k.math.sqrt(m.spread_of(x, n, mean) + epsilon)
                 normalise(call, x, y, n, mean, factor)
                 keep(call, 1, unit, narrow(mean))
                 keep(call, 2, unit, narrow(factor))
@@ -115,7 +117,14 @@ def layer_builder(centred, weight):
 
         def units(call, phase):
             n = row_size(call)
-            return k.output_size(call, 0) // n if n > 0 else 0
+            rows = int64(0)
+            if n > 0:
+                rows = k.output_size(call, 0) // n
+            else:  # there are statistics of empty rows
+                for i in range(1, k.n_outputs(call)):
+                    if k.output_rank(call, i) >= 0:
+                        rows = k.output_size(call, i)
+            return rows
 
         def supports(call):
             n = row_size(call)

@@ -175,3 +175,14 @@ def test_many_threads_may_report_bad_indices(provider: str) -> None:
     (y,) = session.run(None, feeds)
     assert y[0].all()
     assert not y[1:].any()
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_statistics_of_no_elements_are_nan(provider: str) -> None:
+    feeds = {"x": np.zeros((3, 0), np.float32), "scale": np.zeros(0, np.float32)}
+    kinds = [TensorProto.FLOAT] * 3
+    y, mean, spread = run(provider, "LayerNormalization", feeds, kinds)
+    assert y.shape == (3, 0)
+    assert mean.shape == spread.shape == (3, 1)
+    assert np.isnan(mean).all()
+    assert np.isnan(spread).all()

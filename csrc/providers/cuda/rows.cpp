@@ -2,6 +2,7 @@
 #include "base/shape.h"
 #include "ops/op_def.h"
 #include "providers/cuda/lines.h"
+#include "providers/cuda/moves.h"
 #include "runtime/executor.h"
 
 namespace tiercel::cuda {
@@ -61,11 +62,21 @@ Step compile_softmax(const Graph& graph, const Node& node, const std::shared_ptr
 
 // ---- LayerNormalization, RMSNormalization
 
+// Mean and spread of rows without items are NaN.
+void no_statistics(const Step& step, RunContext& context) {
+  constexpr uint64_t kNaNs = 0x7fc000007fc00000;
+  for (size_t i = 1; i < step.outputs.size(); ++i) {
+    if (step.outputs[i] == kNone) continue;
+    const TclTensor& y = *context.tensor(step.outputs[i]);
+    fill_bytes(*lines_in(step).device, y.data, kNaNs, y.size * item_bytes(y));
+  }
+}
+
 void run_layer_norm(const Step& step, RunContext& context) {
   const LinesState& state = lines_in(step);
   const Node& node = context.node(step);
   const TclTensor& x = *context.tensor(step.inputs[0]);
-  if (x.size == 0) return;
+  if (x.size == 0) return no_statistics(step, context);
   const int64_t axis = normalize_axis(node.attributes.get_or<int64_t>("axis", -1), x.rank);
   const Lines lines = lines_of(x, axis, x.rank);
   const int32_t rms = node.op_type == "RMSNormalization" ? 1 : 0;
