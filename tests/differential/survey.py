@@ -55,6 +55,8 @@ def work(first: int, only: list[tuple[str, str]], chains: bool, gpu: bool, deadl
         if text:
             text += f" [{save(case, text)}]"
         print(json.dumps([seed, case.label, text]), flush=True)
+        if gpu and text and "CUDA_ERROR" in text:
+            return  # the device is lost to this process
 
 
 def main() -> None:
@@ -95,7 +97,7 @@ def main() -> None:
             print(f"{last + 1}: {text} [{save(load(FOLDER / 'last'), text)}]", flush=True)
             seed = last + 2
         else:
-            seed += BATCH
+            seed = last + 1
     for label, count in sorted(counts.items()):
         print(f"{label:36}", *(f"{kind} {n}" for kind, n in sorted(count.items())))
     print(f"{sum(c.total() for c in counts.values())} cases, {failed} failed, next seed {seed}")
