@@ -102,24 +102,33 @@ void Device::start(int number, uintptr_t stream) {
 }
 
 std::shared_ptr<void> Device::enter() {
-  runs_.lock();
+  std::unique_lock lock(runs_);
   ContextHandle before = nullptr;
   driver_.check(driver_.context_get(&before), "cuCtxGetCurrent");
   driver_.check(driver_.context_set(context_), "cuCtxSetCurrent");
-  return {static_cast<void*>(this), [before, failures = std::uncaught_exceptions()](void* self) {
-            auto& device = *static_cast<Device*>(self);
-            // What kernels of a run that ends early report is not the next run's.
-            if (std::uncaught_exceptions() > failures && device.status_) {
-              device.transfers_->forget();
-              static_cast<void>(device.clear_status());
-            }
-            static_cast<void>(device.driver_.context_set(before));
-            device.runs_.unlock();
-          }};
+  std::shared_ptr<void> inside(static_cast<void*>(this),
+                               [before, failures = std::uncaught_exceptions()](void* self) {
+                                 auto& device = *static_cast<Device*>(self);
+                                 if (std::uncaught_exceptions() > failures) device.give_up();
+                                 static_cast<void>(device.driver_.context_set(before));
+                                 device.runs_.unlock();
+                               });
+  static_cast<void>(lock.release());
+  return inside;
+}
+
+// What kernels of a run that ends early report is not the next run's, and its work is over before
+// anybody takes its inputs away.
+void Device::give_up() {
+  if (!status_ || recording()) return;
+  transfers_->forget();
+  static_cast<void>(clear_status());
+  static_cast<void>(driver_.stream_synchronize(stream_));
+  error_ = 0;
 }
 
 std::shared_ptr<Buffer> Device::allocate(int64_t bytes) {
-  if (recording_ == nullptr) return from_pool(bytes);
+  if (!recording()) return from_pool(bytes);
   return recording_->memory(bytes, [this](int64_t size) { return from_pool(size); });
 }
 
@@ -189,24 +198,25 @@ void Device::give_back(DevicePointer block, int64_t bytes) {
 }
 
 void Device::release_free() {
-  if (recording_ != nullptr) return;  // blocks may be in use, and nothing can be waited for
+  if (recording()) return;  // blocks may be in use, and nothing can be waited for
   const auto inside = enter();
   driver_.check(driver_.stream_synchronize(stream_), "cuStreamSynchronize");
   transfers_->release_free();
   const std::lock_guard lock(memory_);
-  for (const auto& [bytes, block] : free_) {
-    driver_.check(driver_.memory_free(block), "cuMemFree");
+  while (!free_.empty()) {
+    const auto [bytes, block] = *free_.begin();
+    free_.erase(free_.begin());
     in_use_ -= bytes;
+    driver_.check(driver_.memory_free(block), "cuMemFree");
   }
-  free_.clear();
 }
 
 Tensor Device::resident(const Tensor& tensor) {
+  const auto inside = enter();  // first: a run asks for residents, too, for plans of its bodies
   const std::lock_guard lock(residents_mutex_);
   std::weak_ptr<Buffer>& known = residents_[tensor.raw()];
   std::shared_ptr<Buffer> held = known.lock();
   if (!held || held->bytes() < tensor.bytes()) {
-    const auto inside = enter();
     const std::shared_ptr<Buffer> memory = allocate(tensor.bytes());
     to_device(memory->data(), tensor.raw(), tensor.bytes());
     // The host's bytes stay as long as the copy is known by their address.
@@ -217,7 +227,7 @@ Tensor Device::resident(const Tensor& tensor) {
 }
 
 void Device::check_not_recording(const char* what) const {
-  if (recording_ != nullptr) throw_error(ErrorKind::Fail, what, " cannot be recorded");
+  if (recording()) throw_error(ErrorKind::Fail, what, " cannot be recorded");
 }
 
 void Device::to_device(void* to, const void* from, int64_t bytes) {
@@ -227,7 +237,7 @@ void Device::to_device(void* to, const void* from, int64_t bytes) {
 }
 
 void Device::send(const Parameters& parameters, int64_t bytes) {
-  if (recording_ != nullptr) return;  // with all others, before the graph runs
+  if (recording()) return;  // with all others, before the graph runs
   driver_.check(driver_.to_device(address(parameters.device), parameters.host,
                                   static_cast<size_t>(bytes), stream_),
                 "cuMemcpyHtoDAsync");
@@ -284,16 +294,22 @@ std::shared_ptr<Recording> Device::record(const std::function<void()>& work) {
   GraphHandle graph = nullptr;
   if (driver_.capture_begin(stream_, kRelaxedCapture) != 0) return nullptr;  // the legacy stream
   recording_ = made.get();
+  recorder_ = std::this_thread::get_id();
   bool whole = true;
+  std::exception_ptr other;
   try {
     work();
   } catch (const Error&) {
     whole = false;
+  } catch (...) {
+    other = std::current_exception();
   }
+  recorder_ = std::thread::id();
   recording_ = nullptr;
   const Result ended = driver_.capture_end(stream_, &graph);
-  if (ended != 0 || !whole) {
+  if (ended != 0 || !whole || other) {
     if (graph != nullptr) static_cast<void>(driver_.graph_destroy(graph));
+    if (other) std::rethrow_exception(other);
     return nullptr;
   }
   made->finish(graph);
@@ -318,7 +334,7 @@ uint64_t Device::take_error() {
 Device::Parameters Device::parameters(int64_t bytes) {
   constexpr int64_t kStep = 64;
   const int64_t size = (bytes + kStep - 1) / kStep * kStep;
-  if (recording_ != nullptr) {
+  if (recording()) {
     Recording::Chunk& chunk =
         recording_->chunk_with_room(size, [this](int64_t room) { return from_pool(room); });
     const int64_t at = chunk.used;

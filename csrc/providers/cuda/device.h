@@ -1,5 +1,6 @@
 // One GPU: its memory, its stream of work, the modules loaded on it. Shared by all sessions.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -9,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <unordered_map>
 #include <vector>
 
@@ -64,8 +66,8 @@ class Device final : public DeviceMemory {
   // What `work` gives, recorded and not done; nullptr when it cannot be recorded.
   [[nodiscard]] std::shared_ptr<Recording> record(const std::function<void()>& work);
   void replay(Recording& recording);
-  // Whether what is given now is recorded.
-  [[nodiscard]] bool recording() const { return recording_ != nullptr; }
+  // Whether what this thread gives now is recorded. Others wait, but take memory meanwhile.
+  [[nodiscard]] bool recording() const { return recorder_ == std::this_thread::get_id(); }
 
   // Memory for what one launch reads besides tensors, aligned to 64 bytes: it stays until work
   // given now is done. The caller writes it on the host and sends it.
@@ -100,6 +102,7 @@ class Device final : public DeviceMemory {
   void order(StreamHandle first, StreamHandle second);
   // In the order of the stream.
   Result clear_status();
+  void give_up();
   // Whether so many bytes more are over a limit; under the mutex of the blocks.
   [[nodiscard]] bool passes_limit(int64_t bytes) const;
   // A block that nobody has yet; 0: the limit, or the driver, has no room for it.
@@ -126,7 +129,8 @@ class Device final : public DeviceMemory {
   std::unordered_map<int64_t, ModuleHandle> library_modules_;  // by the offset of their text
   std::map<std::pair<int64_t, std::string>, FunctionHandle> library_functions_;
   std::unique_ptr<Transfers> transfers_;
-  Recording* recording_ = nullptr;  // while one is made
+  std::atomic<std::thread::id> recorder_{};  // the thread that makes a recording
+  Recording* recording_ = nullptr;           // that one: nobody else looks at it
   EventHandle reached_ = nullptr;
   std::shared_ptr<Buffer> status_, ring_;
   std::byte* ring_host_ = nullptr;  // pinned, as large as ring_
