@@ -360,6 +360,9 @@ class Planner {
     if (plan_.dynamic[s] || step.takes_values || !plan_.held[s].empty()) return false;
     const Node& node = plan_.graph.node(step.node);
     if (node.op_type == "Copy" || node.def->has(kNondeterministic)) return false;
+    for (ValueId in : step.inputs) {  // what a launch makes of extents is recorded with it
+      if (in != kNone && !known_dims(type(in))) return false;
+    }
     for (size_t i = 0; i < node.inputs.size(); ++i) {
       const bool known = node.inputs[i] == kNone || plan_.graph.constant(node.inputs[i]) != nullptr;
       if (node.def->reads_value(i) && !known) return false;
