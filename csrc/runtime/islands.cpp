@@ -91,16 +91,22 @@ class Islands {
     bool known = true;
   };
 
-  // Of a product [m, k] [k, n] the root of all three sizes is m k n.
+  // Of a product [m, k] [k, n] the root of all three sizes is m k n. Its factors are the largest of
+  // a node's inputs: others are scales, zero points and biases. What has less than two inputs of
+  // more than one axis is no product.
   double flops(const Node& node) const {
-    const double out = elements(node.outputs[0]);
+    double out = 0;
+    for (ValueId value : node.outputs) out = std::max(out, value == kNone ? 0 : elements(value));
     if (node.def->has(kElementwise)) return out;
-    double product = out;
-    int operands = 0;
+    double largest = 0, second = 0;
     for (ValueId in : moving_inputs(node)) {
-      if (operands++ < 2) product *= std::max(elements(in), 1.0);
+      const Type& type = graph_.value(in).type;
+      const double size = type.shape && type.shape->size() > 1 ? elements(in) : 0;
+      second = std::max(second, std::min(size, largest));
+      largest = std::max(largest, size);
     }
-    return operands < 2 ? out : 2 * std::sqrt(product);
+    const bool moves = node.def->has(kJoins) || node.def->has(kCuts);
+    return moves || second == 0 ? std::max(out, largest) : 2 * std::sqrt(out * largest * second);
   }
 
   void add(const Node& node, Cost& cost) const {
