@@ -98,13 +98,36 @@ void set_list(KernelAttributes& out, TclAttr& attr, const std::vector<T>& list) 
   attr.floats = out.floats.back().data();
 }
 
+std::string no_choice(std::string_view name, const std::string& given, std::string_view choices) {
+  return concat(std::string(name), " is \"", given, "\", the kernel knows ", std::string(choices));
+}
+
+// Texts of any case as their positions in "a|b|c"; nullopt and `wrong` where one is not there.
+std::optional<std::vector<int64_t>> choice_list(std::string_view choices,
+                                                const std::vector<std::string>& given,
+                                                std::string& wrong) {
+  std::vector<int64_t> out;
+  for (std::string text : given) {
+    for (char& c : text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+    const std::optional<int64_t> index = choice_index(choices, text);
+    if (!index) {
+      wrong = text;
+      return std::nullopt;
+    }
+    out.push_back(*index);
+  }
+  return out;
+}
+
 // The attributes that `kernel` names; nullptr when a choice is not among those it knows.
 std::shared_ptr<const KernelAttributes> read_attributes(const TclKernel& kernel, const Node& node,
                                                         std::string& reason) {
   auto out = std::make_shared<KernelAttributes>();
   for (const char* const* spec = kernel.attributes; spec != nullptr && *spec != nullptr; ++spec) {
     const std::string_view text(*spec);
-    const std::string_view name = text.substr(0, text.find(':'));
+    const size_t colon = std::min(text.find(':'), text.size());
+    const std::string_view name = text.substr(0, colon);
+    const std::string_view choices = text.substr(std::min(colon + 1, text.size()));
     TclAttr attr{-1, 0, 0, nullptr, nullptr};
     if (const Attribute* found = find_attribute(node, name)) {
       if (const auto* i = std::get_if<int64_t>(found)) {
@@ -116,16 +139,22 @@ std::shared_ptr<const KernelAttributes> read_attributes(const TclKernel& kernel,
       } else if (const auto* fs = std::get_if<std::vector<double>>(found)) {
         set_list(*out, attr, *fs);
       } else if (const auto* s = std::get_if<std::string>(found)) {
-        const size_t colon = text.find(':');
-        const bool choices = colon != std::string_view::npos;
         const std::optional<int64_t> index =
-            choices ? choice_index(text.substr(colon + 1), *s) : std::nullopt;
+            choices.empty() ? std::nullopt : choice_index(choices, *s);
         if (!index) {
-          reason = concat(std::string(name), " is \"", *s, "\", the kernel knows ",
-                          std::string(text.substr(colon + 1)));
+          reason = no_choice(name, *s, choices);
           return nullptr;
         }
         attr = {1, *index, static_cast<double>(*index), nullptr, nullptr};
+      } else if (const auto* ss = std::get_if<std::vector<std::string>>(found);
+                 ss != nullptr && !choices.empty()) {
+        std::string wrong;
+        const auto list = choice_list(choices, *ss, wrong);
+        if (!list) {
+          reason = no_choice(name, wrong, choices);
+          return nullptr;
+        }
+        set_list(*out, attr, *list);
       }
     }
     out->values.push_back(attr);

@@ -12,8 +12,19 @@ from _lang import dot, inline, kernel, namespace, parts
 from _lang.emit import intrinsic_of
 from _lang.simd import Vec
 
-ATTRIBUTES = ("direction:forward|reverse|bidirectional", "layout", "clip", "input_forget")
-REASONS = ("", "weights are not constant", "has clip, peepholes or input_forget")
+ATTRIBUTES = (
+    "direction:forward|reverse|bidirectional",
+    "layout",
+    "clip",
+    "input_forget",
+    "activations:sigmoid|tanh",
+)
+REASONS = (
+    "",
+    "weights are not constant",
+    "has clip, peepholes or input_forget",
+    "has other activations than Sigmoid, Tanh and Tanh",
+)
 GATES = 4
 
 
@@ -171,6 +182,9 @@ def dynamic_quantize_lstm(k):
     def supports(call):
         if k.has_input(call, 7) or k.attr_n(call, 2) >= 0 or k.attr_int(call, 3) != 0:
             return 2
+        for i in range(k.attr_n(call, 4)):
+            if k.attr_ints(call, 4, i) != min(i % 3, 1):
+                return 3
         return 0 if k.has_packed(call, 1) and k.has_packed(call, 2) else 1
 
     put_byte, put_half = k.store("int8"), k.store("int16")
