@@ -51,8 +51,11 @@ std::map<uintptr_t, std::shared_ptr<Buffer>>& lent() {
 
 // Between these two the memory is used on `stream`.
 uintptr_t lend(const std::string& name, int number, int64_t bytes, uintptr_t stream) {
-  std::shared_ptr<Buffer> buffer = memory_by_name(name, number)->allocate(bytes);
-  buffer->memory()->let_follow(stream);
+  std::shared_ptr<Buffer> buffer = without_gil([&] {
+    auto made = memory_by_name(name, number)->allocate(bytes);
+    made->memory()->let_follow(stream);
+    return made;
+  });
   const auto address = reinterpret_cast<uintptr_t>(buffer->data());
   lent()[address] = std::move(buffer);
   return address;
@@ -61,8 +64,9 @@ uintptr_t lend(const std::string& name, int number, int64_t bytes, uintptr_t str
 void take_back(uintptr_t address, uintptr_t stream) {
   const auto found = lent().find(address);
   if (found == lent().end()) return;
-  found->second->memory()->follow(stream);
+  const std::shared_ptr<Buffer> buffer = std::move(found->second);
   lent().erase(found);
+  without_gil([&] { buffer->memory()->follow(stream); });
 }
 
 }  // namespace
@@ -87,9 +91,12 @@ std::optional<Tensor> from_cuda_array(py::handle object) {
   const auto dims = facts["shape"].cast<Dims>();
   check_dense(facts, dims, dtype);
   const auto address = facts["data"].cast<py::tuple>()[0].cast<uintptr_t>();
-  const std::shared_ptr<DeviceMemory> memory = device_memory_at("cuda", address);
+  const auto memory = without_gil([&] { return device_memory_at("cuda", address); });
   const bool ordered = facts.contains("stream") && !facts["stream"].is_none();
-  if (ordered) memory->follow(facts["stream"].cast<uintptr_t>());
+  if (ordered) {
+    const auto stream = facts["stream"].cast<uintptr_t>();
+    without_gil([&] { memory->follow(stream); });
+  }
   PyObject* const owner = object.inc_ref().ptr();
   auto* data = reinterpret_cast<void*>(address);
   auto buffer = Buffer::wrap(

@@ -1,7 +1,9 @@
 // DLPack exchange of tensors, both ways, without a copy (protocol: the array API standard's
 // __dlpack__).
+#include <algorithm>
 #include <memory>
 
+#include "bindings/device_values.h"
 #include "bindings/ort_value.h"
 #include "runtime/provider.h"
 
@@ -79,7 +81,7 @@ void delete_export(DLManagedTensor* managed) {
   const std::unique_ptr<Export> whole(static_cast<Export*>(managed->manager_ctx));
   if (whole->stream == kUnordered) return;
   try {
-    memory_of(whole->tensor)->follow(static_cast<uintptr_t>(whole->stream));
+    without_gil([&] { memory_of(whole->tensor)->follow(static_cast<uintptr_t>(whole->stream)); });
   } catch (const Error&) {  // the stream is gone, and its work done
   }
 }
@@ -93,6 +95,7 @@ void delete_capsule(PyObject* capsule) {
 
 bool is_dense(const DLTensor& tensor) {
   if (tensor.strides == nullptr) return true;
+  if (std::count(tensor.shape, tensor.shape + tensor.ndim, 0) > 0) return true;
   int64_t expected = 1;
   for (int32_t axis = tensor.ndim - 1; axis >= 0; --axis) {
     if (tensor.shape[axis] != 1 && tensor.strides[axis] != expected) return false;
@@ -124,7 +127,9 @@ py::capsule to_dlpack(const Tensor& tensor, std::optional<intptr_t> stream) {
         nullptr,
         0};
     if (memory != nullptr) made->stream = stream.value_or(kLegacy);
-    if (made->stream != kUnordered) memory->let_follow(static_cast<uintptr_t>(made->stream));
+    if (made->stream != kUnordered) {
+      without_gil([&] { memory->let_follow(static_cast<uintptr_t>(made->stream)); });
+    }
     made->managed.manager_ctx = made.get();
     made->managed.deleter = delete_export;
     PyObject* capsule = PyCapsule_New(&made->managed, "dltensor", delete_capsule);

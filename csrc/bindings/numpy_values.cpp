@@ -149,6 +149,11 @@ Tensor string_tensor(PyArrayObject* array, const std::string& name) {
   return tensor;
 }
 
+Tensor host_tensor(const Value& value, const std::string& name) {
+  if (const Tensor* tensor = value.tensor()) return on_host(*tensor);
+  throw_error(ErrorKind::InvalidArgument, "input \"", name, "\": keys and values are tensors");
+}
+
 // New reference to a contiguous, aligned, native array; `guide` is the dtype for objects that have
 // none of their own.
 PyArrayObject* contiguous(PyObject* object, DType guide) {
@@ -212,7 +217,9 @@ Value sequence_from(PyObject* object, const Type& type, const std::string& name,
   const Py_ssize_t count = PySequence_Fast_GET_SIZE(items.ptr());
   for (Py_ssize_t i = 0; i < count; ++i) {
     PyObject* item = PySequence_Fast_GET_ITEM(items.ptr(), i);
-    sequence->push_back(convert(item, type.element ? *type.element : Type{}, name, held));
+    Value element = convert(item, type.element ? *type.element : Type{}, name, held);
+    if (const Tensor* tensor = element.tensor()) element = on_host(*tensor);
+    sequence->push_back(std::move(element));
   }
   return sequence;
 }
@@ -229,8 +236,8 @@ Value map_from(PyObject* object, const Type& type, const std::string& name, Held
   const Type key = Type::tensor(type.dtype);
   Value key_tensor = convert(keys.ptr(), key, name, held);
   Value item_tensor = convert(items.ptr(), Type::tensor(values.dtype), name, held);
-  map->keys = *key_tensor.tensor();
-  map->values = *item_tensor.tensor();
+  map->keys = host_tensor(key_tensor, name);
+  map->values = host_tensor(item_tensor, name);
   return map;
 }
 
@@ -319,6 +326,11 @@ py::tuple dims_tuple(const Dims& dims) {
 }
 
 }  // namespace
+
+Tensor on_host(const Tensor& tensor) {
+  if (memory_of(tensor) == nullptr) return tensor;
+  return without_gil([&] { return moved_to(nullptr, tensor); });
+}
 
 void drop_reference(PyObject* object) {
   if (!Py_IsInitialized()) return;
@@ -417,7 +429,7 @@ Value to_owning_value(PyObject* object, const Type& type, const std::string& nam
 
 PyObject* from_value(Value&& value, bool copy) {
   if (auto* tensor = std::get_if<Tensor>(&value)) {
-    if (memory_of(*tensor) != nullptr) return array_from(moved_to(nullptr, *tensor), false);
+    if (memory_of(*tensor) != nullptr) return array_from(on_host(*tensor), false);
     return array_from(std::move(*tensor), copy);
   }
   if (const Sequence* sequence = value.sequence()) return list_object(*sequence);

@@ -28,6 +28,9 @@ class Held {
   std::vector<PyObject*> objects_;
 };
 
+// The tensor where the host can read it: itself, or a copy of a device's. Needs the GIL.
+[[nodiscard]] Tensor on_host(const Tensor& tensor);
+
 // From any thread; nothing where Python has ended.
 void drop_reference(PyObject* object);
 

@@ -60,13 +60,16 @@ OrtValue view_as(const OrtValue& self, int number) {
 
 OrtValue from_shape(const std::vector<int64_t>& dims, int type, const std::string& device,
                     int number) {
-  return {zeros_in(memory_by_name(device, number), checked_dtype(type), dims)};
+  const DType dtype = checked_dtype(type);
+  return without_gil(
+      [&] { return OrtValue{zeros_in(memory_by_name(device, number), dtype, dims)}; });
 }
 
 OrtValue to_device(const OrtValue& self, const std::string& device, int number) {
   DeviceMemory* memory = memory_by_name(device, number);
   if (memory == nullptr && self.value.tensor() == nullptr) return self;
-  return {moved_to(memory, tensor_of(self))};
+  const Tensor tensor = tensor_of(self);
+  return without_gil([&] { return OrtValue{moved_to(memory, tensor)}; });
 }
 
 // Over memory of the caller, who keeps it alive.
@@ -88,22 +91,30 @@ OrtValue from_pointer(uintptr_t pointer, const std::vector<int64_t>& dims, int t
 OrtValue from_sparse(const OrtValue& values, const OrtValue& indices,
                      const std::vector<int64_t>& dims) {
   auto sparse = std::make_shared<SparseTensor>();
-  sparse->values = tensor_of(values);
-  sparse->indices = tensor_of(indices);
+  sparse->values = on_host(tensor_of(values));
+  sparse->indices = on_host(tensor_of(indices));
   sparse->dims = dims;
   return {Value(std::move(sparse))};
 }
 
+// Over when it returns: others may share the memory, and use it on streams of their own.
 void update(OrtValue& self, const py::object& array) {
-  const Tensor& to = tensor_of(self);
+  const Tensor to = tensor_of(self);
   const Value value = to_owning_value(array.ptr(), Type::tensor(to.dtype()), "value");
+  if (value.tensor() == nullptr) {
+    throw_error(ErrorKind::InvalidArgument, "update_inplace: expected a tensor, got ",
+                type_text(value));
+  }
   const Tensor& from = *value.tensor();
   if (from.dtype() != to.dtype() || from.dims() != to.dims()) {
     throw_error(ErrorKind::InvalidArgument, "update_inplace: expected tensor(",
                 dtype_name(to.dtype()), ") of shape ", dims_text(to.dims()), ", got tensor(",
                 dtype_name(from.dtype()), ") of shape ", dims_text(from.dims()));
   }
-  copy_elements(to, from);
+  without_gil([&] {
+    copy_elements(to, from);
+    if (memory_of(to) != nullptr) memory_of(to)->synchronize();
+  });
 }
 
 py::object numpy(const OrtValue& self, bool copy) {

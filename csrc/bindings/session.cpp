@@ -7,6 +7,7 @@
 
 #include "bindings/device_values.h"
 #include "bindings/errors.h"
+#include "bindings/numpy_values.h"
 #include "bindings/ort_value.h"
 
 namespace py = pybind11;
@@ -81,7 +82,9 @@ class ValueSink final : public OutputSink {
     if (!bound || allocate(index, from->dtype(), from->dims()) == nullptr) {
       values_[at] = std::move(value);
     } else {
-      copy_elements(*bound_[at].tensor(), *from);
+      const Tensor& target = *bound_[at].tensor();
+      copy_elements(target, *from);
+      if (memory_of(target) != nullptr) memory_of(target)->synchronize();  // ends with the run
     }
   }
   [[nodiscard]] DeviceMemory* memory(int index) const override {
@@ -292,7 +295,7 @@ SessionOptions session_options(const py::dict& options) {
     const auto pair = entry.cast<py::tuple>();
     const Tensor* tensor = pair[1].cast<OrtValue&>().value.tensor();
     if (tensor == nullptr) throw_error(ErrorKind::InvalidArgument, "an initializer is a tensor");
-    out.initializers.emplace_back(pair[0].cast<std::string>(), *tensor);
+    out.initializers.emplace_back(pair[0].cast<std::string>(), on_host(*tensor));
   }
   out.disabled_passes = options["disabled_passes"].cast<std::vector<std::string>>();
   out.verify = options["verify"].cast<bool>();

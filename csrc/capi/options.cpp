@@ -100,7 +100,8 @@ TclStatus tcl_session_options_set_extent(TclSessionOptions* options, const char*
 TclStatus tcl_session_options_set_initializer(TclSessionOptions* options, const char* name,
                                               const TclValue* tensor) {
   return guard([&] {
-    set_entry(options_of(options).initializers, text_of(name, "name"), tensor_of(tensor));
+    set_entry(options_of(options).initializers, text_of(name, "name"),
+              moved_to(nullptr, tensor_of(tensor)));
   });
 }
 

@@ -58,6 +58,7 @@ class BoundSink final : public OutputSink {
     }
     static_cast<void>(allocate(index, from->dtype(), from->dims()));  // checks both
     copy_elements(target, *from);
+    if (DeviceMemory* there = memory_of(target)) there->synchronize();  // ends with the run
   }
   [[nodiscard]] DeviceMemory* memory(int index) const override {
     return memory_of(bound_[static_cast<size_t>(index)]);

@@ -169,7 +169,9 @@ TclStatus tcl_value_sequence(const TclValue* const* elements, size_t count, TclV
     auto sequence = std::make_shared<Sequence>();
     if (count > 0) (void)needed(elements, "elements");
     for (size_t i = 0; i < count; ++i) {
-      sequence->push_back(needed(elements[i], "an element").value);
+      const Value& element = needed(elements[i], "an element").value;
+      const Tensor* tensor = element.tensor();
+      sequence->push_back(tensor != nullptr ? Value(moved_to(nullptr, *tensor)) : element);
     }
     slot = new TclValue{std::move(sequence)};
   });
@@ -178,8 +180,8 @@ TclStatus tcl_value_sequence(const TclValue* const* elements, size_t count, TclV
 TclStatus tcl_value_map(const TclValue* keys, const TclValue* values, TclValue** out) {
   return guard([&] {
     TclValue*& slot = emptied(out);
-    const Tensor& k = tensor_of(keys);
-    const Tensor& v = tensor_of(values);
+    const Tensor k = moved_to(nullptr, tensor_of(keys));
+    const Tensor v = moved_to(nullptr, tensor_of(values));
     const bool key_type = k.dtype() == DType::Int64 || k.dtype() == DType::String;
     if (!key_type || k.rank() != 1 || v.rank() != 1 || k.size() != v.size()) {
       throw_error(ErrorKind::InvalidArgument, "a map has a vector of int64 or string keys and one ",

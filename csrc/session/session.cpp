@@ -213,6 +213,18 @@ void check_feed(const IoInfo& info, const Value& value, bool required) {
   if (type->shape) check_extents(info.name, *type->shape, tensor->dims());
 }
 
+// What the model declares as something else than a tensor is read on the host, whatever it holds.
+void move_optionals(const std::vector<IoInfo>& infos, std::span<const Value>& feeds,
+                    std::vector<Value>& moved) {
+  for (size_t i = 0; i < infos.size(); ++i) {
+    const Tensor* tensor = feeds[i].tensor();
+    if (infos[i].type.is_tensor() || tensor == nullptr || memory_of(*tensor) == nullptr) continue;
+    if (moved.empty()) moved.assign(feeds.begin(), feeds.end());
+    moved[i] = moved_to(nullptr, *tensor);
+    feeds = moved;
+  }
+}
+
 // Nodes that compute nothing, or shapes alone, are no fall-backs; nodes of bodies run where they
 // may.
 bool belongs_to_host(const Node& node) {
@@ -296,6 +308,8 @@ class LoadedSession final : public Session {
     for (size_t i = 0; i < overridable_.size(); ++i) {
       check_feed(overridable_[i], feeds[inputs_.size() + i], false);
     }
+    std::vector<Value> moved;
+    move_optionals(inputs_, feeds, moved);
     const FloatMode float_mode(flush_denormals_);
     const RunEnvironment environment{threads_, &options, profiler_.get()};
     const int64_t start = profiler_ ? profiler_->now_us() : 0;
