@@ -6,7 +6,7 @@ from recurrent_steps import steps
 from _lang import inline, kernel, namespace
 
 ATTRIBUTES = ("direction:forward|reverse|bidirectional", "layout", "clip", "linear_before_reset")
-REASONS = ("", "has clip")
+REASONS = ("has clip",)
 PLACES = [f"wx{r}" for r in range(ROWS)]
 
 

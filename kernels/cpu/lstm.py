@@ -6,7 +6,7 @@ from recurrent_steps import steps
 from _lang import inline, kernel, namespace
 
 ATTRIBUTES = ("direction:forward|reverse|bidirectional", "layout", "clip", "input_forget")
-REASONS = ("", "has clip, peepholes or input_forget")
+REASONS = ("has clip, peepholes or input_forget",)
 
 
 def cell(p):

@@ -20,7 +20,6 @@ ATTRIBUTES = (
     "activations:sigmoid|tanh",
 )
 REASONS = (
-    "",
     "weights are not constant",
     "has clip, peepholes or input_forget",
     "has other activations than Sigmoid, Tanh and Tanh",

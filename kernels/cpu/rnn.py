@@ -6,7 +6,7 @@ from recurrent_steps import steps
 from _lang import inline, kernel, namespace
 
 ATTRIBUTES = ("direction:forward|reverse|bidirectional", "layout", "clip")
-REASONS = ("", "has clip")
+REASONS = ("has clip",)
 
 
 def cell(p):

@@ -110,5 +110,20 @@ def test_lstm(
 
 def test_what_a_kernel_does_not_know_is_refused(cuda_driver: softcuda.Device) -> None:
     given = inputs((2, 1, 4), 8, 1, "int8", False, False)
-    with pytest.raises(tiercel.Fail, match="activation Relu"):
-        gpu_session(model_of(given, hidden_size=8, activations=["Relu", "Tanh", "Tanh"]))
+    relu = model_of(given, hidden_size=8, activations=["Relu", "Tanh", "Tanh"])
+    with pytest.raises(tiercel.NotImplemented, match="activation Relu"):
+        gpu_session(relu)
+    with pytest.raises(tiercel.NotImplemented, match='activations is "relu", the kernel knows'):
+        tiercel.InferenceSession(relu)
+    turned = model_of(given, hidden_size=8, activations=["Tanh", "Sigmoid", "Tanh"])
+    with pytest.raises(tiercel.NotImplemented, match="has other activations than Sigmoid, Tanh"):
+        tiercel.InferenceSession(turned)
+
+
+def test_activations_may_be_named_as_they_are(cuda_driver: softcuda.Device) -> None:
+    given = inputs((2, 1, 4), 8, 1, "int8", False, False)
+    usual = tiercel.InferenceSession(model_of(given, hidden_size=8)).run(None, {"X": given["X"]})
+    for names in (["Sigmoid", "Tanh", "Tanh"], ["sigmoid", "tanh", "TANH"]):
+        named = tiercel.InferenceSession(model_of(given, hidden_size=8, activations=names))
+        for got, want in zip(named.run(None, {"X": given["X"]}), usual, strict=True):
+            assert got.tobytes() == want.tobytes()
