@@ -20,6 +20,11 @@ struct OpName {
   std::string_view domain, op;
 };
 
+// One name is left of nodes that become one, and providers are chosen by names.
+bool together(const Node& a, const Node& b) {
+  return a.provider == b.provider && (a.reason == kChosenByName) == (b.reason == kChosenByName);
+}
+
 // Operators whose kernels apply an epilogue to finished runs of their output; those that take a
 // prologue do so too.
 constexpr OpName kTakeEpilogue[] = {
@@ -125,7 +130,7 @@ class Fuser {
   }
 
   [[nodiscard]] bool joins(const Node& node, const Node& root) const {
-    return fusable(graph_, node) && node.provider == root.provider &&
+    return fusable(graph_, node) && together(node, root) &&
            classes_.of(node.outputs[0]) == classes_.of(root.outputs[0]);
   }
 
@@ -218,7 +223,7 @@ class Fuser {
       const Node& node = graph_.node(made_by);
       const Type& type = graph_.value(operand).type;
       if (!takes_epilogue(node) || node.outputs[0] != operand) continue;
-      if (node.provider != graph_.node(group.nodes[0]).provider) continue;
+      if (!together(node, graph_.node(group.nodes[0]))) continue;
       if (type.dtype != graph_.value(group.result).type.dtype) continue;
       if (classes_.of(operand) != classes_.of(group.result)) continue;
       if (!used_only_by(operand, members)) continue;
@@ -252,7 +257,7 @@ class Fuser {
     const Node& reader = graph_.node(users[0]);
     if (!takes(reader, "prologue", kTakePrologue) || reader.inputs[0] != group.result) return false;
     if (std::count(reader.inputs.begin(), reader.inputs.end(), group.result) != 1) return false;
-    if (reader.provider != graph_.node(group.nodes[0]).provider) return false;
+    if (!together(reader, graph_.node(group.nodes[0]))) return false;
     const auto main = std::find_if(group.operands.begin(), group.operands.end(), [&](ValueId id) {
       return classes_.of(id) == classes_.of(group.result) && !graph_.constant(id) &&
              graph_.value(id).type.dtype == graph_.value(group.result).type.dtype;

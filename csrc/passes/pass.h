@@ -15,6 +15,9 @@ namespace tiercel {
 enum class OptimizationLevel { DisableAll = 0, Basic = 1, Extended = 2, Layout = 3, All = 99 };
 
 // What passes may ask of the world outside the graph.
+// Why a node has its provider, where the program's user named it.
+inline constexpr std::string_view kChosenByName = "chosen by name";
+
 struct PassContext {
   OptimizationLevel level = OptimizationLevel::All;
   std::vector<std::string> disabled;  // pass names

@@ -107,7 +107,7 @@ void assign_node(Graph& graph, Node& node, const CompileOptions& options,
     const std::optional<std::string> refusal = provider->refuses(graph, node);
     if (!refusal) {
       node.provider = std::string(provider->name());
-      node.reason = chosen != options.chosen.end() ? "chosen by name" : refusals;
+      node.reason = chosen != options.chosen.end() ? std::string(kChosenByName) : refusals;
       return;
     }
     refusals += concat(refusals.empty() ? "" : "; ", std::string(provider->name()), ": ", *refusal);

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import onnx
 import pytest
@@ -94,3 +96,32 @@ def test_a_choice_that_its_provider_refuses_says_why(cuda_driver: softcuda.Devic
     made = model(SMALL, zero=np.array([0]))
     with pytest.raises(tiercel.NotImplemented, match="its output's shape depends on data"):
         session_of(made, node_providers=f"place={CUDA}")
+
+
+def test_choices_outlast_fusions(cuda_driver: softcuda.Device) -> None:
+    text = """g (float[4,6] x) => (int64[2,k] y) {
+      [first] a = Sigmoid(x)
+      [second] b = Sin(a)
+      [place] y = NonZero(b)
+    }"""
+    made = model(text)
+    for chosen, other in ((CUDA, CPU), (CPU, CUDA)):
+        entry = f"first={chosen};second={other}"
+        assert {("Sigmoid", chosen), ("Sin", other)} <= set(
+            steps(session_of(made, node_providers=entry))
+        )
+    session = session_of(made, node_providers=f"first={CUDA}")
+    check(made, session, normal(4, 6))
+    assert ("Sigmoid", CUDA) in steps(session)
+
+
+def test_small_factors_are_scales(cuda_driver: softcuda.Device) -> None:
+    text = """g (uint8[1,32,28,28] x) => (uint8[1,32,28,28] y, int64[4,k] i) {
+      y = QLinearConv<pads=[1,1,1,1]>(x, s, z, w, s, z, s, z)
+      i = NonZero(y)
+    }"""
+    weights = np.random.default_rng(0).integers(0, 255, (32, 32, 3, 3), np.uint8)
+    made = model(text, s=np.float32(0.1), z=np.uint8(128), w=weights)
+    shown = session_of(made).explain()
+    [flops] = [int(word) for word in re.findall(r"and (\d+) us on the host", shown)][:1]
+    assert flops > 50  # 2 · 25,088 · √(25,088 · 9,216 / 25,088 …): the scale would give 1
