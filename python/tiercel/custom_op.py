@@ -50,7 +50,8 @@ def custom_op(
     inputs (null where absent) and outputs; the attributes, which are numbers; the number of
     elements of output 0; and, where the kernel has one more, a ``const long long*`` to the extents
     of all inputs and outputs. CUDA C++ needs NVRTC (``pip install tiercel[cuda]``). Nodes run so
-    where the shape function gives the rank, and by the function elsewhere.
+    where the shape function gives the extents, and by the function elsewhere. An input or output
+    that may be of several element types is an error.
 
     Raises InvalidArgument for annotations that say no schema and for names of built-in operators.
     A session raises NotImplemented when the function does not compile for its inputs.
@@ -189,6 +190,10 @@ class CustomOp:
             number = 0 if given is inspect.Parameter.empty else given
             defaults[name] = float(number) if kind == "float" else int(number)
         ptx, entry = ptx_and_entry(kernel, f"{self.domain}.{self.name}")
+        for port, kind, _ in (*self._inputs, *self._outputs):
+            if len(self._types[kind]) > 1:
+                names = ", ".join(str(dtype) for dtype in self._types[kind])
+                self._fail(f"{port} is one of {names}: a kernel of a GPU has one element type")
         counts = len(self._inputs), len(self._outputs)
         _core.add_custom_kernel(self.domain, self.name, ptx, entry, list(defaults.items()), *counts)
 

@@ -29,8 +29,8 @@ struct AddedKernel {
 
 struct AddedKernels {
   std::mutex mutex;
-  std::deque<AddedKernel> all;  // for ever: sessions point at them
-  std::map<std::pair<std::string, std::string>, const AddedKernel*> newest;
+  std::deque<AddedKernel> all;                    // for ever: sessions point at them
+  std::map<const OpDef*, const AddedKernel*> of;  // a second definition has its own, or none
 };
 
 AddedKernels& added_kernels() {
@@ -41,16 +41,21 @@ AddedKernels& added_kernels() {
 const AddedKernel* added_kernel(const Node& node) {
   AddedKernels& added = added_kernels();
   const std::lock_guard lock(added.mutex);
-  const auto found = added.newest.find({node.domain, node.op_type});
-  return found == added.newest.end() ? nullptr : found->second;
+  const auto found = added.of.find(node.def);
+  return found == added.of.end() ? nullptr : found->second;
 }
 
 std::vector<Width> parameters_of(const std::string& ptx, const std::string& entry) {
-  const size_t at = ptx.find(concat(".entry ", entry, "("));
-  if (at == std::string::npos) {
-    throw_error(ErrorKind::InvalidArgument, "the PTX has no entry \"", entry, "\"");
+  static const std::regex heads(R"(\.entry\s+([\w$]+)\s*\(([^)]*)\))");
+  std::optional<std::string> found;
+  for (auto one = std::sregex_iterator(ptx.begin(), ptx.end(), heads);
+       one != std::sregex_iterator() && !found; ++one) {
+    if ((*one)[1] == entry) found = (*one)[2];
   }
-  const std::string list = ptx.substr(at, ptx.find(')', at) - at);
+  if (!found) {
+    throw_error(ErrorKind::InvalidArgument, "the PTX has no entry \"", entry, "\" with parameters");
+  }
+  const std::string& list = *found;
   static const std::map<std::string, Width> widths = {
       {"u32", Width::U32}, {"s32", Width::U32}, {"b32", Width::U32}, {"u64", Width::U64},
       {"s64", Width::U64}, {"b64", Width::U64}, {"f32", Width::F32}, {"f64", Width::F64}};
@@ -86,6 +91,11 @@ void add_number(Arguments& arguments, Width width, std::variant<int64_t, double>
       value);
 }
 
+// Whether a kernel's parameter holds a whole number.
+bool fits_width(Width width, int64_t value) {
+  return width != Width::U32 || (value >= INT32_MIN && value <= INT32_MAX);
+}
+
 void* sent_dims(Device& device, const std::vector<TclTensor*>& tensors) {
   std::vector<int64_t> dims;
   for (const TclTensor* tensor : tensors) {
@@ -106,6 +116,10 @@ void run_custom_kernel(const Step& step, RunContext& context) {
   }
   const int64_t total = context.tensor(step.outputs[0])->size;
   if (total == 0) return;
+  if (!fits_width(state.added->parameters[tensors.size() + state.numbers.size()], total)) {
+    throw_error(ErrorKind::InvalidArgument, where(context.node(step)), ": output 0 has ", total,
+                " elements, more than the kernel's int holds");
+  }
   Arguments arguments;
   for (const TclTensor* tensor : tensors) arguments.add(tensor->data);
   size_t at = tensors.size();
@@ -119,10 +133,38 @@ void run_custom_kernel(const Step& step, RunContext& context) {
   arguments.launch(*state.device, state.function, grid);
 }
 
+bool is_static(const Graph& graph, ValueId id) {
+  const Type& type = graph.value(id).type;
+  return type.shape && concrete(*type.shape);
+}
+
+std::variant<int64_t, double> number_of(const Node& node, const CustomNumber& number) {
+  if (const auto* whole = node.attributes.get<int64_t>(number.name)) return *whole;
+  if (const auto* real = node.attributes.get<double>(number.name)) return *real;
+  return number.otherwise;
+}
+
 std::optional<std::string> custom_refuses(const Graph& graph, const Node& node) {
+  const bool all_known = std::ranges::all_of(
+      node.inputs, [&](ValueId in) { return in == kNone || is_static(graph, in); });
+  if (node.outputs.size() < node.def->outputs.size()) {
+    return "the kernel writes all outputs, and the node leaves one out";
+  }
   for (const ValueId out : node.outputs) {
     if (out == kNone) return "the kernel writes all outputs, and the node leaves one out";
     if (!graph.value(out).type.shape) return "its shape function does not give the rank";
+    if (all_known && !is_static(graph, out)) return "its shape function does not give the extents";
+  }
+  const AddedKernel& added = *added_kernel(node);
+  size_t at = node.def->inputs.size() + node.def->outputs.size();
+  for (const CustomNumber& number : added.kernel.attributes) {
+    const auto value = number_of(node, number);
+    const auto* whole = std::get_if<int64_t>(&value);
+    if (whole != nullptr && !fits_width(added.parameters[at], *whole)) {
+      return concat("attribute ", number.name, " is ", *whole,
+                    ", more than the kernel's int holds");
+    }
+    ++at;
   }
   return std::nullopt;
 }
@@ -133,11 +175,7 @@ Step compile_custom(const Graph& graph, const Node& node, const std::shared_ptr<
   state->device = device;
   state->added = &added;
   for (const CustomNumber& number : added.kernel.attributes) {
-    const auto* whole = node.attributes.get<int64_t>(number.name);
-    const auto* real = node.attributes.get<double>(number.name);
-    state->numbers.push_back(whole != nullptr  ? std::variant<int64_t, double>(*whole)
-                             : real != nullptr ? std::variant<int64_t, double>(*real)
-                                               : number.otherwise);
+    state->numbers.push_back(number_of(node, number));
   }
   const auto inside = device->enter();
   state->function = device->function(added.kernel.ptx, added.kernel.entry.c_str());
@@ -165,6 +203,17 @@ void add_custom_kernel(const std::string& domain, const std::string& op, CustomK
   bool fits = got == expected || got == expected + 1;
   added.takes_dims = got == expected + 1;
   for (size_t i = 0; fits && i < pointers; ++i) fits = added.parameters[i] == cuda::Width::U64;
+  const auto is_whole = [](cuda::Width width) {
+    return width == cuda::Width::U32 || width == cuda::Width::U64;
+  };
+  for (size_t i = 0; fits && i < kernel.attributes.size(); ++i) {
+    const bool real = std::holds_alternative<double>(kernel.attributes[i].otherwise);
+    if (!real || !is_whole(added.parameters[pointers + i])) continue;
+    throw_error(ErrorKind::InvalidArgument, "kernel \"", kernel.entry, "\": parameter ",
+                pointers + i, " is an int, attribute ", kernel.attributes[i].name, " is a float");
+  }
+  fits = fits && is_whole(added.parameters[expected - 1]);
+  if (fits && added.takes_dims) fits = added.parameters[expected] == cuda::Width::U64;
   if (!fits) {
     throw_error(ErrorKind::InvalidArgument, "kernel \"", kernel.entry, "\" has ", got,
                 " parameters; expected ", expected, ": pointers to ", inputs, " inputs and ",
@@ -179,7 +228,7 @@ void add_custom_kernel(const std::string& domain, const std::string& op, CustomK
   cuda::AddedKernels& all = cuda::added_kernels();
   const std::lock_guard lock(all.mutex);
   all.all.push_back(std::move(added));
-  all.newest[{domain, op}] = &all.all.back();
+  all.of[find_op(domain, op)] = &all.all.back();
 }
 
 }  // namespace tiercel
