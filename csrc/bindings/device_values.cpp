@@ -110,6 +110,10 @@ py::dict cuda_array_interface(const Tensor& tensor) {
   if (memory == nullptr) {
     throw_error(ErrorKind::InvalidArgument, kInterface, ": the tensor is in the host's memory");
   }
+  if (!same_layout(tensor.dtype())) {
+    throw py::attribute_error(concat(kInterface, ": tensor(", dtype_name(tensor.dtype()),
+                                     ") has several elements in a byte"));
+  }
   py::object dtype =
       py::reinterpret_steal<py::object>(reinterpret_cast<PyObject*>(descr_of(tensor.dtype())));
   py::dict out;

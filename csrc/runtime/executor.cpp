@@ -382,6 +382,7 @@ void RunContext::run(std::span<const Value> feeds, std::span<const int> wanted,
   bind(feeds, wanted, sink);
   run_steps();
   finish();
+  entered.clear();  // outputs may go to another device: nobody holds one and waits for another
   give_outputs(wanted, sink);
   clear();
 }

@@ -17,7 +17,7 @@ from onnx import helper
 
 import softcuda
 import tiercel
-from gpu_models import CUDA, Array, cpu_session, gpu_session, model, normal
+from gpu_models import CUDA, cpu_session, gpu_session, model, normal
 from tiercel import OrtValue
 
 X = normal(3, 4)
@@ -301,3 +301,114 @@ def test_the_cost_of_nodes_without_their_first_output(
     feeds = {"x": x}
     for got, want in zip(session.run(None, feeds), cpu_session(made).run(None, feeds), strict=True):
         np.testing.assert_array_equal(got, want)
+
+
+def test_an_interpreter_may_end_with_all_of_it(cuda_driver: softcuda.Device) -> None:
+    text = f"""
+    import sys
+    sys.path[:0] = {sys.path!r}
+    import numpy as np
+    from gpu_models import gpu_session, model
+    from tiercel import OrtValue
+    x = np.ones((3, 4), np.float32)
+    session = gpu_session(model("g (float[3,4] x) => (float[3,4] y) {{ y = Neg(x) }}"))
+    value = OrtValue.ortvalue_from_numpy(x, 'cuda')
+    unused, used = value.__dlpack__(stream=1), OrtValue.from_dlpack(value)
+    binding = session.io_binding()
+    binding.bind_ortvalue_input("x", used)
+    binding.bind_output("y", "cuda")
+    session.run_with_iobinding(binding)
+    import builtins
+    builtins.kept = [unused, used, binding, session, value, binding.get_outputs()]
+    """
+    program = textwrap.dedent(text)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_initializers_may_be_given_on_the_gpu(cuda_driver: softcuda.Device) -> None:
+    text = """g (float[3,4] x, bool c) => (float[3,4] y, int64[3] s, float[4,3] r) {
+      y = If(c) <
+        then_branch = t () => (float[3,4] a) { a = Add(x, w) },
+        else_branch = e () => (float[3,4] b) { b = Sub(x, w) }
+      >
+      d = Shape(w)
+      one = Shape(d)
+      s = Concat<axis=0>(d, one)
+      r = Transpose(w)
+    }"""
+    made = model(text, w=normal(3, 4, seed=1))
+    made.graph.input.append(helper.make_tensor_value_info("w", 1, [3, 4]))
+    session = gpu_session(made)
+    w = normal(3, 4, seed=2)
+    for place in ("cpu", "cuda"):
+        for c in (True, False):
+            feeds: dict[str, Any] = {"c": np.array(c)}
+            for name, array in (("x", X), ("w", w)):
+                feeds[name] = OrtValue.ortvalue_from_numpy(array, place)
+            y, s, r = session.run(None, feeds)
+            np.testing.assert_allclose(y, X + w if c else X - w)
+            np.testing.assert_array_equal(s, [3, 4, 2])
+            np.testing.assert_array_equal(r, w.T)
+            y = session.run(["y"], {"x": feeds["x"], "c": feeds["c"]})[0]
+            np.testing.assert_allclose(y, X + normal(3, 4, seed=1) * (1 if c else -1), rtol=1e-6)
+
+
+def test_empty_values_on_the_gpu(cuda_driver: softcuda.Device) -> None:
+    text = """g (float[n,4] x) => (float[n,4] y, float[4] s, float[n,5] p, float[m,4] j) {
+      y = Exp(x)
+      s = ReduceSum<keepdims=0>(x, a)
+      p = MatMul(x, w)
+      j = Concat<axis=0>(x, y)
+    }"""
+    made = model(text, a=np.array([0]), w=normal(4, 5))
+    for graphs in (0, 1):
+        session = gpu_session(made, enable_cuda_graph=graphs)
+        for rows in (0, 0, 0, 2, 0):
+            x = normal(rows, 4)
+            want = cpu_session(made).run(None, {"x": x})
+            binding = session.io_binding()
+            binding.bind_ortvalue_input("x", OrtValue.ortvalue_from_numpy(x, "cuda"))
+            for name in "ysp":
+                binding.bind_output(name, "cuda")
+            target = OrtValue.ortvalue_from_shape_and_type([2 * rows, 4], np.float32, "cuda")
+            binding.bind_ortvalue_output("j", target)
+            session.run_with_iobinding(binding)
+            for one, other in zip(binding.copy_outputs_to_cpu(), want, strict=True):
+                np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+def test_packed_elements_are_no_arrays_of_other_libraries(cuda_driver: softcuda.Device) -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    value = OrtValue.ortvalue_from_numpy(np.arange(6).astype(ml_dtypes.int4), "cuda")
+    assert not hasattr(value, "__cuda_array_interface__")
+    np.testing.assert_array_equal(value.numpy().astype(int), np.arange(6))
+
+
+def test_outputs_of_unknown_shapes_go_to_memories_of_other_streams(
+    cuda_driver: softcuda.Device,
+) -> None:
+    made = model("g (float[3,4] x) => (int64[2,k] y) { i = NonZero(x)  y = Neg(i) }")
+    streams = [softcuda.device.Stream(cuda_driver) for _ in range(2)]
+    sessions = [gpu_session(made, user_compute_stream=s.handle.value) for s in streams]
+
+    def made_by(session: tiercel.InferenceSession) -> OrtValue:
+        binding = session.io_binding()
+        binding.bind_cpu_input("x", np.ones((3, 4), np.float32))
+        binding.bind_output("y", "cuda")
+        session.run_with_iobinding(binding)
+        return binding.get_outputs()[0]
+
+    values = [made_by(session) for session in sessions]
+    want = -np.array(np.nonzero(np.ones((3, 4))))
+
+    def work(i: int) -> None:
+        for _ in range(10):
+            binding = sessions[i].io_binding()
+            binding.bind_cpu_input("x", np.ones((3, 4), np.float32))
+            binding.bind_ortvalue_output("y", values[1 - i])
+            sessions[i].run_with_iobinding(binding)
+
+    in_threads(2, work)
+    for value in values:
+        np.testing.assert_array_equal(value.numpy(), want)
