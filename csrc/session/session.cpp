@@ -120,10 +120,19 @@ std::map<std::string, std::string> chosen_providers(
   return chosen;
 }
 
+// Of the graph or of a body in it.
+bool has_node(const Graph& graph, const std::string& name) {
+  return std::any_of(graph.nodes.begin(), graph.nodes.end(), [&](const Node& node) {
+    if (node.removed) return false;
+    return node.name == name || std::ranges::any_of(subgraphs(node), [&](const auto& body) {
+             return has_node(*body, name);
+           });
+  });
+}
+
 void check_chosen(const Graph& graph, const CompileOptions& options) {
   for (const auto& [name, provider] : options.chosen) {
-    const auto is_it = [&](const Node& node) { return !node.removed && node.name == name; };
-    if (std::any_of(graph.nodes.begin(), graph.nodes.end(), is_it)) continue;
+    if (has_node(graph, name)) continue;
     throw_error(ErrorKind::InvalidArgument, "session config entry \"session.node_providers\": the ",
                 "optimised model has no node \"", name, "\"; explain() shows its nodes");
   }

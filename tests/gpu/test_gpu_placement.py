@@ -125,3 +125,21 @@ def test_small_factors_are_scales(cuda_driver: softcuda.Device) -> None:
     shown = session_of(made).explain()
     [flops] = [int(word) for word in re.findall(r"and (\d+) us on the host", shown)][:1]
     assert flops > 50  # 2 · 25,088 · √(25,088 · 9,216 / 25,088 …): the scale would give 1
+
+
+def test_nodes_of_bodies_are_chosen_too(cuda_driver: softcuda.Device) -> None:
+    text = """g (bool c, float[4,6] x) => (float[4,6] y) {
+      y = If(c) <
+        then_branch = t () => (float[4,6] a) { [inner] a = Sin(x) },
+        else_branch = e () => (float[4,6] b) { b = Cos(x) }
+      >
+    }"""
+    made = model(text)
+    x = normal(4, 6)
+    session = session_of(made, node_providers=f"inner={CPU}")
+    before = cuda_driver.statistic("launches")
+    [y] = session.run(None, {"c": np.array(True), "x": x})
+    np.testing.assert_allclose(y, np.sin(x), rtol=1e-5)
+    assert cuda_driver.statistic("launches") == before
+    session.run(None, {"c": np.array(False), "x": x})
+    assert cuda_driver.statistic("launches") > before
