@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import softcuda
 
 SEED = int(os.environ.get("TIERCEL_GPU_SEED", "7"))
+STREAMS = os.environ.get("TIERCEL_GPU_STREAMS", "lazy")
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def cuda_driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[softcuda.Device]:
     device = softcuda.Device()
     monkeypatch.setenv("TIERCEL_CUDA_DRIVER", str(device.path))
     device.set("seed", SEED)
-    device.set_streams("lazy")
+    device.set_streams(STREAMS)
     yield device
     try:
         device.synchronize()  # no work of this test is left over, and none is dropped
