@@ -5,6 +5,7 @@
 
 #include "ops/op_def.h"
 #include "providers/cuda/lines.h"
+#include "providers/cuda/moves.h"
 #include "runtime/executor.h"
 
 namespace tiercel::cuda {
@@ -13,7 +14,7 @@ namespace {
 using Strides = std::array<int64_t, 4>;  // batch, head, row, item
 
 constexpr int64_t kMostItems = 256;  // of a head of keys or values
-constexpr int64_t kFewRows = 8;      // queries that get a block each
+constexpr int64_t kFewQueries = 8;   // that that get a block each
 
 // As in kernels/cuda/attention.cuh.
 struct AttentionArgs {
@@ -21,12 +22,6 @@ struct AttentionArgs {
   int32_t batch, heads, kv_heads, rows, keys, size, value_size;
   int32_t mask_kind, left, right, offset, from_lengths;
   float scale, softcap;
-};
-
-// As in kernels/cuda/copy.cu.
-struct CopyArgs {
-  int64_t shape[8], from[8], to[8];
-  int64_t rank;
 };
 
 // As in kernels/cuda/decode.cu.
@@ -72,7 +67,7 @@ std::optional<int64_t> head_items(const Graph& graph, const Node& node, size_t i
 
 struct AttentionState {
   std::shared_ptr<Device> device;
-  FunctionHandle tiles = nullptr, one = nullptr, copy = nullptr;
+  FunctionHandle tiles = nullptr, one = nullptr;
   int64_t tile_rows = 32, item_bytes = 4;
   unsigned threads = 256;
 };
@@ -102,20 +97,12 @@ class Cache {
  private:
   // Copies all rows of `from` to the rows from `row` on.
   void put(const Operand& from, int64_t row) const {
-    const int64_t total = from.batch * from.heads * from.rows * from.size;
-    if (total == 0) return;
-    CopyArgs args{};
     const int64_t shape[] = {from.batch, from.heads, from.rows, from.size};
-    for (size_t i = 0; i < 4; ++i) {
-      args.shape[i] = shape[i];
-      args.from[i] = from.strides[i];
-      args.to[i] = all_.strides[i];
-    }
-    args.rank = 4;
-    auto* to = static_cast<std::byte*>(all_.data) + row * all_.strides[2] * state_.item_bytes;
-    Arguments made;
-    made.add(from.data).add(to).add(total).add(args);
-    made.launch(*state_.device, state_.copy, looping_grid(*state_.device, total));
+    Move move;
+    for (size_t i = 0; i < 4; ++i)
+      move.axes.push_back({shape[i], from.strides[i], all_.strides[i]});
+    move.to = row * all_.strides[2];
+    move.run(*state_.device, from.data, all_.data, state_.item_bytes);
   }
 
   const AttentionState& state_;
@@ -191,7 +178,7 @@ void run_attention(const Step& step, RunContext& context) {
   } else if (lengths.rank >= 0) {
     args.from_lengths = 1;
   }
-  const bool few = q.rows <= kFewRows;
+  const bool few = q.rows <= kFewQueries;
   const int64_t blocks = few ? q.rows : groups_of(q.rows, state.tile_rows);
   Arguments made;
   made.add(q.data).add(k.data).add(v.data).add(mask.data).add(lengths.data).add(out.data);
@@ -228,7 +215,6 @@ Step compile_attention(const Graph& graph, const Node& node,
   state.item_bytes = dtype_bytes(dtype, 1);
   const auto inside = device->enter();
   state.one = cuda_function(*device, "attention_fma", concat("attention_one_", suffix));
-  state.copy = cuda_function(*device, "copy", state.item_bytes == 4 ? "copy_b32" : "copy_b16");
   if (dtype == DType::Float) {
     state.tiles = cuda_function(*device, "attention_fma", "attention_f32");
   } else {

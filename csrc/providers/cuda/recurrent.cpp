@@ -4,6 +4,7 @@
 #include <array>
 
 #include "ops/op_def.h"
+#include "providers/cuda/gemm.h"
 #include "providers/cuda/lines.h"
 #include "providers/cuda/moves.h"
 #include "runtime/executor.h"
@@ -28,14 +29,6 @@ struct CellArgs {
   PerFunction<float> alpha{}, beta{};
 };
 
-// As in kernels/cuda/gemm.cuh.
-struct RecurrentGemm {
-  int64_t m, n, k;
-  int64_t batch[2];
-  int64_t a[5], b[5], c[5], d[5];
-  float alpha, beta;
-};
-
 struct RecurrentState {
   std::shared_ptr<Device> device;
   std::string suffix;
@@ -43,6 +36,7 @@ struct RecurrentState {
   int64_t gates = 1;  // 4: LSTM, 3: GRU, 1: RNN
   bool batch_first = false;
   CellArgs cell;  // what attributes say
+  ProductKernels products;
 
   [[nodiscard]] FunctionHandle entry(std::string_view file, std::string_view name) const {
     return cuda_function(*device, file, concat(name, suffix));
@@ -59,30 +53,18 @@ struct RecurrentProduct {
 
   void run(const RecurrentState& state) const {
     const int64_t directions = state.cell.directions;
-    const RecurrentGemm args{m,
-                             n,
-                             k,
-                             {1, directions},
-                             {k, 1, 0, 0, a_direction},
-                             {1, k, 0, 0, b_direction},
-                             {},
-                             {d_row, 1, 0, 0, d_direction},
-                             1,
-                             0};
-    const void* const none = nullptr;
-    Arguments made;
-    made.add(a).add(b).add(none).add(none).add(d).add(args);
-    const bool floats = state.suffix == "f32";
-    if (floats && m <= 8) {
-      made.add(n * directions);
-      made.launch(*state.device, state.entry("gemv", "gemv_k_"),
-                  grid_of(groups_of(n * directions, 8)));
-      return;
-    }
-    const bool large = floats && m > 64 && n > 64;
-    const int64_t tile = large ? 128 : 64;
-    made.launch(*state.device, state.entry("gemm", large ? "gemm_" : "gemm_small_"),
-                grid_of(directions * groups_of(m, tile) * groups_of(n, tile)));
+    Product product{a, b, nullptr, d, directions, {}};
+    product.args = {m,
+                    n,
+                    k,
+                    {1, directions},
+                    {k, 1, 0, 0, a_direction},
+                    {1, k, 0, 0, b_direction},
+                    {},
+                    {d_row, 1, 0, 0, d_direction},
+                    1,
+                    0};
+    state.products.run(product);
   }
 };
 
@@ -294,7 +276,8 @@ Step compile_recurrent(const Graph& graph, const Node& node,
   step.inputs.resize(kRecurrentInputs, kNone);
   step.state = std::make_shared<RecurrentState>(
       RecurrentState{device, std::string(type_suffix(dtype)), dtype_bytes(dtype, 1), gates,
-                     node.attributes.get_or<int64_t>("layout", 0) != 0, cell_args(node)});
+                     node.attributes.get_or<int64_t>("layout", 0) != 0, cell_args(node),
+                     ProductKernels(device, dtype, false)});
   return step;
 }
 
