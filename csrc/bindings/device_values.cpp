@@ -52,7 +52,7 @@ std::map<uintptr_t, std::shared_ptr<Buffer>>& lent() {
 // Between these two the memory is used on `stream`.
 uintptr_t lend(const std::string& name, int number, int64_t bytes, uintptr_t stream) {
   std::shared_ptr<Buffer> buffer = without_gil([&] {
-    auto made = memory_by_name(name, number)->allocate(bytes);
+    auto made = device_memory(name, number)->allocate(bytes);
     made->memory()->let_follow(stream);
     return made;
   });
@@ -71,19 +71,6 @@ void take_back(uintptr_t address, uintptr_t stream) {
 
 }  // namespace
 
-DeviceMemory* memory_by_name(const std::string& name, int number) {
-  if (name == "cpu" || name == "cpu_pinned") {
-    if (number == 0) return nullptr;
-    throw_error(ErrorKind::InvalidArgument, "device cpu:", number, " does not exist; expected 0");
-  }
-  return device_memory(name == "gpu" ? "cuda" : name, number).get();
-}
-
-DeviceMemory* memory_in(const py::handle& name_and_number) {
-  const auto pair = name_and_number.cast<std::pair<std::string, int>>();
-  return memory_by_name(pair.first, pair.second);
-}
-
 std::optional<Tensor> from_cuda_array(py::handle object) {
   if (PyObject_HasAttrString(object.ptr(), kInterface) == 0) return std::nullopt;
   const auto facts = object.attr(kInterface).cast<py::dict>();
@@ -91,7 +78,7 @@ std::optional<Tensor> from_cuda_array(py::handle object) {
   const auto dims = facts["shape"].cast<Dims>();
   check_dense(facts, dims, dtype);
   const auto address = facts["data"].cast<py::tuple>()[0].cast<uintptr_t>();
-  const auto memory = without_gil([&] { return device_memory_at("cuda", address); });
+  const auto memory = without_gil([&] { return device_memory_at(address); });
   const bool ordered = facts.contains("stream") && !facts["stream"].is_none();
   if (ordered) {
     const auto stream = facts["stream"].cast<uintptr_t>();
@@ -100,8 +87,7 @@ std::optional<Tensor> from_cuda_array(py::handle object) {
   PyObject* const owner = object.inc_ref().ptr();
   auto* data = reinterpret_cast<void*>(address);
   auto buffer = Buffer::wrap(
-      data, dtype_bytes(dtype, element_count(dims)), [owner] { drop_reference(owner); },
-      memory.get());
+      data, dtype_bytes(dtype, element_count(dims)), [owner] { drop_reference(owner); }, memory);
   return Tensor(dtype, dims, std::move(buffer), data);
 }
 
@@ -129,14 +115,14 @@ py::dict cuda_array_interface(const Tensor& tensor) {
 
 void bind_device_memory(py::module_& module) {
   module.def("device_stream", [](const std::string& name, int number) {
-    return memory_by_name(name, number)->stream();
+    return device_memory(name, number)->stream();
   });
   module.def("device_use", [](const std::string& name, int number) {
-    const DeviceMemory::Use use = memory_by_name(name, number)->use();
+    const DeviceMemory::Use use = device_memory(name, number)->use();
     return py::make_tuple(use.taken, use.held);
   });
   module.def("device_synchronize", [](const std::string& name, int number) {
-    DeviceMemory* memory = memory_by_name(name, number);
+    DeviceMemory* memory = device_memory(name, number);
     py::gil_scoped_release released;
     memory->synchronize();
   });

@@ -10,12 +10,6 @@
 
 namespace tiercel::bindings {
 
-// "cpu" (also "cpu_pinned"): nullptr; "cuda" or "gpu" and a number: that memory, for ever. Throws
-// Error(InvalidArgument) for another name, Error(EPFail) where there is no such device.
-[[nodiscard]] DeviceMemory* memory_by_name(const std::string& name, int number);
-// The same of a tuple of both.
-[[nodiscard]] DeviceMemory* memory_in(const pybind11::handle& name_and_number);
-
 // The array behind an object with __cuda_array_interface__ (version 2 or 3), which lives as long as
 // the tensor; nullopt for other objects. Our work follows what the object's stream has.
 [[nodiscard]] std::optional<Tensor> from_cuda_array(pybind11::handle object);

@@ -170,7 +170,7 @@ Tensor from_dlpack(const py::object& source) {
     throw_error(ErrorKind::InvalidArgument, "from_dlpack: the tensor is on DLPack device type ",
                 view.device.device_type, ", expected 1 (CPU) or 2 (CUDA): copy it there first");
   }
-  const std::shared_ptr<DeviceMemory> memory =
+  DeviceMemory* const memory =
       view.device.device_type == kCuda ? device_memory("cuda", view.device.device_id) : nullptr;
   if (view.dtype.lanes != 1 || !is_dense(view)) {
     throw_error(ErrorKind::InvalidArgument,
@@ -188,7 +188,7 @@ Tensor from_dlpack(const py::object& source) {
       managed->deleter(managed);
       PyGILState_Release(state);
     };
-    return {row.dtype, std::move(dims), Buffer::wrap(data, bytes, release, memory.get()), data};
+    return {row.dtype, std::move(dims), Buffer::wrap(data, bytes, release, memory), data};
   }
   throw_error(ErrorKind::InvalidArgument, "from_dlpack: DLPack type code ", view.dtype.code,
               " with ", view.dtype.bits, " bits has no ONNX element type");

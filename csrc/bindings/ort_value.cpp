@@ -5,6 +5,7 @@
 
 #include "bindings/device_values.h"
 #include "bindings/numpy_values.h"
+#include "runtime/provider.h"
 
 namespace py = pybind11;
 
@@ -62,11 +63,11 @@ OrtValue from_shape(const std::vector<int64_t>& dims, int type, const std::strin
                     int number) {
   const DType dtype = checked_dtype(type);
   return without_gil(
-      [&] { return OrtValue{zeros_in(memory_by_name(device, number), dtype, dims)}; });
+      [&] { return OrtValue{zeros_in(device_memory(device, number), dtype, dims)}; });
 }
 
 OrtValue to_device(const OrtValue& self, const std::string& device, int number) {
-  DeviceMemory* memory = memory_by_name(device, number);
+  DeviceMemory* memory = device_memory(device, number);
   if (memory == nullptr && self.value.tensor() == nullptr) return self;
   const Tensor tensor = tensor_of(self);
   return without_gil([&] { return OrtValue{moved_to(memory, tensor)}; });
@@ -84,7 +85,7 @@ OrtValue from_pointer(uintptr_t pointer, const std::vector<int64_t>& dims, int t
     throw_error(ErrorKind::InvalidArgument, "buffer_ptr is null");
   }
   void* data = reinterpret_cast<void*>(pointer);
-  auto buffer = Buffer::wrap(data, bytes, {}, memory_by_name(device, number));
+  auto buffer = Buffer::wrap(data, bytes, {}, device_memory(device, number));
   return {Tensor(dtype, dims, std::move(buffer), data)};
 }
 
@@ -169,12 +170,6 @@ void bind_ort_value(py::module_& module) {
                   py::arg("device") = "cpu", py::arg("number") = 0)
       .def_static("from_pointer", &from_pointer, py::arg("pointer"), py::arg("shape"),
                   py::arg("element_type"), py::arg("device") = "cpu", py::arg("number") = 0)
-      .def_static("from_cuda_array",
-                  [](const py::object& source) -> std::optional<OrtValue> {
-                    std::optional<Tensor> tensor = from_cuda_array(source);
-                    if (!tensor) return std::nullopt;
-                    return OrtValue{*std::move(tensor)};
-                  })
       .def_static("from_sparse", &from_sparse, py::arg("values"), py::arg("indices"),
                   py::arg("shape"))
       .def_static("from_dlpack",

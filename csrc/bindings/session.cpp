@@ -5,10 +5,10 @@
 
 #include <algorithm>
 
-#include "bindings/device_values.h"
 #include "bindings/errors.h"
 #include "bindings/numpy_values.h"
 #include "bindings/ort_value.h"
+#include "runtime/provider.h"
 
 namespace py = pybind11;
 
@@ -130,8 +130,13 @@ py::list run_values(const PySession& self, const py::object& names, const py::di
     const py::object target = given ? bound[py::handle(port.name)] : py::object(py::none());
     const bool device = py::isinstance<py::tuple>(target);
     targets.push_back(device ? Value() : value_or_empty(target));
-    const Tensor* tensor = targets.back().tensor();
-    memories.push_back(device ? memory_in(target) : tensor ? memory_of(*tensor) : nullptr);
+    if (device) {
+      const auto [name, number] = target.cast<std::pair<std::string, int>>();
+      memories.push_back(device_memory(name, number));
+    } else {
+      const Tensor* tensor = targets.back().tensor();
+      memories.push_back(tensor != nullptr ? memory_of(*tensor) : nullptr);
+    }
   }
   const RunOptions run_options = options != nullptr ? options->for_core() : RunOptions{};
   ValueSink sink(self.outputs().size(), std::move(targets), std::move(memories));

@@ -38,14 +38,6 @@ void check_alignment(DType dtype, const void* data) {
   }
 }
 
-// nullptr: the host's.
-DeviceMemory* memory_on(const char* device, int32_t number) {
-  const std::string_view name = &needed(device, "device");
-  if (name != "cpu") return device_memory(name, number).get();  // stays for ever
-  if (number == 0) return nullptr;
-  throw_error(ErrorKind::InvalidArgument, "device cpu:", number, " does not exist; expected 0");
-}
-
 Tensor wrapped(DeviceMemory* memory, DType dtype, Dims dims, void* data, size_t bytes,
                const std::shared_ptr<void>& owner) {
   if (dtype == DType::String) {
@@ -102,7 +94,7 @@ TclStatus tcl_value_wrap_on(const char* device, int32_t number, TclDType dtype, 
   return guard([&] {
     const std::shared_ptr<void> owner = lent(release, context);
     TclValue*& slot = emptied(out);
-    DeviceMemory* memory = memory_on(device, number);
+    DeviceMemory* memory = device_memory(&needed(device, "device"), number);
     slot = new TclValue{wrapped(memory, dtype_of(dtype), dims_of(dims, rank), data, bytes, owner)};
   });
 }
@@ -118,7 +110,8 @@ TclStatus tcl_value_tensor_on(const char* device, int32_t number, TclDType dtype
                               const int64_t* dims, size_t rank, TclValue** out) {
   return guard([&] {
     TclValue*& slot = emptied(out);
-    slot = new TclValue{zeros_in(memory_on(device, number), dtype_of(dtype), dims_of(dims, rank))};
+    slot = new TclValue{zeros_in(device_memory(&needed(device, "device"), number), dtype_of(dtype),
+                                 dims_of(dims, rank))};
   });
 }
 

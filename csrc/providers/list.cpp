@@ -26,24 +26,16 @@ std::shared_ptr<Provider> make_provider(
               "CUDAExecutionProvider");
 }
 
-namespace {
-
-void check_device(std::string_view name) {
-  if (name == "cuda") return;
-  throw_error(ErrorKind::InvalidArgument, "there is no device \"", name,
-              "\"; expected \"cpu\" or \"cuda\"");
+DeviceMemory* device_memory(std::string_view name, int number) {
+  if (name == "cuda") return cuda_memory(number);
+  if (name != "cpu") {
+    throw_error(ErrorKind::InvalidArgument, "there is no device \"", name,
+                "\"; expected \"cpu\" or \"cuda\"");
+  }
+  if (number == 0) return nullptr;
+  throw_error(ErrorKind::InvalidArgument, "device cpu:", number, " does not exist; expected 0");
 }
 
-}  // namespace
-
-std::shared_ptr<DeviceMemory> device_memory(std::string_view name, int number) {
-  check_device(name);
-  return cuda_memory(number);
-}
-
-std::shared_ptr<DeviceMemory> device_memory_at(std::string_view name, uintptr_t address) {
-  check_device(name);
-  return cuda_memory_at(address);
-}
+DeviceMemory* device_memory_at(uintptr_t address) { return cuda_memory_at(address); }
 
 }  // namespace tiercel

@@ -6,6 +6,7 @@
 
 #include "base/thread_pool.h"
 #include "ops/op_def.h"
+#include "runtime/kernel_call.h"
 
 namespace tiercel {
 namespace {
@@ -15,10 +16,6 @@ alignas(64) std::byte empty_bytes[64];  // where tensors without elements point
 std::shared_ptr<Buffer> new_buffer(int64_t bytes, DeviceMemory* device = nullptr) {
   bytes = std::max<int64_t>(bytes, 1);
   return device != nullptr ? device->allocate(bytes) : Buffer::allocate(bytes);
-}
-
-int64_t tensor_bytes(const TclTensor& tensor) {
-  return dtype_bytes(static_cast<DType>(tensor.dtype), tensor.size);
 }
 
 // Whether somebody else (a feed, a constant, another value) has the bytes of a tensor too.

@@ -1,5 +1,6 @@
 // What a profile says of one step of a run.
 #include "runtime/executor.h"
+#include "runtime/kernel_call.h"
 
 namespace tiercel {
 namespace {
@@ -71,8 +72,8 @@ void RunContext::profile_step(size_t index, int64_t start, int64_t took) {
 
 int64_t RunContext::traced_bytes(ValueId id) {
   const TclTensor& view = *tensor(id);
-  const auto dtype = static_cast<DType>(view.dtype);
-  return view.rank < 0 || dtype == DType::String ? 0 : dtype_bytes(dtype, view.size);
+  const bool counts = view.rank >= 0 && static_cast<DType>(view.dtype) != DType::String;
+  return counts ? tensor_bytes(view) : 0;
 }
 
 }  // namespace tiercel

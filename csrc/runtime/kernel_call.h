@@ -12,6 +12,11 @@ namespace tiercel {
 inline constexpr TclEpilogue kNoEpilogue{nullptr, nullptr, nullptr};
 inline constexpr TclPrologue kNoPrologue{nullptr, nullptr};
 
+// Of a tensor as kernels see it.
+[[nodiscard]] inline int64_t tensor_bytes(const TclTensor& tensor) {
+  return dtype_bytes(static_cast<DType>(tensor.dtype), tensor.size);
+}
+
 // The first match that supports the call; throws Error(NotImplemented) with the reasons of all.
 // `prepare(match)` sets up what else of the call depends on the match.
 [[nodiscard]] size_t choose_kernel(std::span<const KernelMatch> matches, TclCall& call,

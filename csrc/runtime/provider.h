@@ -49,11 +49,10 @@ class Provider {
 [[nodiscard]] std::shared_ptr<Provider> make_provider(
     std::string_view name, const std::vector<std::pair<std::string, std::string>>& options);
 
-// The memory of a device, "cuda" and its number. Throws Error(InvalidArgument) for another name and
-// Error(EPFail) that names what is missing.
-[[nodiscard]] std::shared_ptr<DeviceMemory> device_memory(std::string_view name, int number);
-// The memory that an address lies in. Throws Error(InvalidArgument) when it lies in none.
-[[nodiscard]] std::shared_ptr<DeviceMemory> device_memory_at(std::string_view name,
-                                                             uintptr_t address);
+// The memory of a device, for ever: "cuda" and its number, or "cpu" and 0, which is nullptr. Throws
+// Error(InvalidArgument) for another, Error(EPFail) that names what is missing.
+[[nodiscard]] DeviceMemory* device_memory(std::string_view name, int number);
+// The memory of the GPU that has an address. Throws Error(InvalidArgument) when none has it.
+[[nodiscard]] DeviceMemory* device_memory_at(uintptr_t address);
 
 }  // namespace tiercel

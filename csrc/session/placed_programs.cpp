@@ -12,18 +12,16 @@ PlacedPrograms::PlacedPrograms(const Graph& graph, CompileOptions options)
       host_(std::make_unique<Program>(graph, options_)),
       last_(host_.get()) {
   for (const auto& provider : options_.providers) {
-    if (provider->device() != nullptr) {
-      devices_.emplace_back(provider->memory(), provider->device());
-    }
+    if (provider->device() != nullptr) devices_.push_back(provider->device());
   }
 }
 
-const std::string& PlacedPrograms::join(DeviceMemory& memory, ValueId value) const {
+std::string_view PlacedPrograms::join(DeviceMemory& memory, ValueId value) const {
   std::string known = "cpu";
-  for (const auto& [name, device] : devices_) {
-    if (name == memory.name() && device->number() == memory.number()) {
+  for (DeviceMemory* device : devices_) {
+    if (device->name() == memory.name() && device->number() == memory.number()) {
       if (device != &memory) device->follow(memory.stream());
-      return name;
+      return device->name();
     }
     known += ", " + memory_text(device);
   }
@@ -67,7 +65,7 @@ void PlacedPrograms::release_memory() {
     const std::lock_guard lock(mutex_);
     for (const auto& [memories, program] : others_) program->release_memory();
   }
-  for (const auto& [name, device] : devices_) device->release_free();
+  for (DeviceMemory* device : devices_) device->release_free();
 }
 
 }  // namespace tiercel

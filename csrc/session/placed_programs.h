@@ -6,6 +6,7 @@
 #include <mutex>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -31,12 +32,12 @@ class PlacedPrograms {
  private:
   using Memories = std::vector<std::string>;  // names, of inputs or outputs
   // The name of the memory, whose stream our work follows from now on.
-  [[nodiscard]] const std::string& join(DeviceMemory& memory, ValueId value) const;
+  [[nodiscard]] std::string_view join(DeviceMemory& memory, ValueId value) const;
 
   const Graph& graph_;
   const CompileOptions options_;
   const std::vector<ValueId> inputs_;
-  std::vector<std::pair<std::string, DeviceMemory*>> devices_;  // of the providers
+  std::vector<DeviceMemory*> devices_;  // of the providers
   std::unique_ptr<Program> host_;
   std::atomic<Program*> last_;
   std::mutex mutex_;  // guards the map

@@ -43,9 +43,7 @@ class Array:
         return (2, 0)
 
     def __dlpack__(self, *, stream: int | None = None) -> Any:
-        value = _core.OrtValue.from_cuda_array(self)
-        assert value is not None
-        return value.dlpack(stream)
+        return _core.OrtValue.from_object(self).dlpack(stream)
 
 
 class ExternalStream:

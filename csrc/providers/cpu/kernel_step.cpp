@@ -53,7 +53,7 @@ struct KernelState {
 int64_t moved_bytes(const TclCall& call) {
   int64_t bytes = 0;
   const auto add = [&](const TclTensor* t) {
-    if (t->rank >= 0) bytes += dtype_bytes(static_cast<DType>(t->dtype), t->size);
+    if (t->rank >= 0) bytes += tensor_bytes(*t);
   };
   for (int64_t i = 0; i < call.n_in; ++i) add(call.in[i]);
   for (int64_t i = 0; i < call.n_out; ++i) add(call.out[i]);
@@ -142,7 +142,7 @@ class AttachedPrograms {
   void prepare(TclCall& call, int64_t workspace, RunContext& context) {
     workspace = (workspace + 63) / 64 * 64;
     const TclTensor& main = *in_.data()[0];
-    const int64_t more = run_before_ ? dtype_bytes(static_cast<DType>(main.dtype), main.size) : 0;
+    const int64_t more = run_before_ ? tensor_bytes(main) : 0;
     if (workspace + more > 0) call.workspace = context.workspace(workspace + more);
     if (run_before_) {
       made_ = main;

@@ -187,7 +187,7 @@ void run_attention(const Step& step, RunContext& context) {
 }
 
 std::optional<std::string> attention_refuses(const Graph& graph, const Node& node) {
-  if (auto refusal = float_lines_refused(graph, node, "attention")) return refusal;
+  if (auto refusal = float_lines_refused(graph, node)) return refusal;
   const DType dtype = graph.value(node.inputs[0]).type.dtype;
   const auto type = [&](size_t i) { return graph.value(node.inputs[i]).type.dtype; };
   if (type(1) != dtype || type(2) != dtype) return "keys or values of another type";
@@ -251,7 +251,7 @@ void run_rotary(const Step& step, RunContext& context) {
   void* const status = by_position ? state.device->status() : nullptr;
   const int64_t launches = by_position ? 1 : from.batch;
   args.batch /= launches;
-  const int64_t bytes = dtype_bytes(static_cast<DType>(x.dtype), 1);
+  const int64_t bytes = item_bytes(x);
   const auto at = [&](void* data, int64_t items) {
     return static_cast<std::byte*>(data) + items * bytes;
   };
@@ -266,7 +266,7 @@ void run_rotary(const Step& step, RunContext& context) {
 }
 
 std::optional<std::string> rotary_refuses(const Graph& graph, const Node& node) {
-  return float_lines_refused(graph, node, "decode");
+  return float_lines_refused(graph, node);
 }
 
 Step compile_rotary(const Graph& graph, const Node& node, const std::shared_ptr<Device>& device) {

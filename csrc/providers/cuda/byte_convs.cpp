@@ -123,7 +123,6 @@ void run_byte_conv(const Step& step, RunContext& context) {
 }
 
 std::optional<std::string> byte_conv_refuses(const Graph& graph, const Node& node) {
-  if (!has_cuda_file("conv_bytes")) return "the library was built without NVRTC";
   return spatial_refused(graph.value(node.inputs[0]).type);
 }
 

@@ -156,7 +156,6 @@ void run_byte_lstm(const Step& step, RunContext& context) {
 }
 
 std::optional<std::string> byte_lstm_refuses(const Graph& graph, const Node& node) {
-  if (!has_cuda_file("lstm_bytes")) return "the library was built without NVRTC";
   if (node.attributes.find("clip") || node.attributes.get_or<int64_t>("input_forget", 0) != 0 ||
       input_of(node, P) != kNone) {
     return "has clip, peepholes or input_forget";

@@ -153,7 +153,6 @@ void run_conv(const Step& step, RunContext& context) {
 }
 
 std::optional<std::string> conv_refuses(const Graph& graph, const Node& node) {
-  if (!has_cuda_file("conv")) return "the library was built without NVRTC";
   const Type& x = graph.value(node.inputs[0]).type;
   if (x.dtype != DType::Float && x.dtype != DType::Float16 && x.dtype != DType::BFloat16) {
     return "no convolution of these types";
@@ -162,8 +161,8 @@ std::optional<std::string> conv_refuses(const Graph& graph, const Node& node) {
   return attached_refuses(node, "epilogue");
 }
 
-Step compile_any_conv(const Graph& graph, const Node& node, const std::shared_ptr<Device>& device,
-                      bool tf32) {
+Step compile_conv(const Graph& graph, const Node& node, const std::shared_ptr<Device>& device,
+                  bool tf32) {
   const DType dtype = graph.value(node.inputs[0]).type.dtype;
   const bool transposed = node.op_type == "ConvTranspose";
   Step step = launched_step(graph, node, run_conv, transposed ? "conv_transpose" : "conv");
@@ -182,19 +181,12 @@ Step compile_any_conv(const Graph& graph, const Node& node, const std::shared_pt
   return step;
 }
 
-Step compile_conv(const Graph& graph, const Node& node, const std::shared_ptr<Device>& device) {
-  return compile_any_conv(graph, node, device, false);
-}
-Step compile_conv_tf32(const Graph& graph, const Node& node,
-                       const std::shared_ptr<Device>& device) {
-  return compile_any_conv(graph, node, device, true);
-}
-
 }  // namespace
 
 std::vector<LaunchedOp> conv_ops() {
-  return {{"", "Conv", conv_refuses, compile_conv, compile_conv_tf32},
-          {"", "ConvTranspose", conv_refuses, compile_conv, compile_conv_tf32}};
+  return {{"", "Conv", conv_refuses, compiled<compile_conv, false>, compiled<compile_conv, true>},
+          {"", "ConvTranspose", conv_refuses, compiled<compile_conv, false>,
+           compiled<compile_conv, true>}};
 }
 
 }  // namespace tiercel::cuda

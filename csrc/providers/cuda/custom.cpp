@@ -225,6 +225,7 @@ void add_custom_kernel(const std::string& domain, const std::string& op, CustomK
   added.kernel = std::move(kernel);
   added.op.refuses = cuda::custom_refuses;
   added.op.compile = cuda::compile_custom;
+  added.op.of_library = false;
   cuda::AddedKernels& all = cuda::added_kernels();
   const std::lock_guard lock(all.mutex);
   all.all.push_back(std::move(added));

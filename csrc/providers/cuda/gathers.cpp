@@ -254,7 +254,7 @@ void run_scatter_nd(const Step& step, RunContext& context) {
 // ---- what runs
 
 std::optional<std::string> gather_refuses(const Graph& graph, const Node& node) {
-  return move_refuses(graph, node, "gather");
+  return move_refuses(graph, node);
 }
 
 std::optional<std::string> scatter_refuses(const Graph& graph, const Node& node) {
@@ -266,7 +266,7 @@ std::optional<std::string> scatter_refuses(const Graph& graph, const Node& node)
     }
     if (graph.value(node.inputs[1]).type.dtype != DType::Int64) return "a reduction by int32";
   }
-  return move_refuses(graph, node, "gather");
+  return move_refuses(graph, node);
 }
 
 template <StepFn Run>

@@ -42,14 +42,6 @@ Arguments product_arguments(const Product& product) {
 
 }  // namespace
 
-Dims dims_of(const TclTensor& tensor) { return Dims(tensor.dims, tensor.dims + tensor.rank); }
-
-Dims dense_strides(const Dims& dims) {
-  Dims strides(dims.size(), 1);
-  for (size_t i = dims.size(); i-- > 1;) strides[i - 1] = strides[i] * dims[i];
-  return strides;
-}
-
 View view_of(const TclTensor& tensor, const std::vector<int64_t>* permutation) {
   const Dims dims = dims_of(tensor);
   const Dims strides = dense_strides(dims);

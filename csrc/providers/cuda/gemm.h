@@ -34,8 +34,6 @@ struct View {
   Dims dims, strides;
 };
 
-[[nodiscard]] Dims dims_of(const TclTensor& tensor);
-[[nodiscard]] Dims dense_strides(const Dims& dims);
 // After a permutation, unless that is nullptr.
 [[nodiscard]] View view_of(const TclTensor& tensor, const std::vector<int64_t>* permutation);
 // Strides of MatMul to `y`, without the addresses of a and b.

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "providers/cuda/texts.h"
+#include "runtime/kernel_call.h"
 
 namespace tiercel::cuda {
 namespace {
@@ -61,7 +62,7 @@ class CallBlock {
       TclTensor tensor = *list[i];
       if (tensor.rank >= 0) tensor.dims = put(tensor.dims, static_cast<size_t>(tensor.rank));
       if (inputs && on_host_[static_cast<size_t>(i)] && tensor.rank >= 0) {
-        const int64_t size = dtype_bytes(static_cast<DType>(tensor.dtype), tensor.size);
+        const int64_t size = tensor_bytes(tensor);
         tensor.data = put(static_cast<const std::byte*>(tensor.data), static_cast<size_t>(size));
       }
       pointers.push_back(put(&tensor, 1));

@@ -42,7 +42,12 @@ FunctionHandle cuda_function(Device& device, std::string_view file, const std::s
   return device.function(*text, entry);
 }
 
-bool has_cuda_file(std::string_view file) { return module_text(file) != nullptr; }
+std::optional<std::string> launch_refuses(const LaunchedOp& op, const Graph& graph,
+                                          const Node& node) {
+  const bool missing = op.of_library && module_text("gemm") == nullptr;  // it has all or none
+  if (missing) return "the library was built without NVRTC";
+  return op.refuses(graph, node);
+}
 
 std::string_view type_suffix(DType dtype) {
   switch (dtype) {
@@ -86,6 +91,14 @@ bool is_nothing(const Graph& graph, ValueId id) {
 
 ValueId input_of(const Node& node, size_t i) {
   return i < node.inputs.size() ? node.inputs[i] : kNone;
+}
+
+Dims dims_of(const TclTensor& tensor) { return Dims(tensor.dims, tensor.dims + tensor.rank); }
+
+Dims dense_strides(const Dims& dims) {
+  Dims strides(dims.size(), 1);
+  for (size_t i = dims.size(); i-- > 1;) strides[i - 1] = strides[i] * dims[i];
+  return strides;
 }
 
 Step launched_step(const Graph& graph, const Node& node, StepFn run, std::string_view kernel) {

@@ -21,11 +21,23 @@ struct LaunchedOp {
   // The same where floats may be multiplied as tf32; nullptr: `compile`.
   Step (*compile_tf32)(const Graph& graph, const Node& node,
                        const std::shared_ptr<Device>& device) = nullptr;
+  bool of_library = true;  // by kernels of kernels/cuda
 };
+
+// A function of a family that compiles either way, as one of the two.
+template <Step (*compile)(const Graph&, const Node&, const std::shared_ptr<Device>&, bool),
+          bool tf32>
+[[nodiscard]] Step compiled(const Graph& graph, const Node& node,
+                            const std::shared_ptr<Device>& device) {
+  return compile(graph, node, device, tf32);
+}
 
 // nullptr: the operator has no kernel of its own.
 [[nodiscard]] const LaunchedOp* find_launched(const Node& node);
-// The same of operators that users have added.
+// nullopt: the operator's own kernel runs the node; else why not.
+[[nodiscard]] std::optional<std::string> launch_refuses(const LaunchedOp& op, const Graph& graph,
+                                                        const Node& node);
+// As find_launched, of operators that users have added.
 [[nodiscard]] const LaunchedOp* find_custom(const Node& node);
 
 // Families, a file each.
@@ -48,8 +60,6 @@ struct LaunchedOp {
 // them.
 [[nodiscard]] FunctionHandle cuda_function(Device& device, std::string_view file,
                                            const std::string& entry);
-// Whether the library has that file.
-[[nodiscard]] bool has_cuda_file(std::string_view file);
 // "f32", "f16", "bf16" … of an element type, as names of kernels have it; empty: none.
 [[nodiscard]] std::string_view type_suffix(DType dtype);
 
@@ -60,6 +70,12 @@ struct LaunchedOp {
 [[nodiscard]] bool is_nothing(const Graph& graph, ValueId id);
 // Input `i` of a node; kNone where it has none.
 [[nodiscard]] ValueId input_of(const Node& node, size_t i);
+
+[[nodiscard]] Dims dims_of(const TclTensor& tensor);
+[[nodiscard]] Dims dense_strides(const Dims& dims);
+[[nodiscard]] inline Dims strides_of(const TclTensor& tensor) {
+  return dense_strides(dims_of(tensor));
+}
 
 // A step of a node before it has its state; people see the name of its kernel and the type of
 // input 0.

@@ -54,9 +54,7 @@ Grid looping_grid(const Device& device, int64_t items) {
   return grid_of(std::min(groups_of(items, 256), most));
 }
 
-std::optional<std::string> float_lines_refused(const Graph& graph, const Node& node,
-                                               std::string_view file) {
-  if (!has_cuda_file(file)) return "the library was built without NVRTC";
+std::optional<std::string> float_lines_refused(const Graph& graph, const Node& node) {
   const DType dtype = graph.value(node.inputs[0]).type.dtype;
   if (dtype != DType::Float && dtype != DType::Float16 && dtype != DType::BFloat16) {
     return concat("no GPU kernel of ", node.op_type, " for ", dtype_name(dtype));

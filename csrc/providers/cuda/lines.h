@@ -48,7 +48,6 @@ struct LinesState {
 [[nodiscard]] Grid looping_grid(const Device& device, int64_t items);
 
 // nullopt where kernels of kernels/cuda run lines of the type, with what hangs on the node.
-[[nodiscard]] std::optional<std::string> float_lines_refused(const Graph& graph, const Node& node,
-                                                             std::string_view file);
+[[nodiscard]] std::optional<std::string> float_lines_refused(const Graph& graph, const Node& node);
 
 }  // namespace tiercel::cuda

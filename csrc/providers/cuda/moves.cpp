@@ -147,12 +147,6 @@ void fill_bytes(Device& device, void* to, uint64_t pattern, int64_t bytes) {
                                                      looping_grid(device, groups_of(bytes, 8)));
 }
 
-std::vector<int64_t> strides_of(const TclTensor& tensor) {
-  std::vector<int64_t> strides(static_cast<size_t>(tensor.rank), 1);
-  for (size_t i = strides.size(); i-- > 1;) strides[i - 1] = strides[i] * tensor.dims[i];
-  return strides;
-}
-
 std::vector<int64_t> integers_of(const TclTensor& tensor) {
   const auto count = static_cast<size_t>(tensor.size);
   if (static_cast<DType>(tensor.dtype) == DType::Int32) {
@@ -167,9 +161,7 @@ int64_t item_bytes(const TclTensor& tensor) {
   return dtype_bytes(static_cast<DType>(tensor.dtype), 1);
 }
 
-std::optional<std::string> move_refuses(const Graph& graph, const Node& node, std::string_view file,
-                                        size_t input) {
-  if (!has_cuda_file(file)) return "the library was built without NVRTC";
+std::optional<std::string> move_refuses(const Graph& graph, const Node& node, size_t input) {
   if (node.attributes.find("epilogue") != nullptr) return "a program behind it";
   const Type& type = graph.value(node.inputs[input]).type;
   const int64_t bits = dtype_bits(type.dtype);
@@ -263,41 +255,27 @@ void run_slice(const Step& step, RunContext& context) {
   move.run(device_of(step), x.data, y.data, item_bytes(x));
 }
 
-// ---- Concat, Split: one part at a time
+// ---- Concat, Split: one part of the whole at a time
 
-void run_part(const Step& step, const TclTensor& x, const TclTensor& y, const TclTensor& part,
-              int64_t from_offset, int64_t to_offset) {
-  const std::vector<int64_t> from = strides_of(x), to = strides_of(y);
-  Move move;
-  for (size_t i = 0; i < to.size(); ++i) move.axes.push_back({part.dims[i], from[i], to[i]});
-  move.from = from_offset;
-  move.to = to_offset;
-  move.run(device_of(step), x.data, y.data, item_bytes(x));
-}
-
-void run_concat(const Step& step, RunContext& context) {
-  const TclTensor& y = *context.tensor(step.outputs[0]);
-  const int64_t axis =
-      normalize_axis(context.node(step).attributes.get_or<int64_t>("axis", 0), y.rank);
-  const int64_t stride = strides_of(y)[static_cast<size_t>(axis)];
+void run_parts(const Step& step, RunContext& context) {
+  const Node& node = context.node(step);
+  const bool joins = node.op_type == "Concat";
+  const TclTensor& whole = *context.tensor(joins ? step.outputs[0] : step.inputs[0]);
+  const Dims strides = strides_of(whole);
+  const auto axis =
+      static_cast<size_t>(normalize_axis(node.attributes.get_or<int64_t>("axis", 0), whole.rank));
   int64_t at = 0;
-  for (const ValueId id : step.inputs) {
-    const TclTensor& x = *context.tensor(id);
-    run_part(step, x, y, x, 0, at * stride);
-    at += x.dims[axis];
-  }
-}
-
-void run_split(const Step& step, RunContext& context) {
-  const TclTensor& x = *context.tensor(step.inputs[0]);
-  const int64_t axis =
-      normalize_axis(context.node(step).attributes.get_or<int64_t>("axis", 0), x.rank);
-  const int64_t stride = strides_of(x)[static_cast<size_t>(axis)];
-  int64_t at = 0;
-  for (const ValueId id : step.outputs) {
-    const TclTensor& y = *context.tensor(id);
-    run_part(step, x, y, y, at * stride, 0);
-    at += y.dims[axis];
+  for (const ValueId id : joins ? step.inputs : step.outputs) {
+    const TclTensor& part = *context.tensor(id);
+    const Dims own = strides_of(part);
+    Move move;
+    for (size_t i = 0; i < own.size(); ++i) {
+      move.axes.push_back({part.dims[i], joins ? own[i] : strides[i], joins ? strides[i] : own[i]});
+    }
+    (joins ? move.to : move.from) = at * strides[axis];
+    const TclTensor &x = joins ? part : whole, &y = joins ? whole : part;
+    move.run(device_of(step), x.data, y.data, item_bytes(x));
+    at += part.dims[axis];
   }
 }
 
@@ -415,7 +393,6 @@ void run_constant_of_shape(const Step& step, RunContext& context) {
 }
 
 std::optional<std::string> constant_refuses(const Graph& graph, const Node& node) {
-  if (!has_cuda_file("copy")) return "the library was built without NVRTC";
   const auto* value = node.attributes.get<Tensor>("value");
   if (value != nullptr && value->size() != 1) return "its value has not one element";
   const int64_t bits = dtype_bits(graph.value(node.outputs[0]).type.dtype);
@@ -426,7 +403,7 @@ std::optional<std::string> constant_refuses(const Graph& graph, const Node& node
 // ---- what runs
 
 std::optional<std::string> copy_refuses(const Graph& graph, const Node& node) {
-  if (auto refusal = move_refuses(graph, node, "copy")) return refusal;
+  if (auto refusal = move_refuses(graph, node)) return refusal;
   const auto& shape = graph.value(node.outputs[0]).type.shape;
   if (!shape || shape->size() > kMoveAxes) return concat("more than ", kMoveAxes, " axes");
   if (node.op_type == "Tile" && shape->size() * 2 > kMoveAxes) return "more than four axes";
@@ -437,7 +414,7 @@ std::optional<std::string> split_refuses(const Graph& graph, const Node& node) {
   for (const ValueId id : node.outputs) {
     if (id == kNone) return "a part of it is not wanted";
   }
-  return move_refuses(graph, node, "copy");
+  return move_refuses(graph, node);
 }
 
 template <StepFn Run>
@@ -452,8 +429,8 @@ std::vector<LaunchedOp> move_ops() {
           {"", "Expand", copy_refuses, compile_move<run_expand>},
           {"", "Tile", copy_refuses, compile_move<run_tile>},
           {"", "Slice", copy_refuses, compile_move<run_slice>},
-          {"", "Concat", copy_refuses, compile_move<run_concat>},
-          {"", "Split", split_refuses, compile_move<run_split>},
+          {"", "Concat", copy_refuses, compile_move<run_parts>},
+          {"", "Split", split_refuses, compile_move<run_parts>},
           {"", "DepthToSpace", copy_refuses, compile_move<run_blocks>},
           {"", "SpaceToDepth", copy_refuses, compile_move<run_blocks>},
           {"", "Pad", copy_refuses, compile_move<run_pad>},

@@ -33,14 +33,13 @@ struct Move {
 // `bytes` of items of 1 to 8 bytes, of which `pattern` has eight bytes; `to` is aligned to eight.
 void fill_bytes(Device& device, void* to, uint64_t pattern, int64_t bytes);
 
-[[nodiscard]] std::vector<int64_t> strides_of(const TclTensor& tensor);
 // A list that lies on the host, as int32 or int64.
 [[nodiscard]] std::vector<int64_t> integers_of(const TclTensor& tensor);
 [[nodiscard]] int64_t item_bytes(const TclTensor& tensor);
 
-// nullopt: the kernels of that file move values of the type of that input.
+// nullopt: kernels move values of the type of that input.
 [[nodiscard]] std::optional<std::string> move_refuses(const Graph& graph, const Node& node,
-                                                      std::string_view file, size_t input = 0);
+                                                      size_t input = 0);
 
 // The state of a step that needs no other.
 struct MoveState {

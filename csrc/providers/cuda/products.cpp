@@ -57,7 +57,6 @@ void run_gemm(const Step& step, RunContext& context) {
 }
 
 std::optional<std::string> refuses(const Graph& graph, const Node& node) {
-  if (!has_cuda_file("gemm")) return "the library was built without NVRTC";
   const DType dtype = graph.value(node.inputs[0]).type.dtype;
   const bool unsigned_words = dtype == DType::UInt32 || dtype == DType::UInt64;
   if (type_suffix(dtype).empty() && !unsigned_words) return "no product of these types";
@@ -75,19 +74,14 @@ Step compile_product(const Graph& graph, const Node& node, const std::shared_ptr
   return step;
 }
 
-Step compile(const Graph& graph, const Node& node, const std::shared_ptr<Device>& device) {
-  return compile_product(graph, node, device, false);
-}
-Step compile_tf32(const Graph& graph, const Node& node, const std::shared_ptr<Device>& device) {
-  return compile_product(graph, node, device, true);
-}
-
 }  // namespace
 
 std::vector<LaunchedOp> product_ops() {
-  return {{"", "MatMul", refuses, compile, compile_tf32},
-          {"tiercel", "PermutedMatMul", refuses, compile, compile_tf32},
-          {"", "Gemm", refuses, compile, compile_tf32}};
+  return {
+      {"", "MatMul", refuses, compiled<compile_product, false>, compiled<compile_product, true>},
+      {"tiercel", "PermutedMatMul", refuses, compiled<compile_product, false>,
+       compiled<compile_product, true>},
+      {"", "Gemm", refuses, compiled<compile_product, false>, compiled<compile_product, true>}};
 }
 
 }  // namespace tiercel::cuda

@@ -39,7 +39,7 @@ class CudaProvider final : public Provider {
     if (const cuda::LaunchedOp* launched = cuda::find_launched(node)) {
       // In front of the fast kernel the program is a step of its own.
       if (node.attributes.find("prologue") != nullptr) return "a program in front of it";
-      refusal = launched->refuses(graph, node);
+      refusal = cuda::launch_refuses(*launched, graph, node);
       if (!refusal) return std::nullopt;
     }
     const std::optional<std::string> other = cuda::kernel_refuses(graph, node);
@@ -50,7 +50,7 @@ class CudaProvider final : public Provider {
     if (is_copy(node)) return cuda::compile_copy(node, device_);
     if (node.def->has(kElementwise)) return cuda::compile_pointwise(graph, node, device_);
     const cuda::LaunchedOp* launched = cuda::find_launched(node);
-    if (launched != nullptr && !launched->refuses(graph, node)) {
+    if (launched != nullptr && !cuda::launch_refuses(*launched, graph, node)) {
       const auto compile =
           tf32_ && launched->compile_tf32 ? launched->compile_tf32 : launched->compile;
       return compile(graph, node, device_);
@@ -116,9 +116,9 @@ std::string cuda_missing() {
   return reason;
 }
 
-std::shared_ptr<DeviceMemory> cuda_memory(int number) { return cuda::Device::open(number); }
+DeviceMemory* cuda_memory(int number) { return cuda::Device::open(number).get(); }
 
-std::shared_ptr<DeviceMemory> cuda_memory_at(uintptr_t address) {
+DeviceMemory* cuda_memory_at(uintptr_t address) {
   if (address == 0) return cuda_memory(0);  // of an array without elements
   const int number = cuda::device_of(address);
   if (number >= 0) return cuda_memory(number);

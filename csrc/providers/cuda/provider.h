@@ -18,8 +18,8 @@ namespace tiercel {
     const std::vector<std::pair<std::string, std::string>>& options);
 
 // The memory of that GPU, in the order of our own stream.
-[[nodiscard]] std::shared_ptr<DeviceMemory> cuda_memory(int number);
+[[nodiscard]] DeviceMemory* cuda_memory(int number);
 // That of the GPU which has the address. Throws Error(InvalidArgument) when none has it.
-[[nodiscard]] std::shared_ptr<DeviceMemory> cuda_memory_at(uintptr_t address);
+[[nodiscard]] DeviceMemory* cuda_memory_at(uintptr_t address);
 
 }  // namespace tiercel

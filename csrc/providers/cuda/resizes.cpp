@@ -84,7 +84,7 @@ std::string table_key(const TclCall& call) {
   }
   for (int64_t i = 1; i < call.n_in; ++i) {
     const TclTensor& list = *call.in[i];
-    if (list.rank >= 0) add(list.data, dtype_bytes(static_cast<DType>(list.dtype), list.size));
+    if (list.rank >= 0) add(list.data, tensor_bytes(list));
   }
   return key;
 }
@@ -248,7 +248,6 @@ std::string resize_name(const Graph& graph, const Node& node) {
 }
 
 std::optional<std::string> resize_refuses(const Graph& graph, const Node& node) {
-  if (!has_cuda_file("pool")) return "the library was built without NVRTC";
   const Type& x = graph.value(node.inputs[0]).type;
   if (node.attributes.find("epilogue") != nullptr) return "a program behind it";
   if (resize_name(graph, node).empty() || !table_maker(graph, node)) {

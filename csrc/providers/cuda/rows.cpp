@@ -52,7 +52,7 @@ void run_softmax(const Step& step, RunContext& context) {
 }
 
 std::optional<std::string> softmax_refuses(const Graph& graph, const Node& node) {
-  return float_lines_refused(graph, node, "softmax");
+  return float_lines_refused(graph, node);
 }
 
 Step compile_softmax(const Graph& graph, const Node& node, const std::shared_ptr<Device>& device) {
@@ -95,7 +95,7 @@ void run_layer_norm(const Step& step, RunContext& context) {
 }
 
 std::optional<std::string> layer_norm_refuses(const Graph& graph, const Node& node) {
-  if (auto refusal = float_lines_refused(graph, node, "norm")) return refusal;
+  if (auto refusal = float_lines_refused(graph, node)) return refusal;
   if (!same_types(graph, node)) return "a scale of another type";
   for (size_t i = 1; i < node.outputs.size(); ++i) {
     const ValueId id = node.outputs[i];
@@ -155,7 +155,7 @@ void run_batch_norm(const Step& step, RunContext& context) {
 }
 
 std::optional<std::string> group_norm_refuses(const Graph& graph, const Node& node) {
-  if (auto refusal = float_lines_refused(graph, node, "norm")) return refusal;
+  if (auto refusal = float_lines_refused(graph, node)) return refusal;
   if (!same_types(graph, node)) return "a scale of another type";
   return std::nullopt;
 }

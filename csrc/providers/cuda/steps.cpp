@@ -73,14 +73,10 @@ struct CopyState {
   bool begins = false;  // nobody reads the copy before the run is over
 };
 
-int64_t bytes_of(const TclTensor& tensor) {
-  return dtype_bytes(static_cast<DType>(tensor.dtype), tensor.size);
-}
-
 void run_to_device(const Step& step, RunContext& context) {
   const auto& state = *static_cast<const CopyState*>(step.state.get());
   const TclTensor& from = *context.tensor(step.inputs[0]);
-  state.device->to_device(context.tensor(step.outputs[0])->data, from.data, bytes_of(from));
+  state.device->to_device(context.tensor(step.outputs[0])->data, from.data, tensor_bytes(from));
 }
 
 // Throws what a kernel reported, with the node that it ran.
@@ -104,10 +100,10 @@ void run_to_host(const Step& step, RunContext& context) {
   const TclTensor& from = *context.tensor(step.inputs[0]);
   void* const to = context.tensor(step.outputs[0])->data;
   if (state.begins) {
-    state.device->begin_to_host(to, from.data, bytes_of(from));
+    state.device->begin_to_host(to, from.data, tensor_bytes(from));
     return;
   }
-  state.device->to_host(to, from.data, bytes_of(from));
+  state.device->to_host(to, from.data, tensor_bytes(from));
   report(*state.device, context);
 }
 

@@ -82,7 +82,6 @@ void run_weights(const Step& step, RunContext& context) {
 }
 
 std::optional<std::string> weights_refuse(const Graph& graph, const Node& node) {
-  if (!has_cuda_file("weights")) return "the library was built without NVRTC";
   if (!graph.value(node.inputs[0]).type.shape) return "its rank is not known";
   const int64_t bits = node.attributes.get_or<int64_t>("bits", 4);
   if (bits != 4 && bits != 8) return concat("numbers of ", bits, " bits");
@@ -90,8 +89,8 @@ std::optional<std::string> weights_refuse(const Graph& graph, const Node& node) 
   return attached_refuses(node, "epilogue");
 }
 
-Step compile_weights_of(const Graph& graph, const Node& node, const std::shared_ptr<Device>& device,
-                        bool tf32) {
+Step compile_weights(const Graph& graph, const Node& node, const std::shared_ptr<Device>& device,
+                     bool tf32) {
   const DType dtype = graph.value(node.inputs[0]).type.dtype;
   const auto number = [&](const char* name, int64_t otherwise) {
     return node.attributes.get_or<int64_t>(name, otherwise);
@@ -123,18 +122,11 @@ Step compile_weights_of(const Graph& graph, const Node& node, const std::shared_
   return step;
 }
 
-Step compile_weights(const Graph& graph, const Node& node, const std::shared_ptr<Device>& device) {
-  return compile_weights_of(graph, node, device, false);
-}
-Step compile_weights_tf32(const Graph& graph, const Node& node,
-                          const std::shared_ptr<Device>& device) {
-  return compile_weights_of(graph, node, device, true);
-}
-
 }  // namespace
 
 std::vector<LaunchedOp> weight_ops() {
-  return {{"tiercel", "WeightMatMul", weights_refuse, compile_weights, compile_weights_tf32}};
+  return {{"tiercel", "WeightMatMul", weights_refuse, compiled<compile_weights, false>,
+           compiled<compile_weights, true>}};
 }
 
 }  // namespace tiercel::cuda

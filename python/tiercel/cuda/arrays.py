@@ -57,7 +57,10 @@ def run(
     """
     device = int(session.get_provider_options()["CUDAExecutionProvider"].get("device_id", 0))
     names = list(output_names or (arg.name for arg in session.get_outputs()))
-    feeds = {name: _feed(value, session._element_type(name)) for name, value in input_feed.items()}
+    feeds = {
+        name: _core.OrtValue.from_object(value, session._element_type(name))
+        for name, value in input_feed.items()
+    }
     places: dict[str, tuple[str, int]] = {
         arg.name: ("cuda", device)
         for arg in session.get_outputs()
@@ -68,13 +71,6 @@ def run(
         to_cupy(OrtValue(value)) if value.device[0] == "cuda" else value.numpy()
         for value in results
     ]
-
-
-def _feed(value: Any, element_type: int) -> _core.OrtValue:
-    if isinstance(value, OrtValue):
-        return value._ortvalue
-    there = _core.OrtValue.from_cuda_array(value)
-    return there or _core.OrtValue.from_object(value, element_type)
 
 
 def stream(device_id: int = 0) -> Any:
