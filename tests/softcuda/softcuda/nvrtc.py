@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,12 +31,5 @@ __all__ = [
 ]
 
 
-def compile_cuda(
-    source: str,
-    name: str = "kernels.cu",
-    arch: str = "compute_80",
-    includes: Sequence[Path | str] = (),
-    options: Sequence[str] = (),
-) -> str:
-    """As `nvrtc.compile_cuda`, with the lines of the source, which the device names in messages."""
-    return nvrtc.compile_cuda(source, name, arch, includes, ["-lineinfo", *options])
+# With the lines of the source, which the device names in messages.
+compile_cuda = functools.partial(nvrtc.compile_cuda, options=["-lineinfo"])
