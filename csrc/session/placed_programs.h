@@ -24,7 +24,6 @@ class PlacedPrograms {
   [[nodiscard]] Program& find(std::span<const Value> feeds, std::span<const int> wanted,
                               const OutputSink& sink);
   [[nodiscard]] Program& host() { return *host_; }
-  [[nodiscard]] const Program& host() const { return *host_; }
   // The one that ran last; the host's before any has.
   [[nodiscard]] const Program& last() const { return *last_.load(); }
   void release_memory();
