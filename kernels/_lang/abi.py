@@ -114,7 +114,7 @@ def set_error_index(typing: Any, call: Any, i: Any) -> Any:
     """Remember the offending flat index."""
 
     def emit(ctx: Any, b: Any, sig: Any, args: Any) -> Any:
-        b.store(args[1], _at(b, args[0], ERROR_INDEX, _I64))
+        b.store_atomic(args[1], _at(b, args[0], ERROR_INDEX, _I64), "monotonic", 8)
         return ctx.get_dummy_value()
 
     return types.void(PTR, types.int64), emit
