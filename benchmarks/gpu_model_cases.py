@@ -32,8 +32,8 @@ KEEPER = r"""
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
-extern "C" int cuModuleLoadDataEx(void** module, const void* text, unsigned n, int* options,
-                                  void** values) {
+extern "C" int cuLinkAddData_v2(void* state, int type, void* text, size_t size, const char* name,
+                                unsigned n, int* options, void** values) {
   static int count = 0;
   char path[4096];
   snprintf(path, sizeof path, "%s/%d.ptx", getenv("TIERCEL_KEPT_PTX"), count++);
@@ -41,9 +41,9 @@ extern "C" int cuModuleLoadDataEx(void** module, const void* text, unsigned n, i
     fputs(static_cast<const char*>(text), file);
     fclose(file);
   }
-  using Load = int (*)(void**, const void*, unsigned, int*, void**);
-  static const Load load = reinterpret_cast<Load>(dlsym(RTLD_NEXT, "cuModuleLoadDataEx"));
-  return load(module, text, n, options, values);
+  using Add = int (*)(void*, int, void*, size_t, const char*, unsigned, int*, void**);
+  static const Add add = reinterpret_cast<Add>(dlsym(RTLD_NEXT, "cuLinkAddData_v2"));
+  return add(state, type, text, size, name, n, options, values);
 }
 """
 
@@ -120,6 +120,7 @@ def program(graph: str) -> str:
         environment = {
             **os.environ,
             "TIERCEL_CUDA_DRIVER": str(_keeper()),
+            "TIERCEL_CUDA_CACHE": "",
             "TIERCEL_KEPT_PTX": folder,
             "PYTHONPATH": str(Path(tiercel.__file__).parents[1]),
         }

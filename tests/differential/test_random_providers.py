@@ -36,6 +36,7 @@ OPERATORS = (
 def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     made = software_device()
     monkeypatch.setenv("TIERCEL_CUDA_DRIVER", str(made.path))
+    monkeypatch.setenv("TIERCEL_CUDA_CACHE", "")
     yield
     made.synchronize()
     made.reset()

@@ -35,6 +35,7 @@ def cuda_driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[softcuda.Device]:
 
     device = softcuda.Device()
     monkeypatch.setenv("TIERCEL_CUDA_DRIVER", str(device.path))
+    monkeypatch.setenv("TIERCEL_CUDA_CACHE", "")
     device.set("seed", SEED)
     device.set_streams(STREAMS)
     yield device

@@ -23,6 +23,7 @@ def software_device() -> dict[str, str]:
     driver = str(softcuda.build_driver())
     return {
         "TIERCEL_CUDA_DRIVER": driver,
+        "TIERCEL_CUDA_CACHE": "",
         "TIERCEL_SOFTCUDA_SEED": os.environ.get("TIERCEL_GPU_SEED", "7"),
     }
 

@@ -191,6 +191,32 @@ def test_module_errors(device: Device) -> None:
     assert code(device, "cuModuleLoadData", ctypes.byref(handle), b"\x7fELF") == 209
 
 
+def test_linker(device: Device, module: Module) -> None:
+    state, image, size = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_size_t()
+    handle, log = ctypes.c_void_p(), ctypes.create_string_buffer(200)
+    options = (ctypes.c_int * 2)(5, 6)
+    values = (ctypes.c_void_p * 2)(ctypes.addressof(log), 200)
+    ptx = (
+        b".version 7.5\n.target sm_80\n.address_size 64\n.visible .entry nothing()\n{\nret;\n}\n\0"
+    )
+
+    def add(text: bytes) -> int:
+        rest = (ctypes.c_size_t(len(text)), b"name", 0, None, None)
+        return code(device, "cuLinkAddData_v2", state, 1, text, *rest)
+
+    device.call("cuLinkCreate_v2", 2, options, values, ctypes.byref(state))
+    assert add(b"no PTX\0") == 218 and b"unknown directive 'no'" in log.value
+    assert add(b"without an end") == 1
+    assert code(device, "cuLinkComplete", state, ctypes.byref(image), ctypes.byref(size)) == 200
+    assert add(ptx) == 0
+    device.call("cuLinkComplete", state, ctypes.byref(image), ctypes.byref(size))
+    kept = ctypes.string_at(image, size.value)
+    device.call("cuLinkDestroy", state)
+    device.call("cuModuleLoadData", ctypes.byref(handle), kept)
+    device.call("cuModuleGetFunction", ctypes.byref(ctypes.c_void_p()), handle, b"nothing")
+    device.call("cuModuleUnload", handle)
+
+
 def test_failure_sticks(device: Device, kernels: Load, module: Module) -> None:
     x = device.upload(np.zeros(256, np.float32))
     kernels("planted_bugs.cu").launch("misaligned", (1,), (256,), [x, x])

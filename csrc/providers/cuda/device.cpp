@@ -92,6 +92,7 @@ void Device::start(int number, uintptr_t stream) {
   stream_ = reinterpret_cast<StreamHandle>(stream);
   if (stream == 0) driver_.check(driver_.stream_create(&stream_, kNonBlocking), "cuStreamCreate");
   driver_.check(driver_.event_create(&reached_, kNoEventTiming), "cuEventCreate");
+  code_ = std::make_unique<MachineCode>(driver_, major, minor);
   transfers_ = std::make_unique<Transfers>(driver_, stream_);
   status_ = allocate(sizeof error_);
   ring_ = allocate(kRing);
@@ -351,13 +352,6 @@ Device::Parameters Device::parameters(int64_t bytes) {
   return made;
 }
 
-ModuleHandle Device::load(const std::string& ptx) {
-  ModuleHandle module = nullptr;
-  driver_.check(driver_.module_load(&module, ptx.c_str(), 0, nullptr, nullptr),
-                "cuModuleLoadDataEx");
-  return module;
-}
-
 FunctionHandle Device::find(ModuleHandle module, const char* entry) {
   FunctionHandle found = nullptr;
   driver_.check(driver_.module_function(&found, module, entry), "cuModuleGetFunction");
@@ -369,7 +363,7 @@ FunctionHandle Device::function(std::string_view ptx, const char* entry) {
   std::string text(ptx);
   auto found = modules_.find(text);
   if (found == modules_.end()) {
-    const ModuleHandle module = load(text);
+    const ModuleHandle module = code_->load(text);
     found = modules_.emplace(std::move(text), module).first;
   }
   return find(found->second, entry);
@@ -380,7 +374,7 @@ FunctionHandle Device::function(const TclDeviceText& text, const std::string& en
   FunctionHandle& known = library_functions_[{text.offset, entry}];
   if (known != nullptr) return known;
   ModuleHandle& module = library_modules_[text.offset];
-  if (module == nullptr) module = load(device_text(text));
+  if (module == nullptr) module = code_->load(device_text(text));
   known = find(module, entry.c_str());
   return known;
 }

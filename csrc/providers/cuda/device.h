@@ -16,6 +16,7 @@
 
 #include "base/device_memory.h"
 #include "providers/cuda/driver.h"
+#include "providers/cuda/machine_code.h"
 #include "providers/cuda/recording.h"
 #include "providers/cuda/transfers.h"
 #include "tiercel/kernel.h"
@@ -78,7 +79,7 @@ class Device final : public DeviceMemory {
   [[nodiscard]] Parameters parameters(int64_t bytes);
   void send(const Parameters& parameters, int64_t bytes);
 
-  // An entry of a module of PTX, which is compiled by the driver when first asked for.
+  // An entry of a module of PTX, which the driver compiles when it is new.
   [[nodiscard]] FunctionHandle function(std::string_view ptx, const char* entry);
   // The same of a text of the library.
   [[nodiscard]] FunctionHandle function(const TclDeviceText& text, const std::string& entry);
@@ -108,7 +109,6 @@ class Device final : public DeviceMemory {
   // A block that nobody has yet; 0: the limit, or the driver, has no room for it.
   DevicePointer new_block(int64_t bytes);
   void give_back(DevicePointer block, int64_t bytes);
-  [[nodiscard]] ModuleHandle load(const std::string& ptx);
   [[nodiscard]] FunctionHandle find(ModuleHandle module, const char* entry);
 
   const Driver& driver_;
@@ -125,6 +125,7 @@ class Device final : public DeviceMemory {
   std::mutex residents_mutex_;
   std::map<const void*, std::weak_ptr<Buffer>> residents_;  // by host address
   std::mutex modules_mutex_;
+  std::unique_ptr<const MachineCode> code_;
   std::unordered_map<std::string, ModuleHandle> modules_;
   std::unordered_map<int64_t, ModuleHandle> library_modules_;  // by the offset of their text
   std::map<std::pair<int64_t, std::string>, FunctionHandle> library_functions_;

@@ -17,6 +17,7 @@ using StreamHandle = struct StreamObject*;
 using EventHandle = struct EventObject*;
 using GraphHandle = struct GraphObject*;
 using GraphExecHandle = struct GraphExecObject*;
+using LinkHandle = struct LinkObject*;
 
 // One line per function: member, exported symbol, parameters.
 #define TIERCEL_CUDA_FUNCTIONS(X)                                                                \
@@ -54,6 +55,11 @@ using GraphExecHandle = struct GraphExecObject*;
   X(host_free, "cuMemFreeHost", (void*))                                                         \
   X(copy_inside, "cuMemcpyDtoDAsync_v2", (DevicePointer, DevicePointer, size_t, StreamHandle))   \
   X(set_bytes, "cuMemsetD8Async", (DevicePointer, unsigned char, size_t, StreamHandle))          \
+  X(link_create, "cuLinkCreate_v2", (unsigned, int*, void**, LinkHandle*))                       \
+  X(link_add, "cuLinkAddData_v2",                                                                \
+    (LinkHandle, int, void*, size_t, const char*, unsigned, int*, void**))                       \
+  X(link_complete, "cuLinkComplete", (LinkHandle, void**, size_t*))                              \
+  X(link_destroy, "cuLinkDestroy", (LinkHandle))                                                 \
   X(module_load, "cuModuleLoadDataEx", (ModuleHandle*, const void*, unsigned, int*, void**))     \
   X(module_function, "cuModuleGetFunction", (FunctionHandle*, ModuleHandle, const char*))        \
   X(launch, "cuLaunchKernel",                                                                    \

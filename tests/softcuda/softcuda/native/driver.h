@@ -150,6 +150,11 @@ struct CUfunc_st {
   CUmodule module = nullptr;
   uint32_t static_bytes = 0, dynamic_limit = 0;
 };
+struct CUlinkState_st {
+  std::vector<CUjit_option> options;
+  void** values = nullptr;
+  std::string code;
+};
 struct CUmod_st {
   void* library = nullptr;
   const softcuda::Module* table = nullptr;

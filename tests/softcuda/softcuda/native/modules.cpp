@@ -16,6 +16,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// What the linker's results begin with; their PTX follows.
+constexpr const char* kMachineCode = "machine code of the software device\n";
+
 std::string hash(const std::string& text) {
   uint64_t a = 0xcbf29ce484222325, b = 0x9ae16a3b2f90404f;
   for (const unsigned char c : text) {
@@ -91,6 +94,8 @@ CUresult load_module(CUmodule* out, const char* image, std::string* log) {
   if (CUresult r = ready()) return r;
   Driver& d = driver();
   if (!image) return CUDA_ERROR_INVALID_VALUE;
+  if (!std::strncmp(image, kMachineCode, std::strlen(kMachineCode)))
+    image += std::strlen(kMachineCode);
   if (!std::memcmp(image,
                    "\x7f"
                    "ELF",
@@ -147,6 +152,41 @@ SOFTCUDA_API cuModuleLoadDataEx(CUmodule* module, const void* image, unsigned co
 }
 SOFTCUDA_API cuModuleLoadData(CUmodule* module, const void* image) {
   return cuModuleLoadDataEx(module, image, 0, nullptr, nullptr);
+}
+SOFTCUDA_API cuLinkCreate(unsigned count, CUjit_option* options, void** values,
+                          CUlinkState* state) {
+  Lock lock;
+  if (CUresult r = ready()) return r;
+  *state = new CUlinkState_st{{options, options + count}, values, {}};
+  return CUDA_SUCCESS;
+}
+// One text, which is compiled here: its mistakes are reported where a real linker reports them.
+SOFTCUDA_API cuLinkAddData(CUlinkState state, CUjitInputType type, void* data, size_t size,
+                           const char*, unsigned, CUjit_option*, void**) {
+  Lock lock;
+  const char* text = static_cast<const char*>(data);
+  if (type != CU_JIT_INPUT_PTX || size == 0 || text[size - 1] != 0 || !state->code.empty())
+    return CUDA_ERROR_INVALID_VALUE;
+  if (CUresult r = ready()) return r;
+  std::string log;
+  const bool good = !softcuda::compiled(text, driver().options.checked, &log).empty();
+  softcuda::give_log(log, static_cast<unsigned>(state->options.size()), state->options.data(),
+                     state->values);
+  if (!good) return driver().note(CUDA_ERROR_INVALID_PTX, log);
+  state->code = softcuda::kMachineCode + std::string(text);
+  return CUDA_SUCCESS;
+}
+SOFTCUDA_API cuLinkComplete(CUlinkState state, void** code, size_t* size) {
+  Lock lock;
+  if (state->code.empty()) return CUDA_ERROR_INVALID_IMAGE;
+  *code = state->code.data();
+  *size = state->code.size() + 1;
+  return CUDA_SUCCESS;
+}
+SOFTCUDA_API cuLinkDestroy(CUlinkState state) {
+  Lock lock;
+  delete state;
+  return CUDA_SUCCESS;
 }
 SOFTCUDA_API cuModuleUnload(CUmodule module) {
   Lock lock;
