@@ -11,7 +11,6 @@ WORKERS ?= 2
 FUZZ_SECONDS ?= 300
 FUZZ_SEED ?= 0
 GPU_SEEDS ?= 1 2 3
-SANITIZED := build/sanitize/package
 
 .PHONY: demo test fuzz fuzz-operators sanitize-gpu lint format clean
 
@@ -24,7 +23,7 @@ test: $(VENV)/.installed $(VENV)/.test
 
 # Mutations of small models against the core, built with sanitizers.
 fuzz: $(VENV)/.installed $(VENV)/.test
-	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B build/fuzz -G Ninja -DTIERCEL_SANITIZE=ON \
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B build/fuzz -G Ninja -DTIERCEL_SANITIZE=address,undefined \
 	  -DTIERCEL_FUZZ=ON -DTIERCEL_KERNEL_CACHE="$(KERNEL_CACHE)"
 	$(BIN)/cmake --build build/fuzz --target fuzz_session
 	$(BIN)/python tests/fuzz/write_corpus.py build/fuzz/corpus 100
@@ -43,13 +42,17 @@ sanitize-gpu: $(VENV)/.installed $(VENV)/.test
 	TIERCEL_GPU_SEEDS=$(words $(GPU_SEEDS)) $(BIN)/python -m pytest -n $(WORKERS) tests/gpu/kernels
 	for seed in $(GPU_SEEDS); do TIERCEL_GPU_SEED=$$seed $(BIN)/python -m pytest -q -n $(WORKERS) \
 	  tests/gpu --ignore tests/gpu/kernels || exit 1; done
-	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B build/sanitize -G Ninja -DTIERCEL_SANITIZE=ON \
+	$(MAKE) sanitized-address,undefined sanitized-thread
+
+# The package built with sanitizers, and the provider's tests on it.
+sanitized-%:
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B build/$@ -G Ninja -DTIERCEL_SANITIZE=$* \
 	  -DTIERCEL_ISAS=native -DTIERCEL_KERNEL_CACHE="$(KERNEL_CACHE)"
-	$(BIN)/cmake --build build/sanitize
-	mkdir -p $(SANITIZED)
-	cp -r python/tiercel build/sanitize/libtiercel.so build/sanitize/_core*.so $(SANITIZED)
-	mv $(SANITIZED)/*.so $(SANITIZED)/tiercel
-	$(BIN)/python tests/gpu/sanitized.py $(SANITIZED)
+	$(BIN)/cmake --build build/$@
+	mkdir -p build/$@/package
+	cp -r python/tiercel build/$@/libtiercel.so build/$@/_core*.so build/$@/package
+	mv build/$@/package/*.so build/$@/package/tiercel
+	$(BIN)/python tests/gpu/sanitized.py $* build/$@/package
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

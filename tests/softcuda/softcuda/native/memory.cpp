@@ -95,7 +95,7 @@ CUresult release(CUdeviceptr address) {
 }  // namespace
 
 DeviceMemory::DeviceMemory() {
-  void* wish = reinterpret_cast<void*>(uint64_t{0x7d0000000000});
+  void* wish = reinterpret_cast<void*>(uint64_t{0x7e9000000000});
   void* base = map(wish, PROT_NONE, MAP_FIXED_NOREPLACE);
   if (!base) base = map(nullptr, PROT_NONE, 0);
   void* bytes = map(nullptr, PROT_READ | PROT_WRITE, 0);
