@@ -23,7 +23,7 @@ test: $(VENV)/.installed $(VENV)/.test
 
 # Mutations of small models against the core, built with sanitizers.
 fuzz: $(VENV)/.installed $(VENV)/.test
-	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B build/fuzz -G Ninja -DTIERCEL_SANITIZE=address,undefined \
+	PATH="$(CURDIR)/$(BIN):$$PATH" cmake -S . -B build/fuzz -G Ninja -DTIERCEL_SANITIZE=address \
 	  -DTIERCEL_FUZZ=ON -DTIERCEL_KERNEL_CACHE="$(KERNEL_CACHE)"
 	$(BIN)/cmake --build build/fuzz --target fuzz_session
 	$(BIN)/python tests/fuzz/write_corpus.py build/fuzz/corpus 100
@@ -42,7 +42,7 @@ sanitize-gpu: $(VENV)/.installed $(VENV)/.test
 	TIERCEL_GPU_SEEDS=$(words $(GPU_SEEDS)) $(BIN)/python -m pytest -n $(WORKERS) tests/gpu/kernels
 	for seed in $(GPU_SEEDS); do TIERCEL_GPU_SEED=$$seed $(BIN)/python -m pytest -q -n $(WORKERS) \
 	  tests/gpu --ignore tests/gpu/kernels || exit 1; done
-	$(MAKE) sanitized-address,undefined sanitized-thread
+	$(MAKE) sanitized-address sanitized-thread
 
 # The package built with sanitizers, and the provider's tests on it.
 sanitized-%:

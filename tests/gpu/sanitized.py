@@ -1,7 +1,7 @@
 """Runs tests of the CUDA provider with a library that was built with sanitizers.
 
-python tests/gpu/sanitized.py SANITIZERS FOLDER [PYTEST ARGUMENT …]: FOLDER holds the package tiercel
-of a build with -DTIERCEL_SANITIZE=SANITIZERS. Kernels run on the software device; findings are the
+python tests/gpu/sanitized.py SANITIZER FOLDER [PYTEST ARGUMENT …]: FOLDER holds the package tiercel
+of a build with -DTIERCEL_SANITIZE=SANITIZER. Kernels run on the software device; findings are the
 exit status.
 """
 
@@ -27,8 +27,8 @@ def runtime(name: str) -> str:
 
 def main() -> int:
     """The exit status of pytest."""
-    sanitizers, folder, *given = sys.argv[1:]
-    threads = sanitizers == "thread"
+    sanitizer, folder, *given = sys.argv[1:]
+    threads = sanitizer == "thread"
     library = "libtsan.so" if threads else "libasan.so"
     environment = {
         **os.environ,
