@@ -41,9 +41,13 @@ def row_counts(k):
 @kernel("MaxPool", types={"T": WIDE_FLOATS + " uint8 int8"}, attributes=(*WINDOW, "storage_order"))
 def max_pool(k):
     """A unit is one output row; scratch memory holds which input element is the maximum so
-    far, or -1.
+    far, or -1. A window without items gives the least number of the type; it has no index.
     """
     w = window(k)
+    dtype = k.dtype("T")
+    least = dtype.compute(
+        float("-inf") if dtype.is_float else -(1 << dtype.bits - 1) if dtype.is_signed else 0
+    )
     get, put = k.load("T"), k.store("T")
     ld, st = k.load("int64"), k.store("int64")
     rows_out, rows_in = row_counts(k)
@@ -103,10 +107,10 @@ def max_pool(k):
             find(call, unit, scratch)
             for i in range(columns):
                 at = ld(scratch, i)
-                if at < 0:
-                    return k.INVALID_VALUE
-                put(y, unit * columns + i, get(x, at))
+                put(y, unit * columns + i, get(x, at) if at >= 0 else least)
                 if indices:
+                    if at < 0:
+                        return k.INVALID_VALUE
                     flat = at
                     if k.attr_int(call, N) != 0:
                         flat = column_major(call, at, plane)

@@ -46,13 +46,19 @@ DEVICE i32 each_of_window(const T* x, i64 at, const PoolArgs& a, Use use) {
   return a.include_pad ? count : inside;
 }
 
+// Of the type of these items.
+DEVICE float least(const void*) { return -INFINITE; }
+DEVICE float least(const s8*) { return -128.f; }
+DEVICE float least(const u8*) { return 0.f; }
+
 // places: null, or the place of each largest item in all of x; by_columns: counted with the last
-// axis outermost. A window without items gives `failure` to `status`.
+// axis outermost. A window without items gives the least number of its type; it has no place, which
+// gives `failure` to `status`.
 template <class T>
 DEVICE void pool_largest(const T* x, T* y, i64* places, u64* status, u64 failure, i64 total,
                          i32 by_columns, const PoolArgs& a) {
   for (i64 at = first_item(); at < total; at += item_step()) {
-    float best = -INFINITE;
+    float best = least(x);
     i32 where = -1;
     each_of_window(x, at, a, [&](float v, i32 place) {
       if (where < 0 || v > best || (v != v && best == best)) {
@@ -60,12 +66,12 @@ DEVICE void pool_largest(const T* x, T* y, i64* places, u64* status, u64 failure
         where = place;
       }
     });
+    y[at] = narrow<T>(best);
+    if (!places) continue;
     if (where < 0) {
       atomicMax(status, failure);
       continue;
     }
-    y[at] = narrow<T>(best);
-    if (!places) continue;
     const i32 d = where / (a.size[1] * a.size[2]), h = where / a.size[2] % a.size[1];
     if (by_columns) where = (where % a.size[2] * a.size[1] + h) * a.size[0] + d;
     const i64 plane = divide(at, (i64)a.out[0] * a.out[1] * a.out[2]);

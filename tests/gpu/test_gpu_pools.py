@@ -86,7 +86,8 @@ def test_a_program_behind(cuda_driver: softcuda.Device) -> None:
 def test_a_window_in_the_padding(cuda_driver: softcuda.Device) -> None:
     x = normal("float", 1, 1, 4)
     attributes = {"kernel_shape": [1], "pads": [1, 0], "name": "the_pool"}
-    made = node_model("MaxPool", {"x": x}, [TensorProto.FLOAT], **attributes)
+    agree("MaxPool", {"x": x}, [TensorProto.FLOAT], kernel="max_pool", **attributes)
+    made = node_model("MaxPool", {"x": x}, [TensorProto.FLOAT, TensorProto.INT64], **attributes)
     for session in (gpu_session(made), tiercel.InferenceSession(made)):
         with pytest.raises(Exception, match=r"the_pool.*a value is not valid"):
             session.run(None, {"x": x})

@@ -200,6 +200,19 @@ def test_pools_of_half_types():
     np.testing.assert_array_equal(x.reshape(-1)[index], y)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "float64", "int8", "uint8"])
+def test_max_pool_of_windows_without_items(dtype):
+    window = {"kernel_shape": [1, 1], "pads": [1, 1, 1, 1]}
+    x = np.ones((1, 17, 2, 2), dtype)  # channels enough for blocks, and for none
+    least = -np.inf if x.dtype.kind == "f" else np.iinfo(dtype).min
+    wanted = np.full((1, 17, 4, 4), least, dtype)
+    wanted[:, :, 1:3, 1:3] = 1
+    agree(run("MaxPool", [x], **window), [wanted])
+    agree(run("MaxPool", [x[:, :, 0]], kernel_shape=[1], pads=[1, 1]), [wanted[:, :, 1]])
+    with pytest.raises(tiercel.InvalidArgument, match="MaxPool"):
+        run("MaxPool", [x], outputs=2, **window)
+
+
 def test_global_max_pool_of_nan():
     for at in (0, 5, 70, 82):
         x = values(1, 2, 83)

@@ -125,7 +125,13 @@ def test_a_window_without_items():
     args = PoolArgs(1, *(three(v, 1) for v in ([4], [6], [1], [1], [1])), three([1], 0),
                     three([1], 0), 0, 0)  # fmt: skip
     run("pool", "max_pool_f32", 1, 256, x, y, None, status, FAILURE, 6, np.int32(0), args)
+    assert status[0] == 0
+    assert y[0, 0] == y[0, -1] == -np.inf
+    assert not y[0, 1:-1].any()
+    where = np.full((1, 6), -1, np.int64)
+    run("pool", "max_pool_f32", 1, 256, x, y, where, status, FAILURE, 6, np.int32(0), args)
     assert status[0] == FAILURE
+    assert where.tolist() == [[-1, 0, 1, 2, 3, -1]]
     run("pool", "average_pool_f32", 1, 256, x, y, 6, args)
     assert not y.any()
 
