@@ -60,6 +60,9 @@ def element_type_of(dtype: DTypeLike | int) -> int:
     return ELEMENT_TYPES[name]
 
 
+_DLPACK_DEVICES = {1: "cpu", 2: "cuda"}
+
+
 class OrtValue:
     """A value that the core holds: tensor, sequence, map, optional or sparse tensor.
 
@@ -191,8 +194,38 @@ class OrtValue:
         array: Array = self._ortvalue.numpy(copy=bool(copy))
         return array if dtype is None else array.astype(dtype, copy=False)
 
-    def __dlpack__(self, *, stream: int | None = None, **_: Any) -> Any:
-        return self._ortvalue.dlpack(stream)
+    def __dlpack__(
+        self,
+        *,
+        stream: int | None = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any:
+        """The tensor as a DLPack capsule, by the Python array API's protocol.
+
+        Args:
+            stream: The consumer's CUDA stream, which the GPU's tensor is ready for.
+            max_version: Not read: capsules are of version 0.
+            dl_device: Where the consumer wants it, as `__dlpack_device__` says it; None: where it
+                is.
+            copy: True: always a copy; False: never; None: where it has to move.
+
+        Raises:
+            BufferError: It would have to move and must not, or there is no such device.
+        """
+        here = self.__dlpack_device__()
+        there = here if dl_device is None else (int(dl_device[0]), int(dl_device[1]))
+        value = self
+        if there != here:
+            if copy is False or there[0] not in _DLPACK_DEVICES:
+                raise BufferError(f"this OrtValue is on DLPack device {here}, not on {there}")
+            value = self.to(_DLPACK_DEVICES[there[0]], there[1])
+        elif copy:
+            place = (self.device_name(), self.device_id())
+            value = OrtValue.ortvalue_from_shape_and_type(self.shape(), self.element_type(), *place)
+            value.update_inplace(self)
+        return value._ortvalue.dlpack(stream)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return self._ortvalue.dlpack_device()

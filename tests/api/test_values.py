@@ -111,6 +111,16 @@ def test_dlpack_both_ways() -> None:
         ort.OrtValue.from_dlpack("text")
 
 
+def test_dlpack_copies_where_the_consumer_says_so() -> None:
+    value = ort.OrtValue.ortvalue_from_numpy(X.copy())
+    shared, copied = np.from_dlpack(value), np.from_dlpack(value, copy=True, device="cpu")
+    value.update_inplace(X + 1)
+    np.testing.assert_array_equal(shared, X + 1)
+    np.testing.assert_array_equal(copied, X)
+    with pytest.raises(BufferError, match=r"on DLPack device \(1, 0\), not on \(8, 0\)"):
+        value.__dlpack__(dl_device=(8, 0))
+
+
 def test_iobinding(session: ort.InferenceSession) -> None:
     binding = session.io_binding()
     out = np.zeros((2, 3), np.float32)

@@ -155,6 +155,21 @@ def test_dlpack_shares_memory_both_ways(cuda_driver: softcuda.Device) -> None:
     gc.collect()
 
 
+def test_dlpack_brings_values_to_the_host(cuda_driver: softcuda.Device) -> None:
+    array = normal(3, 4)
+    value = OrtValue.ortvalue_from_numpy(array, "cuda")
+    np.testing.assert_array_equal(np.from_dlpack(value, device="cpu"), array)
+    with pytest.raises(BufferError, match=r"device \(2, 0\), not on \(1, 0\)"):
+        np.from_dlpack(value, device="cpu", copy=False)
+    copied = OrtValue.from_dlpack(value.__dlpack__(copy=True))
+    assert copied.device_name() == "cuda"
+    assert copied.data_ptr() != value.data_ptr()
+    np.testing.assert_array_equal(copied.numpy(), array)
+    there = OrtValue.from_dlpack(OrtValue.ortvalue_from_numpy(array).__dlpack__(dl_device=(2, 0)))
+    assert there.device_name() == "cuda"
+    np.testing.assert_array_equal(there.numpy(), array)
+
+
 def test_the_cuda_array_interface_shares_memory_both_ways(cuda_driver: softcuda.Device) -> None:
     value = OrtValue.ortvalue_from_numpy(X, "cuda")
     facts = value.__cuda_array_interface__
