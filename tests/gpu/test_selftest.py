@@ -112,6 +112,36 @@ def test_times(cuda_driver: softcuda.Device, monkeypatch: pytest.MonkeyPatch, na
     assert "node ms" in row
 
 
+def test_times_of_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Fake:
+        """Everything of PyTorch's: it remembers what is asked of it."""
+
+        def __getattr__(self, name: str) -> Fake:
+            asked.append(name)
+            return Fake()
+
+        def __call__(self, *_: object, **__: object) -> Fake:
+            return Fake()
+
+        def __enter__(self) -> None: ...
+        def __exit__(self, *_: object) -> None: ...
+
+    monkeypatch.setitem(sys.modules, "torch", Fake())
+    functions = {
+        "MatMul float32 1024": "matmul",
+        "Conv float16 3x3": "conv2d",
+        "Softmax float32": "softmax",
+        "Transpose float32": "contiguous",
+        "Add float32": "add",
+    }
+    for name, function in functions.items():
+        asked.clear()
+        assert selftest_times._torch(name, "cuda:0")["torch ms"] > 0
+        assert {function, "synchronize", "inference_mode"} <= set(asked)
+
+
 def test_models_and_names() -> None:
     names = [case.name for case in cases()]
     assert len(set(names)) == len(names)

@@ -1,4 +1,5 @@
-"""Times of the self-test: tiercel's operators beside ONNX Runtime's and CuPy's where they are."""
+"""Times of the self-test: tiercel's operators beside those of ONNX Runtime, PyTorch (cuBLASLt and
+cuDNN) and CuPy (cuBLAS), where they are."""
 
 from __future__ import annotations
 
@@ -102,6 +103,37 @@ def _cupy(name: str) -> dict[str, float]:
     return {"cupy ms": median_ms(run)}
 
 
+def _torch(name: str, device: str) -> dict[str, float]:
+    """PyTorch's time of the same operator on tensors of a device, floats multiplied as floats."""
+    import torch  # type: ignore[import-not-found,import-untyped,unused-ignore]
+    from onnx import helper
+
+    op, dtype, shape, constants, _ = _OPERATORS[name]
+    rng = np.random.default_rng(1)
+    tensors = [
+        torch.from_numpy(rng.standard_normal(s).astype(helper.tensor_dtype_to_np_dtype(dtype))).to(
+            device
+        )
+        for s in (shape, *constants)
+    ]
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    calls: dict[str, Callable[..., Any]] = {
+        "MatMul": torch.matmul,
+        "Conv": lambda x, w: torch.nn.functional.conv2d(x, w, padding=1),
+        "Softmax": lambda x: torch.softmax(x, -1),
+        "Transpose": lambda x: x.T.contiguous(),
+        "Add": torch.add,
+    }
+
+    def run() -> None:
+        with torch.inference_mode():
+            calls[op](*tensors)
+        if device != "cpu":
+            torch.cuda.synchronize()
+
+    return {"torch ms": median_ms(run)}
+
+
 def time_one(name: str, device_id: int) -> dict[str, Any]:
     """Milliseconds of one operator, by tiercel and by what else is installed.
 
@@ -115,6 +147,11 @@ def time_one(name: str, device_id: int) -> dict[str, Any]:
         if _PROVIDER in onnxruntime.get_available_providers():
             theirs = _sessions(onnxruntime, name, [provider])
             row.update({f"onnxruntime {key}": value for key, value in theirs.items()})
+    if importlib.util.find_spec("torch") is not None:
+        import torch
+
+        if torch.cuda.is_available():
+            row.update(_torch(name, f"cuda:{device_id}"))
     if importlib.util.find_spec("cupy") is not None:
         row.update(_cupy(name))
     return row
