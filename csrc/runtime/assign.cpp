@@ -3,6 +3,7 @@
 #include <map>
 
 #include "ops/op_def.h"
+#include "runtime/body_memories.h"
 #include "runtime/islands.h"
 #include "runtime/kernel_table.h"
 #include "runtime/placement.h"
@@ -42,24 +43,15 @@ const Provider& owner(std::string_view memory, const CompileOptions& options) {
   return host(options);
 }
 
-// In whose memory a value is that no node makes.
-const Provider& giver(const Graph& graph, ValueId id, const CompileOptions& options) {
-  const auto& given = graph.input_memories;
-  if (given.empty()) return host(options);
-  const std::vector<ValueId> inputs = run_inputs(graph);
-  for (size_t i = 0; i < given.size(); ++i) {
-    if (given[i] != "cpu" && inputs[i] == id) return owner(given[i], options);
-  }
-  return host(options);
-}
-
 // Where its input is.
 void assign_alias(const Graph& graph, Node& node, const CompileOptions& options) {
   const ValueId in = node.inputs.empty() ? kNone : node.inputs[0];
   const NodeId maker = in == kNone ? kNone : graph.value(in).producer;
   const bool there = in != kNone && graph.value(in).type.is_tensor();
-  const Provider& given = there ? giver(graph, in, options) : host(options);
-  node.provider = there && maker != kNone ? graph.node(maker).provider : std::string(given.name());
+  const std::string_view memory = there ? memory_of_value(graph, in, options) : "cpu";
+  node.provider = there && maker != kNone && !graph.node(maker).def->has(kControlFlow)
+                      ? graph.node(maker).provider
+                      : std::string(owner(memory, options).name());
   node.reason = "its output has the bytes of its input";
 }
 
@@ -80,11 +72,17 @@ void assign_graph(Graph& graph, const CompileOptions& options, std::vector<std::
     if (!node.removed) assign_node(graph, node, options, refused);
   }
   if (!several_memories(options)) return;
+  const auto place = [&] {  // aliases follow what bodies give, bodies what aliases give
+    assign_aliases(graph, options);
+    place_bodies(graph, options);
+    assign_aliases(graph, options);
+  };
   keep_shapes_on_host(graph, options);
-  assign_aliases(graph, options);
-  if (!options.islands || !refused.empty()) return;
+  if (!refused.empty()) return;
+  place();
+  if (!options.islands) return;
   keep_small_islands_on_host(graph, options);
-  assign_aliases(graph, options);
+  place();
 }
 
 void assign_node(Graph& graph, Node& node, const CompileOptions& options,
@@ -124,16 +122,18 @@ class Copier {
     for (const NodeId id : std::vector<NodeId>(graph_.order)) {
       if (graph_.node(id).removed) continue;
       const OpDef& def = *graph_.node(id).def;
-      const Provider& own = provider(graph_.node(id).provider);
       if (def.has(kReadsDims)) continue;
       for (size_t i = 0; i < graph_.node(id).inputs.size(); ++i) {
-        const Provider& reader = def.reads_value(i) ? host(options_) : own;
+        const Provider& reader = def.reads_value(i) ? host(options_) : reads(id, i);
         const ValueId there = in_memory(graph_.node(id).inputs[i], reader, id);
         graph_.node(id).inputs[i] = there;
       }
       for (const auto& body : subgraphs(graph_.node(id))) {
-        for (Capture& capture : body->captures) {
-          capture.outer = in_memory(capture.outer, own, id);
+        for (size_t i = 0; i < body->captures.size(); ++i) {
+          const Provider& reader = def.has(kControlFlow)
+                                       ? owner(memory_of_capture(*body, i), options_)
+                                       : provider(graph_.node(id).provider);
+          body->captures[i].outer = in_memory(body->captures[i].outer, reader, id);
         }
       }
     }
@@ -152,10 +152,11 @@ class Copier {
     return host(options_);
   }
 
-  const Provider& home(ValueId id) const {
-    const NodeId producer = graph_.value(id).producer;
-    return producer == kNone ? giver(graph_, id, options_)
-                             : provider(graph_.node(producer).provider);
+  // In whose memory a node reads an input.
+  const Provider& reads(NodeId id, size_t input) const {
+    const Node& node = graph_.node(id);
+    return node.def->has(kControlFlow) ? owner(memory_of_input(node, input), options_)
+                                       : provider(node.provider);
   }
 
   // An output that nobody reads on the host is copied there beside what comes after it, and as a
@@ -177,7 +178,7 @@ class Copier {
 
   ValueId in_memory(ValueId id, const Provider& reader, NodeId before) {
     if (id == kNone || !graph_.value(id).type.is_tensor()) return id;
-    const Provider& from = home(id);
+    const Provider& from = owner(memory_of_value(graph_, id, options_), options_);
     if (from.memory() == reader.memory()) return id;
     if (from.memory() != "cpu" && reader.memory() != "cpu") {
       return copy(copy(id, from, host(options_), before), host(options_), reader, before);

@@ -2,7 +2,6 @@
 #include "runtime/body.h"
 
 #include <algorithm>
-#include <cstring>
 #include <numeric>
 
 namespace tiercel {
@@ -28,10 +27,8 @@ void* Slices::next(DType dtype, std::span<const int64_t> dims) {
         capacity_ == 0 ? small ? most_ : std::min(most_, kFirst) : std::min(most_, 2 * capacity_);
     Dims grown = dims_;
     grown.insert(grown.begin(), capacity_);
-    Tensor larger(dtype, std::move(grown));
-    if (count_ * bytes_ != 0) {
-      std::memcpy(larger.raw(), all_.raw(), static_cast<size_t>(count_ * bytes_));
-    }
+    Tensor larger = tensor_in(device_, dtype, std::move(grown));
+    if (count_ * bytes_ != 0) copy_elements(first(larger, count_), first(all_, count_));
     all_ = std::move(larger);
   }
   return all_.data<std::byte>() + count_ * bytes_;
@@ -40,15 +37,16 @@ void* Slices::next(DType dtype, std::span<const int64_t> dims) {
 void Slices::add(const Tensor& slice) {
   void* to = next(slice.dtype(), slice.dims());
   if (slice.raw() != to && bytes_ != 0) {
-    std::memcpy(to, slice.raw(), static_cast<size_t>(bytes_));
+    const auto there = Buffer::wrap(to, bytes_, {}, device_);
+    copy_elements(Tensor(slice.dtype(), slice.dims(), there, to), slice);
   }
   ++count_;
 }
 
-Tensor Slices::take() {
-  Dims dims = all_.dims();
-  dims[0] = count_;
-  return {all_.dtype(), std::move(dims), all_.buffer(), all_.raw()};
+Tensor Slices::first(const Tensor& all, int64_t count) {
+  Dims dims = all.dims();
+  dims[0] = count;
+  return {all.dtype(), std::move(dims), all.buffer(), all.raw()};
 }
 
 BodyCalls::BodyCalls(const Body& body, RunContext& context)
@@ -90,10 +88,11 @@ void* BodyCalls::allocate(int index, DType dtype, std::span<const int64_t> dims)
   const auto i = static_cast<size_t>(index);
   if (!Slices::takes(dtype)) return nullptr;
   if (slices_[i] != nullptr) {
-    void* data = slices_[i]->next(dtype, dims);
     const int64_t bytes = dtype_bytes(dtype, element_count(Dims(dims.begin(), dims.end())));
-    outputs_[i] =
-        Tensor(dtype, Dims(dims.begin(), dims.end()), Buffer::wrap(data, bytes, {}), data);
+    if (!Slices::in_place(body_.memories[i], bytes)) return nullptr;
+    void* data = slices_[i]->next(dtype, dims);
+    outputs_[i] = Tensor(dtype, Dims(dims.begin(), dims.end()),
+                         Buffer::wrap(data, bytes, {}, body_.memories[i]), data);
     return data;
   }
   Tensor& spare = spare_[i];

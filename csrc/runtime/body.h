@@ -13,21 +13,30 @@ struct Body {
   std::vector<ValueId> captured;  // outer ids
   size_t n_inputs = 0;
   size_t n_overridable = 0;
+  std::vector<DeviceMemory*> memories;  // of its outputs; nullptr: the host's
 };
 
 // Equal tensors one behind the other along a new axis 0, in memory that grows.
 class Slices {
  public:
-  explicit Slices(int64_t most) : most_(most) {}
+  Slices(int64_t most, DeviceMemory* device) : device_(device), most_(most) {}
   // Whether tensors of this type can lie behind each other.
   static bool takes(DType dtype) { return dtype != DType::String && dtype_bits(dtype) >= 8; }
+  // Whether such tensors may be used where they lie behind each other: devices read up to 16 bytes
+  // at once from where a tensor begins.
+  static bool in_place(const DeviceMemory* device, int64_t bytes) {
+    return device == nullptr || bytes % 16 == 0;
+  }
   // Memory for the next slice; throws Error(InvalidArgument) when the dims are others than before.
   void* next(DType dtype, std::span<const int64_t> dims);
   void add(const Tensor& slice);  // in this memory or elsewhere
   [[nodiscard]] bool empty() const { return count_ == 0; }
-  [[nodiscard]] Tensor take();
+  [[nodiscard]] Tensor take() { return first(all_, count_); }
 
  private:
+  static Tensor first(const Tensor& all, int64_t count);  // where they lie
+
+  DeviceMemory* device_;
   int64_t most_;  // slices that there may be
   int64_t count_ = 0, capacity_ = 0, bytes_ = 0;
   Dims dims_;

@@ -74,8 +74,13 @@ Tensor slice_at(const Tensor& from, int64_t axis, int64_t index) {
   dims.erase(dims.begin() + axis);
   const int64_t inner = inner_size(dims, axis);
   if (axis == 0 && Slices::takes(from.dtype()) && inner > 0) {
-    const int64_t at = index * dtype_bytes(from.dtype(), inner);
-    return {from.dtype(), std::move(dims), from.buffer(), from.data<std::byte>() + at};
+    const int64_t bytes = dtype_bytes(from.dtype(), inner);
+    const Tensor slice(from.dtype(), dims, from.buffer(), from.data<std::byte>() + index * bytes);
+    DeviceMemory* const device = memory_of(from);
+    if (Slices::in_place(device, bytes)) return slice;
+    Tensor copy = tensor_in(device, from.dtype(), std::move(dims));
+    copy_elements(copy, slice);
+    return copy;
   }
   Tensor to(from.dtype(), dims);
   const int64_t outer = inner == 0 ? 0 : to.size() / inner;
@@ -117,7 +122,7 @@ Tensor no_slices(const Body& body, size_t output, int64_t axis) {
   }
   axis = std::min(axis, static_cast<int64_t>(dims.size()));
   dims.insert(dims.begin() + axis, 0);
-  return {type.dtype, dims};
+  return tensor_in(body.memories[output], type.dtype, dims);
 }
 
 void run_if(const Step& step, RunContext& context) {
@@ -138,7 +143,7 @@ const Tensor& slice_of(const Value& value) {
 class ScanOutput {
  public:
   ScanOutput(BodyCalls& calls, const Body& body, size_t output, int64_t most, bool as_it_comes)
-      : body_(body), output_(output), slices_(most) {
+      : body_(body), output_(output), slices_(most, body.memories[output]) {
     const Graph& graph = body.program->graph();
     const Type& type = graph.value(graph.outputs[output]).type;
     as_it_comes_ = as_it_comes && Slices::takes(type.dtype) && type.dtype != DType::Undefined;
@@ -320,6 +325,14 @@ Step compile_control_flow(const Graph&, const Node& node, const CompileOptions& 
     body.program = std::make_unique<Program>(clone(**graph), options, true);
     body.n_inputs = (*graph)->inputs.size();
     body.n_overridable = (*graph)->overridable.size();
+    for (size_t i = 0; i < (*graph)->outputs.size(); ++i) {
+      DeviceMemory* memory = nullptr;
+      for (const auto& provider : options.providers) {
+        const auto& wanted = (*graph)->output_memories;
+        if (i < wanted.size() && provider->memory() == wanted[i]) memory = provider->device();
+      }
+      body.memories.push_back(memory);
+    }
     for (const Capture& capture : (*graph)->captures) {
       body.captured.push_back(capture.outer);
       step.inputs.push_back(capture.outer);

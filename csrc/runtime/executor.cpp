@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 
 #include "base/thread_pool.h"
 #include "ops/op_def.h"
@@ -315,6 +316,7 @@ void RunContext::run_step(size_t index) {
 }
 
 void RunContext::give_outputs(std::span<const int> wanted, OutputSink& sink) {
+  std::set<DeviceMemory*> copied;
   for (int index : wanted) {
     const auto i = static_cast<size_t>(index);
     if (output_done_[i]) continue;
@@ -344,14 +346,15 @@ void RunContext::give_outputs(std::span<const int> wanted, OutputSink& sink) {
     if (void* data = sink.allocate(index, from->dtype(), from->dims())) {
       auto given = Buffer::wrap(data, from->bytes(), {}, device);
       copy_elements(Tensor(from->dtype(), from->dims(), std::move(given), data), *from);
-      if (device != nullptr) device->synchronize();
+      if (device != nullptr) copied.insert(device);
       continue;
     }
     Tensor copy = tensor_in(device, from->dtype(), from->dims());
     copy_elements(copy, *from);
-    if (device != nullptr) device->synchronize();
+    if (device != nullptr) copied.insert(device);
     sink.set(index, std::move(copy));
   }
+  for (DeviceMemory* device : copied) device->synchronize();
 }
 
 // Nobody has waited yet for copies that end with the run, and for outputs in a device's memory.

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "ops/op_def.h"
+#include "runtime/body_memories.h"
 
 namespace tiercel {
 namespace {
@@ -127,7 +128,8 @@ class Islands {
   // Whether the value comes from the host or goes there by a node that the host has to run.
   bool made_on_host(ValueId id) const {
     const NodeId maker = graph_.value(id).producer;
-    return maker != kNone && !on_device(maker);
+    return maker != kNone && !on_device(maker) &&
+           memory_of_value(graph_, id, options_) == host_->memory();
   }
   bool read_on_host(ValueId id) const {
     const auto& readers = consumers_[static_cast<size_t>(id)];

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "ops/op_def.h"
+#include "runtime/body_memories.h"
 #include "runtime/memory_plan.h"
 #include "runtime/shared_bytes.h"
 
@@ -74,7 +75,7 @@ class Planner {
     return 0;
   }
 
-  // Number of the memory in which a node's outputs lie.
+  // Number of the memory of the device that runs a node.
   int memory_of(const Node& node) const {
     if (node.domain == "tiercel" && node.op_type == "Copy") {
       return memory_named(node.attributes.get_or<std::string>("to", ""));
@@ -121,7 +122,6 @@ class Planner {
     if (is_resident(node)) return;
     Step step = compile(node);
     step.node = id;
-    const int memory = memory_of(node);
     bool dynamic = false;
     for (ValueId out : step.outputs) {
       if (out == kNone || step.takes_values) continue;
@@ -131,7 +131,7 @@ class Planner {
       if (out == kNone) continue;
       const bool held = dynamic || step.takes_values || !is_dense(type(out));
       place(out).kind = held ? Place::Kind::Held : Place::Kind::Arena;
-      place(out).memory = memory;
+      place(out).memory = memory_named(memory_of_value(plan_.graph, out, options_));
     }
     plan_.dynamic.push_back(dynamic);
     plan_.steps.push_back(std::move(step));
