@@ -205,8 +205,18 @@ std::optional<int> Compiler::convert(int from, DType dtype, const Node* cast) {
     const std::optional<int> between = convert(from, way);
     return between ? convert(*between, dtype, cast) : std::nullopt;
   }
-  const int out = add({Kind::Buffer, -1, dtype});
-  steps_.push_back({tile, out, {from, -1, -1}, add_params(tile, cast)});
+  const int params = add_params(tile, cast);
+  int out = -1;
+  if (const Virtual& v = virtuals_[static_cast<size_t>(from)];
+      v.kind == Kind::Constant && dtype_bits(dtype) >= 8) {
+    int64_t made = 0;
+    const std::byte* value = constants_[static_cast<size_t>(v.index)].data();
+    tile->run(&made, value, nullptr, nullptr, 1, params_.data() + params);
+    out = add_constant(&made, dtype);
+  } else {
+    out = add({Kind::Buffer, -1, dtype});
+    steps_.push_back({tile, out, {from, -1, -1}, params});
+  }
   if (!cast) casts_[{from, dtype}] = out;
   return out;
 }
@@ -238,42 +248,25 @@ std::optional<int> Compiler::emit_op(std::string_view domain, std::string_view o
 // What an absent optional operand stands for: Clip's bounds are then the type's own.
 std::optional<int> Compiler::absent_operand(const Node& node, size_t i, DType dtype) {
   if (node.op_type != "Clip" || i == 0) return std::nullopt;
-  const bool low = i == 1;
-  const auto bound = [&]<class T>(T) {
-    T value = low ? std::numeric_limits<T>::lowest() : std::numeric_limits<T>::max();
-    if constexpr (std::numeric_limits<T>::has_infinity) {
-      value = low ? -std::numeric_limits<T>::infinity() : std::numeric_limits<T>::infinity();
-    }
-    return value;
+  std::optional<int> made;
+  const auto bound = [&]<class T>(T, DType as) {
+    if (widened(dtype) != as) return;
+    using Limits = std::numeric_limits<T>;
+    T value = i == 1 ? Limits::lowest() : Limits::max();
+    if constexpr (Limits::has_infinity) value = i == 1 ? -Limits::infinity() : Limits::infinity();
+    made = add_constant(&value, as);
   };
-  const auto made = [&](auto zero, DType as) {
-    const auto value = bound(zero);
-    return add_constant(&value, as);
-  };
-  switch (widened(dtype)) {
-    case DType::Float:
-      return made(0.0F, DType::Float);
-    case DType::Double:
-      return made(0.0, dtype);
-    case DType::Int8:
-      return made(int8_t{}, dtype);
-    case DType::Int16:
-      return made(int16_t{}, dtype);
-    case DType::Int32:
-      return made(int32_t{}, dtype);
-    case DType::Int64:
-      return made(int64_t{}, dtype);
-    case DType::UInt8:
-      return made(uint8_t{}, dtype);
-    case DType::UInt16:
-      return made(uint16_t{}, dtype);
-    case DType::UInt32:
-      return made(uint32_t{}, dtype);
-    case DType::UInt64:
-      return made(uint64_t{}, dtype);
-    default:
-      return std::nullopt;
-  }
+  bound(0.0F, DType::Float);
+  bound(0.0, DType::Double);
+  bound(int8_t{}, DType::Int8);
+  bound(int16_t{}, DType::Int16);
+  bound(int32_t{}, DType::Int32);
+  bound(int64_t{}, DType::Int64);
+  bound(uint8_t{}, DType::UInt8);
+  bound(uint16_t{}, DType::UInt16);
+  bound(uint32_t{}, DType::UInt32);
+  bound(uint64_t{}, DType::UInt64);
+  return made;
 }
 
 std::optional<std::string> Compiler::emit_node(const Node& node) {
