@@ -9,7 +9,7 @@
 
 namespace tiercel {
 
-inline constexpr TclEpilogue kNoEpilogue{nullptr, nullptr, nullptr};
+inline constexpr TclEpilogue kNoEpilogue{nullptr, nullptr, nullptr, nullptr};
 inline constexpr TclPrologue kNoPrologue{nullptr, nullptr};
 
 // Of a tensor as kernels see it.

@@ -183,7 +183,9 @@ class TileRun {
     for (size_t r = 0; r < program.registers.size(); ++r) place(r, tiles);
   }
 
-  void run(int64_t start, int64_t count) {
+  // `first_ahead`: elements by which input 0 lies further on than the output does.
+  void run(int64_t start, int64_t count, int64_t first_ahead) {
+    first_ahead_ = first_ahead;
     const int64_t row = walk_.rank > 0 ? walk_.dims[static_cast<size_t>(walk_.rank - 1)] : 1;
     const bool by_row = needs_rows_ && row >= kLongRow;
     const auto below = static_cast<size_t>(std::max<int64_t>(walk_.rank - 2, 0));
@@ -261,7 +263,7 @@ class TileRun {
       const int64_t bits = program_.registers[r].bits;
       const auto* base = static_cast<const std::byte*>(inputs_[i]);
       if (walk_.mode[i] == PointwiseWalk::Mode::Dense) {
-        at_[r] = const_cast<std::byte*>(base) + bytes_at(start, bits);
+        at_[r] = const_cast<std::byte*>(base) + bytes_at(start + (i == 0 ? first_ahead_ : 0), bits);
       } else if (walk_.mode[i] != PointwiseWalk::Mode::Scalar) {
         at_[r] = broadcast_tile(i, start, n, bits, by_row);
       }
@@ -396,6 +398,7 @@ class TileRun {
   const void* const* inputs_;
   void* const* outputs_;
   int64_t slot_bytes_ = 0;
+  int64_t first_ahead_ = 0;
   std::byte* next_ = nullptr;
   bool needs_rows_ = false;
   bool needs_planes_ = false;
@@ -412,28 +415,30 @@ constexpr int64_t kStackBytes =
 }  // namespace
 
 void PointwiseProgram::run_range(const PointwiseWalk& walk, const void* const* inputs,
-                                 void* const* outputs, int64_t start, int64_t count, int64_t rows,
-                                 int64_t stride) const {
-  if (count <= 0) return;
+                                 void* const* outputs, const PointwiseRows& rows) const {
+  if (rows.count <= 0) return;
+  const int64_t ahead = rows.first_stride - rows.stride;
   if (instructions.size() == 1 && direct(walk)) {
     const Instruction& step = instructions[0];
-    for (int64_t r = 0; r < rows; ++r, start += stride) {
+    for (int64_t r = 0, start = rows.start; r < rows.rows; ++r, start += rows.stride) {
       std::array<const void*, 3> operands{};
       for (size_t i = 0; i < 3; ++i) {
         if (step.in[i] < 0) continue;
         const Register& reg = registers[static_cast<size_t>(step.in[i])];
         const auto* base = static_cast<const std::byte*>(inputs[reg.index]);
-        operands[i] = base + bytes_at(start, reg.bits);
+        operands[i] = base + bytes_at(start + (reg.index == 0 ? r * ahead : 0), reg.bits);
       }
       auto* out = static_cast<std::byte*>(outputs[0]);
       out += bytes_at(start, registers[static_cast<size_t>(step.out)].bits);
-      step.run(out, operands[0], operands[1], operands[2], count, params.data() + step.params);
+      step.run(out, operands[0], operands[1], operands[2], rows.count, params.data() + step.params);
     }
     return;
   }
   alignas(64) std::byte tiles[kStackBytes];
   TileRun tile_run(*this, walk, inputs, outputs, tiles);
-  for (int64_t r = 0; r < rows; ++r) tile_run.run(start + r * stride, count);
+  for (int64_t r = 0; r < rows.rows; ++r) {
+    tile_run.run(rows.start + r * rows.stride, rows.count, r * ahead);
+  }
 }
 
 // One instruction from dense inputs to the output: no tiles needed.
@@ -459,7 +464,7 @@ void PointwiseProgram::run(const PointwiseWalk& walk, TclTensor* const* inputs,
   for (size_t i = 0; i < static_cast<size_t>(n_outputs); ++i) out[i] = outputs[i]->data;
   const int64_t start = begin * walk.unit;
   const int64_t stop = std::min(end * walk.unit, walk.size);
-  run_range(walk, in.data(), out.data(), start, stop - start);
+  run_range(walk, in.data(), out.data(), {start, stop - start});
 }
 
 }  // namespace tiercel

@@ -39,6 +39,15 @@ struct PointwiseWalk {
       strides{};  // elements; 0: broadcast
 };
 
+// Runs of output elements: `count` from `start` on, `rows` times, each time `stride` elements
+// further on.
+struct PointwiseRows {
+  int64_t start, count, rows = 1, stride = 0;
+  int64_t first_stride = stride;  // the same of input 0
+};
+
+// Values of small floats are float32 between the instructions of a program: they are rounded where
+// they leave it and where the model says Cast.
 class PointwiseProgram {
  public:
   // One tile kernel over registers; `out` may be one of the operands.
@@ -70,10 +79,9 @@ class PointwiseProgram {
   // Computes units [begin, end). Needs no scratch: tiles live on the stack.
   void run(const PointwiseWalk& walk, TclTensor* const* inputs, TclTensor* const* outputs,
            int64_t begin, int64_t end) const;
-  // Output elements [start, start + count), `rows` times, each time `stride` elements further on;
-  // `inputs` and `outputs` are base pointers.
+  // Computes rows of output elements; `inputs` and `outputs` are base pointers.
   void run_range(const PointwiseWalk& walk, const void* const* inputs, void* const* outputs,
-                 int64_t start, int64_t count, int64_t rows = 1, int64_t stride = 0) const;
+                 const PointwiseRows& rows) const;
 
   std::vector<Instruction> instructions;
   std::vector<Register> registers;
@@ -84,6 +92,9 @@ class PointwiseProgram {
   int n_outputs = 0;
   int n_buffers = 0;
   int64_t widest = 8;  // bits of the widest register
+  // Of an epilogue that starts from 16-bit floats: the same from float32 sums that were not rounded
+  // yet. It walks as this one does.
+  std::shared_ptr<const PointwiseProgram> of_sums;
 
  private:
   [[nodiscard]] bool direct(const PointwiseWalk& walk) const;
@@ -110,7 +121,9 @@ class AttachedProgram {
  public:
   // `main`: the tensor that the program starts from; `captures`: one tensor per capture.
   void bind(const PointwiseProgram& program, TclTensor* main, TclTensor* const* captures);
-  [[nodiscard]] TclEpilogue epilogue() const { return {apply, this, apply_rows}; }
+  [[nodiscard]] TclEpilogue epilogue() const {
+    return {apply, this, apply_rows, program_->of_sums ? apply_sums : nullptr};
+  }
   [[nodiscard]] TclPrologue prologue() const { return {fill, this}; }
   [[nodiscard]] const PointwiseProgram& program() const { return *program_; }
   // The walk over the elements of `main`, and units [begin, end) of it from `main` into `to`.
@@ -121,10 +134,12 @@ class AttachedProgram {
   static void apply(const void* context, void* data, int64_t start, int64_t count);
   static void apply_rows(const void* context, void* data, int64_t start, int64_t count,
                          int64_t rows, int64_t stride);
+  static void apply_sums(const void* context, const float* sums, int64_t sums_stride, void* data,
+                         int64_t start, int64_t count, int64_t rows, int64_t stride);
   static void fill(const void* context, void* to, int64_t start, int64_t count);
   [[nodiscard]] int64_t bits() const;  // of one element of the result
-  void compute(const void* from, void* to, int64_t start, int64_t count, int64_t rows,
-               int64_t stride) const;
+  void compute(const PointwiseProgram& program, const void* from, void* to,
+               const PointwiseRows& rows) const;
 
   const PointwiseProgram* program_ = nullptr;
   const void* main_ = nullptr;

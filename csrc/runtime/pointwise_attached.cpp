@@ -1,5 +1,6 @@
 // Runs a pointwise program that hangs on a kernel: its epilogue or prologue, bound to one call.
 #include <algorithm>
+#include <utility>
 
 #include "runtime/pointwise.h"
 
@@ -23,19 +24,19 @@ int64_t AttachedProgram::bits() const {
   return program_->registers[static_cast<size_t>(program_->output_register[0])].bits;
 }
 
-void AttachedProgram::compute(const void* from, void* to, int64_t start, int64_t count,
-                              int64_t rows, int64_t stride) const {
+void AttachedProgram::compute(const PointwiseProgram& program, const void* from, void* to,
+                              const PointwiseRows& rows) const {
   std::array<const void*, kPointwiseOperands> in;
   in[0] = from;
-  for (int i = 1; i < program_->n_inputs; ++i) {
+  for (int i = 1; i < program.n_inputs; ++i) {
     in[static_cast<size_t>(i)] = operands_[static_cast<size_t>(i - 1)];
   }
-  program_->run_range(walk_, in.data(), &to, start, count, rows, stride);
+  program.run_range(walk_, in.data(), &to, rows);
 }
 
 void AttachedProgram::run(void* to, int64_t begin, int64_t end) const {
   const int64_t start = begin * walk_.unit;
-  compute(main_, to, start, std::min(end * walk_.unit, walk_.size) - start, 1, 0);
+  compute(*program_, main_, to, {start, std::min(end * walk_.unit, walk_.size) - start});
 }
 
 void AttachedProgram::apply(const void* context, void* data, int64_t start, int64_t count) {
@@ -46,13 +47,23 @@ void AttachedProgram::apply_rows(const void* context, void* data, int64_t start,
                                  int64_t rows, int64_t stride) {
   const auto& self = *static_cast<const AttachedProgram*>(context);
   std::byte* base = static_cast<std::byte*>(data) - start * self.bits() / 8;
-  self.compute(base, base, start, count, rows, stride);
+  self.compute(*self.program_, base, base, {start, count, rows, stride});
+}
+
+void AttachedProgram::apply_sums(const void* context, const float* sums, int64_t sums_stride,
+                                 void* data, int64_t start, int64_t count, int64_t rows,
+                                 int64_t stride) {
+  const auto& self = *static_cast<const AttachedProgram*>(context);
+  std::byte* base = static_cast<std::byte*>(data) - start * self.bits() / 8;
+  if (count == stride && count == sums_stride) count *= std::exchange(rows, 1);  // they touch
+  self.compute(*self.program_->of_sums, sums - start, base,
+               {start, count, rows, stride, sums_stride});
 }
 
 void AttachedProgram::fill(const void* context, void* to, int64_t start, int64_t count) {
   const auto& self = *static_cast<const AttachedProgram*>(context);
   std::byte* base = static_cast<std::byte*>(to) - start * self.bits() / 8;
-  self.compute(self.main_, base, start, count, 1, 0);
+  self.compute(*self.program_, self.main_, base, {start, count});
 }
 
 }  // namespace tiercel

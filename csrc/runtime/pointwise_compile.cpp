@@ -21,6 +21,7 @@ struct ProgramBody {
   std::vector<const Node*> nodes;
   std::vector<ValueId> inputs;
   std::vector<ValueId> outputs;
+  bool of_sums = false;  // input 0 is not rounded to its type yet
 };
 
 // A register before it has a place.
@@ -79,7 +80,8 @@ class Compiler {
       if (dtype_bits(dtype) < 8 && body_.inputs.size() > 1) {
         return concat("broadcasts packed elements of ", std::string(dtype_name(dtype)));
       }
-      const int made = add({Kind::Input, static_cast<int>(i), dtype});
+      const bool sums = i == 0 && body_.of_sums;
+      const int made = add({Kind::Input, static_cast<int>(i), sums ? widened(dtype) : dtype});
       if (!register_of_.contains(in)) register_of_[in] = made;
       input_registers_.push_back(made);
     }
@@ -444,7 +446,7 @@ ProgramBody body_of(const Graph& graph, const Node& node) {
   return {graph, {&node}, node.inputs, node.outputs};
 }
 
-std::shared_ptr<const PointwiseProgram> compile(const Node& node, const ProgramBody& body) {
+std::shared_ptr<PointwiseProgram> compile(const Node& node, const ProgramBody& body) {
   Compiler compiler(body);
   std::optional<std::string> why = compiler.run();
   if (!why) why = compiler.fits();
@@ -472,7 +474,17 @@ std::shared_ptr<const PointwiseProgram> compile_attached(const Node& node, std::
   const Graph& graph = **attached;
   ProgramBody body{graph, live_nodes(graph), {graph.inputs.at(0)}, {graph.outputs.at(0)}};
   for (const Capture& capture : graph.captures) body.inputs.push_back(capture.inner);
-  return compile(node, body);
+  std::shared_ptr<PointwiseProgram> program = compile(node, body);
+  const DType main = graph.value(graph.inputs[0]).type.dtype;
+  body.of_sums = name == "epilogue" && (main == DType::Float16 || main == DType::BFloat16);
+  if (body.of_sums) {
+    std::shared_ptr<PointwiseProgram> of_sums = compile(node, body);
+    // So that both cut tiles alike.
+    program->n_buffers = of_sums->n_buffers = std::max(program->n_buffers, of_sums->n_buffers);
+    program->widest = of_sums->widest = std::max(program->widest, of_sums->widest);
+    program->of_sums = std::move(of_sums);
+  }
+  return program;
 }
 
 }  // namespace tiercel

@@ -15,7 +15,7 @@ from _lang.emit import intrinsic_of
 from _lang.lanes import I64
 
 _BYTES = ir.IntType(8).as_pointer()
-APPLY_ROWS = 16  # in TclEpilogue
+APPLY_ROWS, APPLY_SUMS = 16, 24  # in TclEpilogue
 PROLOGUE = 72  # in TclCall
 
 
@@ -39,6 +39,27 @@ def epilogue_rows() -> Any:
         return ctx.get_dummy_value()
 
     return intrinsic_of(types.void(PTR, PTR, n, n, n, n), lower)
+
+
+@cache
+def epilogue_of_sums() -> Any:
+    """`finish(call, sums, sums_stride, data, start, count, rows, stride)`: as `epilogue_rows`, from
+    float32 results that are not rounded to the 16 bits of the output yet; 0 when there is no
+    epilogue that takes them.
+    """
+    n = types.int64
+
+    def lower(ctx: Any, b: Any, _: Any, args: Any) -> Any:
+        record = _field(b, args[0], EPILOGUE, _BYTES)
+        kinds = [_BYTES, _BYTES, I64, _BYTES, I64, I64, I64, I64]
+        shape = ir.FunctionType(ir.VoidType(), kinds)
+        apply = _field(b, record, APPLY_SUMS, shape.as_pointer())
+        there = cgutils.is_not_null(b, apply)
+        with b.if_then(there):
+            b.call(apply, [_field(b, record, 8, _BYTES), *args[1:]])
+        return b.zext(there, I64)
+
+    return intrinsic_of(types.int64(PTR, PTR, n, PTR, n, n, n, n), lower)
 
 
 @cache

@@ -4,7 +4,6 @@ constant.
 
 from __future__ import annotations
 
-from attached import epilogue_rows
 from product import NOT_ROUNDED, ROUNDED, ROWS, allowed, product
 
 from _lang import inline, kernel, parts
@@ -19,7 +18,7 @@ def gemm(k, rounded=-1):
     size, step, wide_size = g.bytes, g.width, g.wide_bytes
     get, get_wide, put_wide, cast = k.load("T"), k.load(wide), k.store(wide), k.cast("T")
     lanes, p, v = k.lanes(wide), k.vector(wide), k.vector("T", k.lanes(wide))
-    pack_b, offset, finish_rows = g.pack_b, k.offset, epilogue_rows()
+    pack_b, offset = g.pack_b, k.offset
 
     @inline
     def rows_of(call):
@@ -135,11 +134,7 @@ def gemm(k, rounded=-1):
         )
         for r in range(rows):
             finish(call, offset(to, r * row * wide_size), i + r, j, columns)
-        x.deliver(c, n, to, rows, columns)
-        if columns == n:
-            k.epilogue(call, c, first, rows * n)
-        else:
-            finish_rows(call, c, first, columns, rows, n)
+        x.finish(call, first, to, rows, columns, n)
 
     def run(call, phase, begin, end, scratch):
         for unit in range(begin, end):

@@ -4,7 +4,6 @@ when it is constant.
 
 from __future__ import annotations
 
-from attached import epilogue_rows
 from matmul_shapes import shapes
 from product import NOT_ROUNDED, ROUNDED, ROWS, allowed, product
 
@@ -24,7 +23,7 @@ def matmul_builder(permuted, rounded=-1):
         x = product(k, pieces=1 if rounded >= 0 else 0)
         g, cut = x.panels, x.cut
         size, step = g.bytes, g.width
-        pack_b, offset, finish = g.pack_b, k.offset, epilogue_rows()
+        pack_b, offset = g.pack_b, k.offset
 
         @inline
         def panel_count(call):
@@ -116,11 +115,7 @@ def matmul_builder(permuted, rounded=-1):
                 depth,
                 scratch,
             )
-            x.deliver(c, n, to, rows, columns)
-            if columns == n:
-                k.epilogue(call, c, first, rows * n)
-            else:
-                finish(call, c, first, columns, rows, n)
+            x.finish(call, first, to, rows, columns, n)
 
         def run(call, phase, begin, end, scratch):
             for unit in range(begin, end):

@@ -5,7 +5,7 @@ many rows parts of panels are widened into the cache.
 
 from __future__ import annotations
 
-from attached import epilogue_rows
+from attached import epilogue_of_sums, epilogue_rows
 from matmul_shapes import blocks
 from product import nan_finder, product
 from weight_packing import ACCURACY, BITS, BLOCK, NAMES, ZERO, extents, weight_packing
@@ -194,7 +194,8 @@ def weight_matmul(k):
     half, size, lanes = k.dtype("T").bits < 32, k.dtype("T").bits // 8, k.lanes("float")
     v, t, width, offset = k.vector("float"), k.vector("T", k.lanes("float")), 2 * lanes, k.offset
     single, cut = k.cast("float"), blocks(1, 2 * lanes, MOST_ROWS, WORK, 6 * width, 4)
-    widen4, widen8, finish, p = widening(k, 4), widening(k, 8), epilogue_rows(), weight_packing(k)
+    widen4, widen8, p = widening(k, 4), widening(k, 8), weight_packing(k)
+    finish, finish_sums = epilogue_rows(), epilogue_of_sums()
 
     @inline
     def is_few(call):
@@ -299,14 +300,18 @@ def weight_matmul(k):
     @inline
     def deliver(call, sums, row, rows, column, columns):
         n = o.columns(call)
-        c = offset(k.output(call, 0), (row * n + column) * size)
-        for r in range(rows):
+        first = row * n + column
+        c, done = offset(k.output(call, 0), first * size), False
+        if half:
+            done = finish_sums(call, sums, columns, c, first, columns, rows, n) == 1
+        for r in range(0 if done else rows):
             j = 0
             while j < columns:
                 y = v.load_n(sums, r * columns + j, columns - j)
                 t.store_n(c, r * n + j, y, columns - j)
                 j += lanes
-        finish(call, c, row * n + column, columns, rows, n)
+        if not half:
+            finish(call, c, first, columns, rows, n)
 
     @inline
     def few(call, unit, scratch):

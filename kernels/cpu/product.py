@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from attached import epilogue_of_sums, epilogue_rows
 from matmul_shapes import blocks
 from panels import DEPTH, block_product, panels, tallest
 from split_tiles import ROW, TILE, no_product, split_product
@@ -231,12 +232,32 @@ def deliverer(k, t, wide):
     return deliver
 
 
+def finisher(k, t, deliver):
+    """`finish`: a block of the output from its sums, where `sums_at` says, with the epilogue."""
+    half, size = k.dtype(t).bits < 32, k.dtype(t).bits // 8
+    of_sums, of_rows = epilogue_of_sums(), epilogue_rows()
+
+    @inline
+    def finish(call, first, x, rows, columns, n):
+        """`first`: the output element that the block begins with; `n`: columns of the output."""
+        c = k.offset(k.output(call, 0), first * size)
+        if half:
+            if of_sums(call, x, columns, c, first, columns, rows, n) == 0:
+                deliver(c, n, x, rows, columns)
+        elif columns == n:
+            k.epilogue(call, c, first, rows * n)
+        else:
+            of_rows(call, c, first, columns, rows, n)
+
+    return finish
+
+
 def product(k, t="T", pieces=0):
     """Inline functions over one block of C.
 
     `sums` leaves the products, in the wide type, where `sums_at` says: in C itself, or in scratch
-    memory for half types; `deliver` rounds those into C, once. `pieces`: of a number where AMX
-    tiles multiply; 0: as many as its type has.
+    memory for half types; `deliver` rounds those into C, once, and `finish` into the output, by way
+    of the epilogue. `pieces`: of a number where AMX tiles multiply; 0: as many as its type has.
     """
     g, size = panels(k, t), k.dtype(t).bits // 8
     wide, half = g.wide, size < g.wide_bytes
@@ -246,11 +267,10 @@ def product(k, t="T", pieces=0):
     cut = cuts(g.width, 2 * few, tiled)
     split = split_product(k, t, pieces) if tiled else no_product()
     by_tiles, split_rows, steps_of = split.multiply, split.split_rows, split.steps
-    has_nan = nan_finder(k, wide)
     plane_bytes, step_bytes, count = split.plane_bytes, split.step_bytes, split.count
-    block_of, pack_b = g.block, g.pack_b
+    has_nan, block_of, pack_b = nan_finder(k, wide), g.block, g.pack_b
     wide_block = block_product(k, wide, "wide_block") if half else block_of
-    m = block_memory(g, split, few)
+    m, deliver = block_memory(g, split, few), deliverer(k, t, wide)
     most_depth, copies, a_bytes, before = m.most_depth, m.copies, m.a_bytes, m.before
 
     @inline
@@ -353,5 +373,6 @@ def product(k, t="T", pieces=0):
         tile_rows=tile_rows,
         rows_scratch=m.rows_scratch,
         has_nan=has_nan,
-        deliver=deliverer(k, t, wide),
+        deliver=deliver,
+        finish=finisher(k, t, deliver),
     )

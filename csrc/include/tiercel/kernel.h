@@ -34,12 +34,16 @@ typedef struct TclAttr {
 /* A pointwise program that a kernel applies to finished runs of its output while they are still in
    cache. `apply(context, data, start, count)`: `data` points at output element `start` of the dense
    output; `count` elements follow. Elements are computed in place. NULL apply: nothing to do.
-   `apply_rows` does so for `rows` runs, each `stride` elements behind the one before. */
+   `apply_rows` does so for `rows` runs, each `stride` elements behind the one before. `apply_sums`
+   takes float32 results that are not rounded yet, from rows at `sums` that lie `sums_stride`
+   elements apart, in place of those in memory; NULL where the output is not of 16-bit floats. */
 typedef struct TclEpilogue {
   void (*apply)(const void* context, void* data, int64_t start, int64_t count);
   const void* context;
   void (*apply_rows)(const void* context, void* data, int64_t start, int64_t count, int64_t rows,
                      int64_t stride);
+  void (*apply_sums)(const void* context, const float* sums, int64_t sums_stride, void* data,
+                     int64_t start, int64_t count, int64_t rows, int64_t stride);
 } TclEpilogue;
 
 /* A pointwise program that computes what a kernel reads as input 0: `fill(context, to, start,
