@@ -67,7 +67,8 @@ struct Graph {
   std::vector<ValueId> overridable;  // inputs with a default: constants that a run may replace
   std::vector<ValueId> outputs;
   std::vector<Capture> captures;  // of a subgraph
-  // Names of the memories that the first inputs and outputs of a run lie in; the rest: "cpu".
+  // Names of the memories that the first inputs (and captures) and outputs of a run lie in; the
+  // rest: "cpu".
   std::vector<std::string> input_memories, output_memories;
 
   [[nodiscard]] ValueInfo& value(ValueId id) { return values[static_cast<size_t>(id)]; }

@@ -46,12 +46,10 @@ const Provider& owner(std::string_view memory, const CompileOptions& options) {
 // Where its input is.
 void assign_alias(const Graph& graph, Node& node, const CompileOptions& options) {
   const ValueId in = node.inputs.empty() ? kNone : node.inputs[0];
-  const NodeId maker = in == kNone ? kNone : graph.value(in).producer;
   const bool there = in != kNone && graph.value(in).type.is_tensor();
-  const std::string_view memory = there ? memory_of_value(graph, in, options) : "cpu";
-  node.provider = there && maker != kNone && !graph.node(maker).def->has(kControlFlow)
-                      ? graph.node(maker).provider
-                      : std::string(owner(memory, options).name());
+  const Provider& given =
+      there ? owner(memory_of_value(graph, in, options), options) : host(options);
+  node.provider = std::string(given.name());
   node.reason = "its output has the bytes of its input";
 }
 

@@ -77,8 +77,8 @@ struct Plan {
 // Error(NotImplemented) that names every node that no provider runs, with each provider's reason.
 void assign(Graph& graph, const CompileOptions& options);
 
-// Puts a Copy before every reader of a value that lives in another provider's memory. Constants and
-// captures live in "cpu", and so do inputs whose elements shapes depend on; graph inputs and
+// Puts a Copy before every reader of a value that lives in another provider's memory. Constants
+// live in "cpu", and so do inputs whose elements shapes depend on; graph inputs, captures and
 // outputs where the graph says.
 void insert_copies(Graph& graph, const CompileOptions& options);
 
