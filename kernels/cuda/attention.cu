@@ -6,15 +6,17 @@
 
 template <class T, int BN>
 DEVICE void softmax_tile(float (&s)[BN / 8][4], float (&largest)[2], float (&sum)[2],
-                         float (&factor)[2], const Head<T>& head, i32 row, i32 key) {
+                         float (&factor)[2], const Head<T>& head, i32 row, i32 key, bool plain) {
   const int t = threadIdx.x % 4 * 2;
   const float before[2] = {largest[0], largest[1]};
   UNROLL
   for (int j = 0; j < BN / 8; j++) UNROLL
-  for (int e = 0; e < 4; e++) {
-    s[j][e] = head.score(s[j][e], row + e / 2 * 8, key + j * 8 + t + e % 2);
-    largest[e / 2] = fmaxf(largest[e / 2], s[j][e]);
-  }
+  for (int e = 0; e < 4; e++)
+    s[j][e] = plain ? s[j][e] * head.a.scale
+                    : head.score(s[j][e], row + e / 2 * 8, key + j * 8 + t + e % 2);
+  UNROLL
+  for (int j = 0; j < BN / 8; j++) UNROLL
+  for (int e = 0; e < 4; e++) largest[e / 2] = fmaxf(largest[e / 2], s[j][e]);
   UNROLL
   for (int h = 0; h < 2; h++) {
     largest[h] = fmaxf(largest[h], __shfl_xor_sync(ALL_LANES, largest[h], 1));
@@ -86,8 +88,9 @@ DEVICE void attention_tiles(const T* q, const T* k, const T* v, const void* mask
   const T* from = head.q + row0 * a.q[2];
   const bool packed_k = packed_lines(head.k, a.k[2], a.k[3]);
   const bool packed_v = packed_lines(head.v, a.v[2], a.v[3]);
-  copy_chunks<T, BM, F::CHUNKS, F::THREADS>(qs, from, a.q[2], a.q[3], a.rows - row0, a.size,
-                                            packed_lines(from, a.q[2], a.q[3]));
+  if (first < end)
+    copy_chunks<T, BM, F::CHUNKS, F::THREADS>(qs, from, a.q[2], a.q[3], a.rows - row0, a.size,
+                                              packed_lines(from, a.q[2], a.q[3]));
   float o[D / 8][4] = {}, largest[2] = {-INFINITE, -INFINITE}, sum[2] = {};
   const i32 row = row0 + threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4;
   auto fetch_keys = [&](i32 j) {
@@ -105,7 +108,7 @@ DEVICE void attention_tiles(const T* q, const T* k, const T* v, const void* mask
                                                 a.value_size, packed_v);
       commit_async();
       F::scores(s, qs, ks);
-      softmax_tile<T, BN>(s, largest, sum, factor, head, row, j);
+      softmax_tile<T, BN>(s, largest, sum, factor, head, row, j, head.plain(row0, last, j, j + BN));
       wait_async<0>();
       __syncthreads();  // values are there, all have read the keys
     }
@@ -120,8 +123,7 @@ DEVICE void attention_tiles(const T* q, const T* k, const T* v, const void* mask
   UNROLL
   for (int i = 0; i < D / 2; i++) {
     const i32 r = row + i % 4 / 2 * 8, c = i / 4 * 8 + threadIdx.x % 4 * 2 + i % 2;
-    if (r < a.rows && c < a.value_size)
-      head.y[r * a.y[2] + c * a.y[3]] = narrow<T>(o[i / 4][i % 4] * sum[i / 2 % 2]);
+    head.put(r, c, o[i / 4][i % 4] * sum[i / 2 % 2]);
   }
 }
 

@@ -23,13 +23,6 @@ DEVICE float hyperbolic_tangent(float x) {
   return 1.f - __fdividef(2.f, 1.f + __expf(fminf(2.f * x, 80.f) + (x - x)));
 }
 
-// The compiler must not make a copy of all that follows for each value of x.
-DEVICE i32 opaque(i32 x) {
-  i32 r;
-  asm volatile("mov.b32 %0, %1;" : "=r"(r) : "r"(x));
-  return r;
-}
-
 // What a block knows about its head.
 template <class T>
 struct Head {
@@ -61,6 +54,15 @@ struct Head {
   }
   __device__ __forceinline__ i32 end(i32 i) const {
     return a.right < 0 ? keys : min(keys, i + offset + a.right + 1);
+  }
+  // Whether queries `row` to `last` see all keys from j to before `to`, by scores that are products
+  // times the scale.
+  __device__ __forceinline__ bool plain(i32 row, i32 last, i32 j, i32 to) const {
+    return a.mask_kind == NO_MASK && a.softcap == 0.f && j >= first(last) && to <= end(row);
+  }
+  // Item c of the result of query i.
+  __device__ __forceinline__ void put(i32 i, i32 c, float x) const {
+    if (i < a.rows && c < a.value_size) y[i * a.y[2] + c * a.y[3]] = narrow<T>(x);
   }
   // The score of query i and key j, whose product is x.
   __device__ __forceinline__ float score(float x, i32 i, i32 j) const {

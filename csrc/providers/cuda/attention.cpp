@@ -68,8 +68,8 @@ std::optional<int64_t> head_items(const Graph& graph, const Node& node, size_t i
 struct AttentionState {
   std::shared_ptr<Device> device;
   FunctionHandle tiles = nullptr, one = nullptr;
-  int64_t tile_rows = 32, item_bytes = 4;
-  unsigned threads = 256;
+  int64_t tile_rows = 64, item_bytes = 4;
+  unsigned threads = 128;
 };
 
 // Keys or values of the past and the new ones, one after the other.
@@ -215,15 +215,12 @@ Step compile_attention(const Graph& graph, const Node& node,
   state.item_bytes = dtype_bytes(dtype, 1);
   const auto inside = device->enter();
   state.one = cuda_function(*device, "attention_fma", concat("attention_one_", suffix));
-  if (dtype == DType::Float) {
-    state.tiles = cuda_function(*device, "attention_fma", "attention_f32");
-  } else {
-    const bool large = most > 128;
-    const int64_t depth = large ? 256 : most > 64 ? 128 : 64;
-    state.tiles = cuda_function(*device, "attention", concat("attention_", depth, "_", suffix));
-    state.tile_rows = large ? 32 : 64;
-    state.threads = large ? 64 : 128;
-  }
+  const bool by_fma = dtype == DType::Float;
+  const int64_t depth = most > 128 ? 256 : most > 64 ? 128 : 64;
+  state.tiles = cuda_function(*device, by_fma ? "attention_fma" : "attention",
+                              concat("attention_", depth, "_", suffix));
+  state.tile_rows = depth == 256 || (by_fma && depth == 128) ? 32 : 64;
+  state.threads = static_cast<unsigned>(state.tile_rows) * 2;
   Step step = launched_step(graph, node, run_attention, "attention");
   step.state = std::make_shared<AttentionState>(std::move(state));
   return step;

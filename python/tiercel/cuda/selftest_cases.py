@@ -139,7 +139,9 @@ def _bytes() -> Iterator[Case]:
 
 def _attention() -> Iterator[Case]:
     for dtype in ("f32", "f16"):
-        for queries, keys, size in ((1, 100, 64), (70, 70, 64), (33, 130, 32)):
+        for queries, keys, size in (
+            *((1, 100, 64), (70, 70, 64), (33, 130, 32), (40, 50, 100), (40, 50, 200)),
+        ):
             shapes = ((2, 4, queries, size), (2, 4, keys, size), (2, 4, keys, size))
             yield Case("attention", "Attention", dtype, shapes)
         causal = ((1, 4, 64, 64), (1, 2, 64, 64), (1, 2, 64, 64))

@@ -67,6 +67,7 @@ CASES = [
     (1, 2, 2, 40, 70, 128, 100, "float", 5, 9, 3, None, 20.0, "bshd"),
     (1, 1, 1, 35, 40, 200, 256, None, -1, 0, 0, None, 0, "bhsd"),
     (1, 1, 1, 3, 4, 8, 8, "none seen", -1, -1, 0, None, 0, "bhsd"),
+    (2, 2, 1, 70, 40, 64, 64, None, -1, -1, 0, [0, 40], 0, "bhsd"),
 ]
 
 
@@ -101,12 +102,10 @@ def make_mask(rng, kind, name, b, h, rows, keys):
 def kernels(name, rows, size):
     """Kernels that take the sizes: name, source, queries a block, threads."""
     found = [(f"attention_one_{name}", "attention_fma", 1, 256)]
-    if name == "f32":
-        found.append(("attention_f32", "attention_fma", 32, 256))
-    else:
-        for d, block in ((64, 64), (128, 64), (256, 32)):
-            if size <= d:
-                found.append((f"attention_{d}_{name}", "attention", block, 2 * block))
+    source, middle = ("attention_fma", 32) if name == "f32" else ("attention", 64)
+    for d, block in ((64, 64), (128, middle), (256, 32)):
+        if size <= d:
+            found.append((f"attention_{d}_{name}", source, block, 2 * block))
     return found
 
 
