@@ -250,7 +250,10 @@ class Device:
         self.set("streams", STREAM_MODES[mode])
 
     def statistic(self, name: str) -> int:
-        """A count that the software device keeps, such as ``launches`` or ``live_bytes``."""
+        """A count that the software device keeps, such as ``launches`` or ``live_bytes``.
+
+        The name of a kernel gives its launches, -1 for none.
+        """
         return int(self.library.softcuda_statistic(name.encode()))
 
     def reset(self) -> None:

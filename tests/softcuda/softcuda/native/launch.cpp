@@ -64,6 +64,9 @@ std::shared_ptr<std::vector<char>> pack(const Kernel& k, void** params, void** e
   return block;
 }
 
+// How often each kernel was launched, by name.
+std::map<std::string, uint64_t, std::less<>> launches_of;
+
 CUresult launch(CUfunction f, const Shape& shape, CUstream stream, void** params, void** extra) {
   Lock lock;
   if (CUresult r = ready()) return r;
@@ -75,6 +78,7 @@ CUresult launch(CUfunction f, const Shape& shape, CUstream stream, void** params
   return d.submit(stream, [f, shape, block]() -> CUresult {
     Driver& d = driver();
     d.statistics.launches++;
+    launches_of[f->kernel->name]++;
     if (!d.options.execute) return CUDA_SUCCESS;
     std::vector<char> parameters = *block;  // a kernel may change its own
     const auto failure = d.runner.run({f->kernel, shape.grid, shape.block, shape.dynamic_bytes,
@@ -188,7 +192,8 @@ SOFTCUDA_EXPORT int softcuda_set(const char* name, long long value) {
   return 0;
 }
 // What a statistic says, or -1: "launches", "graphs", "copies_in", "copies_out", "copies_inside",
-// "live_bytes", "waiting" (operations that have not run).
+// "live_bytes", "waiting" (operations that have not run), or how often the kernel of that name was
+// launched.
 SOFTCUDA_EXPORT long long softcuda_statistic(const char* name) {
   Lock lock;
   const softcuda::Statistics& s = driver().statistics;
@@ -204,7 +209,8 @@ SOFTCUDA_EXPORT long long softcuda_statistic(const char* name) {
                                                   {"waiting", waiting}};
   for (const auto& [known, value] : all)
     if (!std::strcmp(known, name)) return static_cast<long long>(value);
-  return -1;
+  const auto found = softcuda::launches_of.find(std::string_view(name));
+  return found == softcuda::launches_of.end() ? -1 : static_cast<long long>(found->second);
 }
 // The text of the last error.
 SOFTCUDA_EXPORT const char* softcuda_message() { return driver().message.c_str(); }
