@@ -22,6 +22,8 @@ bool fuse_quantize_matmul(Graph& graph, PassContext& context);
 bool fuse_quantize(Graph& graph, PassContext& context);
 // Single nodes by cheaper ones: Pow by multiplying, transposed convolution without overlap.
 bool lower(Graph& graph, PassContext& context);
+// Nodes of floats between conversions from and to 16 bits, as nodes of 16 bits.
+bool narrow(Graph& graph, PassContext& context);
 // Transposes into the matrix products that read the result.
 bool fuse_transpose(Graph& graph, PassContext& context);
 // Leave for kernels to multiply in fewer bits.
