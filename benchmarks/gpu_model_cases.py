@@ -22,6 +22,7 @@ import tiercel
 
 sys.path.append(str(ROOT / "tests" / "gpu" / "kernels"))
 from test_conv import ConvArgs, three  # noqa: E402
+from test_conv_patch import PatchArgs, arranged  # noqa: E402
 from test_cuda_attention import AttentionArgs, strides  # noqa: E402
 from test_gemm import arguments as gemm_arguments  # noqa: E402
 
@@ -274,6 +275,34 @@ def convolutions() -> Iterator[Case]:
         )  # fmt: skip
 
 
+def patches() -> Iterator[Case]:
+    """The same by patches, of 64 channels, by their tiles; wider steps and one axis."""
+    for tile, size, window, stride, bits in (
+        ((128, 128), (8, 16), (3, 3), 1, 4),
+        ((64, 128), (8, 16), (3, 3), 1, 4),
+        ((128, 64), (8, 8), (3, 3), 1, 3),
+        ((64, 64), (8, 8), (3, 3), 1, 3),
+        ((128, 64), (8, 8), (3, 3), 2, 3),
+        ((128, 128), (1, 128), (1, 3), 1, 7),
+        ((128, 128), (8, 16), (5, 5), 1, 4),
+    ):
+        (filters, points), channels = tile, 64
+        reach = [(n - 1) * stride + k for n, k in zip(size, window, strict=True)]
+        x = _random((1, channels, *reach), "f16")
+        w = _random((filters, channels, *window), "f16")
+        y = _random((1, filters, *size), "f16")
+        extents = [three(v) for v in (reach, size, window, (stride, stride), (1, 1))]
+        args = ConvArgs(1, 1, channels, filters, *extents, three((0, 0), 0))
+        threads = filters * points // 64
+        flight = 2 * filters * 64 // threads + 16  # two stages of weights, a part of the patch
+        name = f"{window[0]} × {window[1]}, stride {stride}, 64 channels"
+        yield Case(
+            "convolutions", name, "conv_patch", f"conv_patch_{filters}_{points}_f16", 1, (threads,),
+            (x, arranged(w, 1), None, y, PatchArgs(args, bits, *reach)), y.size, 0, flight, 0,
+            2 * y.size * w[0].size,
+        )  # fmt: skip
+
+
 def taps(args: Any, entries: int) -> Any:
     """The table of taps, which a kernel makes."""
     from launch import run
@@ -289,7 +318,9 @@ def attention() -> Iterator[Case]:
     for kernel, source, dtype, size, block, threads, flight in (
         ("attention_64_f16", "attention", "f16", 64, 64, 128, 64),
         ("attention_128_f16", "attention", "f16", 128, 64, 128, 128),
-        ("attention_f32", "attention_fma", "f32", 64, 32, 256, 4),
+        ("attention_64_f32", "attention_fma", "f32", 64, 64, 128, 64),
+        ("attention_128_f32", "attention_fma", "f32", 128, 32, 64, 128),
+        ("attention_256_f32", "attention_fma", "f32", 256, 32, 64, 64),
     ):
         q, k, v = (_random((1, 1, n, size), dtype) for n in (rows, keys, keys))
         y = np.zeros_like(q)
@@ -305,5 +336,5 @@ def attention() -> Iterator[Case]:
 
 def cases() -> list[Case]:
     """All of them, by family; those of one roof together."""
-    families = (pointwise, softmax, norms, products, convolutions, attention)
+    families = (pointwise, softmax, norms, products, convolutions, patches, attention)
     return [case for family in families for case in family()]

@@ -88,25 +88,33 @@ struct ConvOutput {
     points = c.out[0] * c.out[1] * c.out[2];
     columns = points * c.batch;
     first = at.group * c.filters;
-    y += (i64)first * points;
+  }
+  // Where the item of row r of the group and of a point of an image lies.
+  __device__ __forceinline__ i64 place(u32 r, u32 image, u32 point) const {
+    return ((i64)image * c.groups * c.filters + first + r) * points + point;
+  }
+  // Two items of row r, or one: with one store where they are neighbours.
+  template <class Acc>
+  __device__ __forceinline__ void put_two(u32 r, i64 at, Acc a, bool two, i64 next, Acc b) const {
+    struct alignas(2 * sizeof(T)) Pair {
+      T a, b;
+    };
+    Pair made{finish(first + r, a), {}};
+    if (two) made.b = finish(first + r, b);
+    if (two && next == at + 1 && reinterpret_cast<u64>(y + at) % sizeof(Pair) == 0) {
+      *reinterpret_cast<Pair*>(y + at) = made;
+      return;
+    }
+    y[at] = made.a;
+    if (two) y[next] = made.b;
   }
   template <class Acc>
   __device__ __forceinline__ void put_pair(int i, int j, Acc a, Acc b) const {
     const u32 r = m + i, s = n + j;
     if (r >= (u32)c.filters || s >= columns) return;
-    u32 image = s / points, point = s % points;
-    T* p = y + ((i64)image * c.groups * c.filters + r) * points + point;
-    struct alignas(2 * sizeof(T)) Pair {
-      T a, b;
-    };
-    const Pair made{finish(first + r, a), finish(first + r, b)};
-    if (point + 1 < points && reinterpret_cast<u64>(p) % sizeof(Pair) == 0) {
-      *reinterpret_cast<Pair*>(p) = made;
-      return;
-    }
-    *p = made.a;
-    if (s + 1 >= columns) return;
-    if (point + 1 == points) p += ((i64)c.groups * c.filters - 1) * points;
-    p[1] = made.b;
+    const u32 image = s / points, point = s % points;
+    const i64 at = place(r, image, point);
+    const i64 next = point + 1 < points ? at + 1 : place(r, image + 1, 0);
+    put_two(r, at, a, s + 1 < columns, next, b);
   }
 };

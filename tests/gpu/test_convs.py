@@ -99,6 +99,11 @@ CONVS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((1, 3, 9, 10), (4, 3, 3, 4), {"auto_pad": "SAME_UPPER", "strides": [2, 1]}),
     ((1, 3, 9, 10), (4, 3, 3, 4), {"auto_pad": "SAME_LOWER", "strides": [2, 1]}),
     ((1, 3, 9, 10), (4, 3, 3, 4), {"auto_pad": "VALID", "kernel_shape": [3, 4]}),
+    ((2, 16, 9, 21), (70, 16, 3, 3), {"pads": [1, 1, 1, 1]}),
+    ((1, 40, 11, 12), (30, 20, 3, 3), {"group": 2, "strides": [2, 2], "pads": [1, 0, 0, 1]}),
+    ((1, 18, 150), (9, 18, 3), {"pads": [2, 2], "dilations": [2]}),
+    ((1, 16, 40, 40), (4, 16, 3, 3), {"dilations": [16, 16], "pads": [16, 16, 16, 16]}),
+    ((1, 17, 5, 20), (5, 17, 1, 7), {"auto_pad": "SAME_UPPER"}),
 ]
 TRANSPOSED: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((2, 3, 5, 6), (3, 4, 3, 3), {}),
@@ -173,6 +178,40 @@ def test_a_shape_that_changes(cuda_driver: softcuda.Device) -> None:
         feeds = {"x": numbers((1 + length % 2, 2, length), "f32", length)}
         got, want = session.run(None, feeds)[0], cpu.run(None, feeds)[0]
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+PATCHES: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any], str]] = [
+    ((1, 16, 64, 64), (128, 16, 3, 3), {"pads": [1, 1, 1, 1]}, "128_128"),
+    ((1, 16, 33, 65), (128, 16, 3, 3), {"strides": [2, 2]}, "128_64"),
+    ((2, 16, 130, 64), (64, 16, 3, 3), {}, "64_128"),
+    ((1, 16, 9, 9), (70, 16, 3, 3), {"strides": [2, 2]}, "64_64"),
+    ((1, 16, 90), (8, 16, 3), {"strides": [2]}, "64_64"),
+    ((1, 15, 9, 9), (8, 15, 3, 3), {}, ""),  # few channels
+    ((1, 16, 9, 9), (8, 16, 1, 1), {"strides": [2, 2]}, ""),  # one item of the kernel
+    ((1, 16, 9, 9, 9), (8, 16, 1, 3, 3), {"pads": [1, 0, 0, 1, 0, 0]}, ""),  # three axes
+    ((1, 16, 40, 40), (8, 16, 2, 2), {"dilations": [38, 38]}, ""),  # a wide patch
+]
+
+
+@pytest.mark.parametrize("dtype", ["f16", "bf16"])
+@pytest.mark.parametrize("x,w,attributes,tile", PATCHES, ids=lambda v: str(v) if v else "")
+def test_kernels_by_patches_are_chosen(
+    cuda_driver: softcuda.Device,
+    x: tuple[int, ...],
+    w: tuple[int, ...],
+    attributes: dict[str, Any],
+    tile: str,
+    dtype: str,
+) -> None:
+    names = [f"conv_patch_{m}_{n}_{dtype}" for m in (64, 128) for n in (64, 128)]
+
+    def launches() -> dict[str, int]:
+        return {name: max(0, cuda_driver.statistic(name)) for name in names}
+
+    before = launches()
+    convolve("Conv", x, w, dtype, **attributes)
+    chosen = [name for name, count in launches().items() if count > before[name]]
+    assert chosen == ([f"conv_patch_{tile}_{dtype}"] if tile else [])
 
 
 def test_empty_batch(cuda_driver: softcuda.Device) -> None:

@@ -1,11 +1,12 @@
-// Convolutions on a GPU: Conv and ConvTranspose by the kernels of conv.cu.
+// Convolutions on a GPU: Conv and ConvTranspose by the kernels of conv.cu and conv_patch.cu.
 #include <algorithm>
 
 #include "ops/op_def.h"
 #include "providers/cuda/attached.h"
-#include "providers/cuda/conv_shapes.h"
+#include "providers/cuda/conv_patches.h"
 #include "providers/cuda/gemm.h"
 #include "providers/cuda/kept.h"
+#include "providers/cuda/lines.h"
 #include "runtime/executor.h"
 
 namespace tiercel::cuda {
@@ -27,7 +28,7 @@ struct ConvState {
   bool tf32 = false;
   Attached epilogue;
   ProductKernels products;
-  std::unique_ptr<Derived> weights;  // of ConvTranspose, permuted
+  std::unique_ptr<Derived> weights;  // of ConvTranspose and of patches, permuted
   std::unique_ptr<KeptBuffers> tables = std::make_unique<KeptBuffers>();
 
   [[nodiscard]] FunctionHandle entry(const char* name) const {
@@ -70,6 +71,39 @@ std::shared_ptr<Buffer> permuted(const ConvState& state, const ConvArgs& args, c
   const auto copy = cuda_function(*state.device, "copy", concat("copy_b", state.item * 8));
   Arguments().add(from).add(to).add(total).add(order).launch(*state.device, copy, grid);
   return made;
+}
+
+// Weights [groups * filters, channels, kernel] as conv_patch.cu takes them.
+std::shared_ptr<Buffer> chunked(const ConvState& state, const ConvArgs& args, const void* from) {
+  const int64_t chunks = groups_of(args.channels, kPatchChannels);
+  const int64_t filters = int64_t{args.groups} * args.filters;
+  const int64_t total = filters * chunks * args.volume() * kPatchChannels;
+  auto made = state.device->allocate(total * state.item);
+  void* const to = made->data();
+  const auto taps = static_cast<int32_t>(args.volume());
+  Arguments()
+      .add(from)
+      .add(to)
+      .add(total)
+      .add(args.channels)
+      .add(taps)
+      .launch(*state.device, cuda_function(*state.device, "conv_patch", "conv_patch_weights"),
+              looping_grid(*state.device, total));
+  return made;
+}
+
+void launch_patches(const ConvState& state, const PatchPlan& plan, const void* x, const void* w,
+                    const void* bias, void* y) {
+  const auto weights =
+      state.weights->get(*state.device, [&] { return chunked(state, plan.args.c, w); });
+  const void* const from = weights->data();
+  Grid grid;
+  grid.x = plan.blocks;
+  grid.threads = static_cast<unsigned>(plan.filters * plan.points / 64);
+  Arguments made;
+  made.add(x).add(from).add(bias).add(y).add(plan.args);
+  const auto entry = concat("conv_patch_", plan.filters, "_", plan.points, "_", state.suffix);
+  made.launch(*state.device, cuda_function(*state.device, "conv_patch", entry), grid);
 }
 
 void launch_depthwise(const ConvState& state, const ConvArgs& args, const void* x, const void* w,
@@ -130,6 +164,12 @@ void launch_plain_product(const ConvState& state, const ConvArgs& args, const vo
   state.products.run(product);
 }
 
+// nullopt: by an implicit product.
+std::optional<PatchPlan> patches_of(const ConvState& state, const ConvArgs& args) {
+  if (state.item != 2) return std::nullopt;
+  return plan_patches(args, state.device->multiprocessors());
+}
+
 void run_conv(const Step& step, RunContext& context) {
   const auto& state = *static_cast<const ConvState*>(step.state.get());
   const TclTensor& x = *context.tensor(step.inputs[0]);
@@ -146,6 +186,8 @@ void run_conv(const Step& step, RunContext& context) {
     launch_product(state, args, x.data, weights->data(), bias, y.data);
   } else if (is_plain_product(args)) {
     launch_plain_product(state, args, x.data, w.data, bias, y.data);
+  } else if (const auto plan = patches_of(state, args)) {
+    launch_patches(state, *plan, x.data, w.data, bias, y.data);
   } else {
     launch_product(state, args, x.data, w.data, bias, y.data);
   }

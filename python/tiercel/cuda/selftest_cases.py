@@ -99,6 +99,8 @@ def _convolutions() -> Iterator[Case]:
             ((1, 32, 30, 30), (32, 1, 3, 3), {"group": 32}),
             ((1, 32, 30, 30), (48, 8, 3, 3), {"group": 4, "dilations": [2, 2]}),
             ((2, 8, 100), (16, 8, 5), {}),
+            ((1, 40, 33, 60), (130, 40, 3, 3), {"strides": [2, 2], "pads": [1, 1, 1, 1]}),
+            ((2, 24, 200), (72, 24, 3), {"dilations": [2]}),
         ):
             yield Case("convolutions", "Conv", dtype, (x, w, (w[0],)), attributes)
         window = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}

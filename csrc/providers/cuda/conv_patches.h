@@ -1,0 +1,27 @@
+// Which tiles convolutions of 16-bit floats take, where they run by the kernels of conv_patch.cu.
+#pragma once
+#include <optional>
+
+#include "providers/cuda/conv_shapes.h"
+
+namespace tiercel::cuda {
+
+constexpr int64_t kPatchChannels = 16;  // that are in a patch at once
+
+// As in kernels/cuda/conv_patch.cu.
+struct PatchArgs {
+  ConvArgs c;
+  int32_t bits, lines, places;
+};
+
+struct PatchPlan {
+  PatchArgs args{};
+  int64_t filters = 0, points = 0;  // of a tile
+  int64_t blocks = 0;
+};
+
+// The tiles that a GPU of so many multiprocessors is done with first; nullopt: no patch fits, or
+// few channels or a kernel of one item would waste it.
+[[nodiscard]] std::optional<PatchPlan> plan_patches(const ConvArgs& c, int64_t multiprocessors);
+
+}  // namespace tiercel::cuda

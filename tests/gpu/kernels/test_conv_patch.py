@@ -1,0 +1,108 @@
+"""Convolutions by patches on the software device: shapes of tiles, taps, tails, groups, NaN."""
+
+import ctypes
+
+import numpy as np
+import pytest
+from launch import run
+from test_conv import ConvArgs, build, reference
+from values import ceil_div, near, random, wide
+
+CHUNK = 16
+
+
+class PatchArgs(ctypes.Structure):
+    """struct PatchArgs of kernels/cuda/conv_patch.cu."""
+
+    _fields_ = [("c", ConvArgs)] + [(name, ctypes.c_int) for name in ("bits", "lines", "places")]
+
+
+# Filters and points of a tile.
+TILES = [(128, 128), (64, 128), (128, 64), (64, 64)]
+
+
+def capacity(filters):
+    """Places of the largest patch."""
+    return (48 * 1024 - 3 * filters * 64) // (4 * CHUNK + 4)
+
+
+def arranged(w, groups):
+    """Weights as the kernels take them."""
+    rows, channels = w.shape[:2]
+    taps = int(np.prod(w.shape[2:]))
+    y = np.zeros((rows, ceil_div(channels, CHUNK), taps, CHUNK), w.dtype)
+    run(
+        "conv_patch", "conv_patch_weights", 3, 256, w, y, y.size, np.int32(channels), np.int32(taps)
+    )
+    want = np.zeros((rows, taps, y.shape[1] * CHUNK), w.dtype)
+    want[..., :channels] = w.reshape(rows, channels, taps).swapaxes(1, 2)
+    want = want.reshape(rows, taps, -1, CHUNK).swapaxes(1, 2)
+    np.testing.assert_array_equal(y.view(np.uint16), np.ascontiguousarray(want).view(np.uint16))
+    return y
+
+
+def convolve(name, tile, bits, x, w, bias, c, seed=0):
+    """One launch; None where the patch does not fit."""
+    filters, points = tile
+    extents = [((points >> bits) - 1, 1), ((1 << bits) - 1, 2)]
+    lines, places = (n * c.stride[i] + (c.kernel[i] - 1) * c.dilation[i] + 1 for n, i in extents)
+    threads = filters // 64 * (points // 32) * 32
+    taps = c.kernel[1] * c.kernel[2]
+    size = lines * places
+    if size > capacity(filters) or 2 * size > (taps + 1) // 2 * 3 * threads:
+        return None
+    y = np.zeros((c.batch, c.groups * c.filters, *[n for n in c.out][5 - x.ndim :]), x.dtype)
+    tiles = ceil_div(c.out[1], points >> bits) * ceil_div(c.out[2], 1 << bits)
+    grid = c.groups * c.batch * tiles * ceil_div(c.filters, filters)
+    kernel = f"conv_patch_{filters}_{points}_{name}"
+    args = PatchArgs(c, bits, lines, places)
+    run("conv_patch", kernel, grid, threads, x, arranged(w, c.groups), bias, y, args, seed=seed)
+    return y
+
+
+# x, filters, groups, kernel, stride, dilation, pads
+CASES = [
+    ((2, 24, 9, 19), 70, 1, (3, 3), (1, 1), (1, 1), [(1, 1), (1, 1)]),
+    ((1, 34, 17, 18), 130, 1, (3, 3), (1, 1), (1, 1), [(0, 2), (1, 0)]),
+    ((1, 16, 21, 33), 8, 1, (3, 3), (2, 2), (1, 1), [(1, 1), (1, 1)]),
+    ((2, 40, 12, 7), 12, 2, (3, 2), (2, 1), (1, 2), [(0, 2), (3, 1)]),
+    ((3, 17, 137), 6, 1, (5,), (1,), (2,), [(2, 1)]),
+    ((1, 33, 150), 9, 1, (3,), (2,), (1,), [(1, 1)]),
+    ((1, 16, 12, 20), 66, 1, (1, 7), (1, 1), (1, 1), [(0, 0), (3, 3)]),
+    ((1, 18, 30, 31), 5, 1, (5, 5), (1, 1), (3, 2), [(6, 6), (4, 4)]),
+]
+
+
+@pytest.mark.parametrize("tile", TILES)
+@pytest.mark.parametrize("name", ["f16", "bf16"])
+def test_by_patches(name, tile):
+    rng = np.random.default_rng(4)
+    seen = 0
+    for seed, (shape, filters, groups, window, stride, dilation, pads) in enumerate(CASES):
+        x = random(rng, shape, name)
+        w = random(rng, (filters, shape[1] // groups, *window), name)
+        bias = random(rng, filters, name) if seed % 2 == 0 else None
+        want = reference(x, w, stride, dilation, pads, groups)
+        if bias is not None:
+            want += wide(bias).reshape(-1, *[1] * len(window))
+        args = build(shape, filters, groups, window, stride, dilation, pads, want.shape[2:])
+        for bits in range(3, 8):
+            if 1 << bits > tile[1] or (seed + bits) % 2:
+                continue
+            got = convolve(name, tile, bits, x, w, bias, args, seed=seed + 1)
+            if got is not None:
+                seen += 1
+                near(got, want, name, scale=np.sqrt(w[0].size))
+    assert seen > 8
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_only_windows_that_see_it_are_touched(value):
+    rng = np.random.default_rng(5)
+    x, w = random(rng, (1, 16, 12, 16), "f16"), random(rng, (64, 16, 3, 3), "f16")
+    x[0, 3, 5, 15] = value
+    args = build(x.shape, 64, 1, (3, 3), (1, 1), (1, 1), [(1, 1), (1, 1)], (12, 16))
+    got = convolve("f16", (64, 64), 3, x, w, None, args)
+    seen = np.zeros((12, 16), bool)
+    seen[4:7, 14:] = True
+    np.testing.assert_array_equal(~np.isfinite(got[0]).all(0), seen)
