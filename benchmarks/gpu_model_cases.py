@@ -277,29 +277,31 @@ def convolutions() -> Iterator[Case]:
 
 def patches() -> Iterator[Case]:
     """The same by patches, of 64 channels, by their tiles; wider steps and one axis."""
-    for tile, size, window, stride, bits in (
-        ((128, 128), (8, 16), (3, 3), 1, 4),
-        ((64, 128), (8, 16), (3, 3), 1, 4),
-        ((128, 64), (8, 8), (3, 3), 1, 3),
-        ((64, 64), (8, 8), (3, 3), 1, 3),
-        ((128, 64), (8, 8), (3, 3), 2, 3),
-        ((128, 128), (1, 128), (1, 3), 1, 7),
-        ((128, 128), (8, 16), (5, 5), 1, 4),
+    for kind, tile, size, window, stride, bits in (
+        ("f16", (128, 128), (8, 16), (3, 3), 1, 4),
+        ("f16", (64, 128), (8, 16), (3, 3), 1, 4),
+        ("f16", (128, 64), (8, 8), (3, 3), 1, 3),
+        ("f16", (64, 64), (8, 8), (3, 3), 1, 3),
+        ("f16", (128, 64), (8, 8), (3, 3), 2, 3),
+        ("f16", (128, 128), (1, 128), (1, 3), 1, 7),
+        ("f16", (128, 128), (8, 16), (5, 5), 1, 4),
+        ("tf32", (128, 128), (8, 16), (3, 3), 1, 4),
     ):
         (filters, points), channels = tile, 64
         reach = [(n - 1) * stride + k for n, k in zip(size, window, strict=True)]
-        x = _random((1, channels, *reach), "f16")
-        w = _random((filters, channels, *window), "f16")
-        y = _random((1, filters, *size), "f16")
+        dtype, rate = ("f32", 0.5) if kind == "tf32" else (kind, 1.0)
+        x = _random((1, channels, *reach), dtype)
+        w = _random((filters, channels, *window), dtype)
+        y = _random((1, filters, *size), dtype)
         extents = [three(v) for v in (reach, size, window, (stride, stride), (1, 1))]
         args = ConvArgs(1, 1, channels, filters, *extents, three((0, 0), 0))
         threads = filters * points // 64
         flight = 2 * filters * 64 // threads + 16  # two stages of weights, a part of the patch
         name = f"{window[0]} × {window[1]}, stride {stride}, 64 channels"
         yield Case(
-            "convolutions", name, "conv_patch", f"conv_patch_{filters}_{points}_f16", 1, (threads,),
-            (x, arranged(w, 1), None, y, PatchArgs(args, bits, *reach)), y.size, 0, flight, 0,
-            2 * y.size * w[0].size,
+            "convolutions", name, "conv_patch", f"conv_patch_{filters}_{points}_{kind}", 1, (threads,),
+            (x, arranged(w), None, y, PatchArgs(args, bits, *reach)), y.size, 0, flight, 0,
+            2 * y.size * w[0].size, rate,
         )  # fmt: skip
 
 

@@ -1,8 +1,10 @@
-// Convolutions of f16 and bf16 of many channels along one or two axes: a block reads what the
+// Convolutions of many channels along one or two axes by tensor cores: a block reads what the
 // windows of its points reach once, and all items of the kernel multiply out of shared memory.
 #include "conv.cuh"
 
-static constexpr int CHUNK = 16, ROUNDS = 3;  // channels at once; rounds of reads of a stage
+static constexpr int ROUNDS = 3;  // of reads of a patch in a stage
+template <class T>
+constexpr int CHUNK = 32 / sizeof(T);  // channels at once
 
 // A tile has BN >> bits lines of 1 << bits points of one image, whose windows reach `lines` lines
 // of `places` places: the patch.  kernel[0] is 1.
@@ -11,18 +13,38 @@ struct PatchArgs {
   i32 bits, lines, places;
 };
 
+// Floats are multiplied as tf32.
+DEVICE float as_operand(float x) { return __uint_as_float(to_tf32(x)); }
+DEVICE u16 as_operand(u16 x) { return x; }
+template <class T>
+DEVICE void store_operands(T* to, const Pack<T>& x) {
+  store16(to, x);
+}
+DEVICE void store_operands(float* to, const Pack<float>& x) {
+  store16(to, Pack<float>{{as_operand(x.v[0]), as_operand(x.v[1]), as_operand(x.v[2]),
+                           as_operand(x.v[3])}});
+}
+
 // w: [rows, channels, taps]; y: [rows, chunks, taps, CHUNK], zeros behind the last channel.
 // grid: any; block: 256.
-KERNEL(256)
-conv_patch_weights(const u16* w, u16* y, i64 total, i32 channels, i32 taps) {
-  const u32 chunks = (channels + CHUNK - 1) / CHUNK;
+template <class T>
+DEVICE void arrange_weights(const T* w, T* y, i64 total, i32 channels, i32 taps) {
+  constexpr int C = CHUNK<T>;
+  const u32 chunks = (channels + C - 1) / C;
   for (i64 i = first_item(); i < total; i += item_step()) {
-    const i64 run = divide(i, CHUNK), line = divide(run, taps), row = divide(line, chunks);
+    const i64 run = divide(i, C), line = divide(run, taps), row = divide(line, chunks);
     const i32 tap = (i32)(run - line * taps);
-    const i32 channel = (i32)(line - row * chunks) * CHUNK + (i32)(i - run * CHUNK);
-    y[i] = channel < channels ? w[(row * channels + channel) * taps + tap] : (u16)0;
+    const i32 channel = (i32)(line - row * chunks) * C + (i32)(i - run * C);
+    y[i] = channel < channels ? as_operand(w[(row * channels + channel) * taps + tap]) : T{};
   }
 }
+#define CONV_PATCH_WEIGHTS(name, T)                           \
+  KERNEL(256)                                                 \
+  name(const T* w, T* y, i64 total, i32 channels, i32 taps) { \
+    arrange_weights<T>(w, y, total, channels, taps);          \
+  }
+CONV_PATCH_WEIGHTS(conv_patch_weights_b16, u16)
+CONV_PATCH_WEIGHTS(conv_patch_weights_tf32, float)
 
 // Where a block stands: its filters, and its first point.
 struct PatchSpot {
@@ -40,13 +62,17 @@ DEVICE PatchSpot patch_spot(const PatchArgs& a) {
   return {{group, i % tm * BM, 0}, image, (i32)(tile / tx * height), (i32)(tile % tx * width)};
 }
 
-// Where 8 channels lie that are at `at` of patches without gaps: so that ldmatrix meets no bank
-// twice in a line.
-DEVICE i32 swizzled(i32 at) { return at ^ (at >> 3 & 8); }
+// Where the 16 bytes lie that are at item `at` of patches without gaps: so that ldmatrix meets no
+// bank twice in a line.
+template <class T>
+DEVICE i32 swizzled(i32 at) {
+  return at ^ (at >> 3 & Pack<T>::N);
+}
 
 // The patches of a block, a chunk of channels after the other.
 template <class T, int THREADS>
 struct Patches {
+  static constexpr int E = Pack<T>::N;
   const T* image;
   const i32* offsets;  // of the places in a plane, or -1
   const ConvArgs& c;
@@ -60,55 +86,56 @@ struct Patches {
       room[p] = (u32)h < (u32)c.size[1] && (u32)w < (u32)c.size[2] ? h * c.size[2] + w : -1;
     }
   }
-  // A round of reads of chunk `chunk`: 8 channels of a place each thread.
+  // A round of reads of chunk `chunk`: half its channels of a place each thread.
   __device__ __forceinline__ void read(int chunk, int round, Pack<T>& to) const {
     const i32 k = round * THREADS + threadIdx.x, half = k >= places;
     if (k >= 2 * places) return;
-    const i32 offset = offsets[k - half * places], channel = chunk * CHUNK + half * 8;
+    const i32 offset = offsets[k - half * places], channel = chunk * 2 * E + half * E;
     const i32 left = offset < 0 ? 0 : c.channels - channel;
     const T* from = image + (i64)channel * plane + offset;
     to = {};
-    if (left >= 8) {
+    if (left >= E) {
       UNROLL
-      for (int e = 0; e < 8; e++) to.v[e] = from[(i64)e * plane];
+      for (int e = 0; e < E; e++) to.v[e] = from[(i64)e * plane];
     } else {
       UNROLL
-      for (int e = 0; e < 7; e++)
+      for (int e = 0; e < E - 1; e++)
         if (e < left) to.v[e] = from[(i64)e * plane];
     }
   }
   __device__ __forceinline__ void write(T* patch, int round, const Pack<T>& from) const {
     const i32 k = round * THREADS + threadIdx.x, half = k >= places;
-    if (k < 2 * places) store16(patch + swizzled((k - half * places) * CHUNK + half * 8), from);
+    const i32 at = (k - half * places) * 2 * E + half * E;
+    if (k < 2 * places) store_operands(patch + swizzled<T>(at), from);
   }
 };
 
 // Weights of BM filters, two taps of a chunk a stage; filters that are missing repeat the last one.
 template <class T, int BM, int THREADS>
 struct PatchWeights {
-  static constexpr int LINES = BM * 4 / THREADS;
+  static constexpr int LINES = BM * 4 / THREADS, E = Pack<T>::N;
   const T* lines[LINES];  // this thread's 16 bytes of each
-  const i32 taps, at = opaque(chunk_at<4>(threadIdx.x / 4, threadIdx.x % 4) * 8);
+  const i32 taps, at = opaque(chunk_at<4>(threadIdx.x / 4, threadIdx.x % 4) * E);
   i32 tap = 0;  // of the stage that is copied next
   __device__ __forceinline__ PatchWeights(const T* w, i64 k, i32 rows, i32 taps_) : taps(taps_) {
     UNROLL
     for (int n = 0; n < LINES; n++)
       lines[n] =
-          w + min((i32)threadIdx.x / 4 + n * (THREADS / 4), rows - 1) * k + threadIdx.x % 4 * 8;
+          w + min((i32)threadIdx.x / 4 + n * (THREADS / 4), rows - 1) * k + threadIdx.x % 4 * E;
   }
   __device__ __forceinline__ void copy(T* to) {
     const bool two = tap + 1 < taps;
     UNROLL
     for (int n = 0; n < LINES; n++) {
-      if (two || threadIdx.x % 4 < 2)
-        copy_async<16>(to + at + n * (THREADS / 4 * 2 * CHUNK), lines[n], 16);
-      lines[n] += two ? 2 * CHUNK : CHUNK;
+      if (two || threadIdx.x % 4 < 2) copy_async<16>(to + at + n * (THREADS * E), lines[n], 16);
+      lines[n] += two ? 4 * E : 2 * E;
     }
     tap = tap + 2 < taps ? tap + 2 : 0;
   }
 };
 
 // The taps of a kernel, one after the other, as shifts in the patch.
+template <int CHUNK>
 struct Taps {
   const i32 width, step, line;  // items of a line of the kernel; shifts to the next item and line
   i32 at = 0, shift = 0;
@@ -130,12 +157,13 @@ struct Taps {
 // the next chunk is read, a part each stage.
 template <class T, int BM, int BN>
 struct PatchTile : MmaTile<T, T, float, BM, BN, 64, 32, false, true> {
+  static constexpr int E = Pack<T>::N, C = CHUNK<T>;
   typedef MmaTile<T, T, float, BM, BN, 64, 32, false, true> Base;
   static constexpr int MT = Base::MT, NT = Base::NT, THREADS = Base::THREADS;
   static constexpr int B_ITEMS = 0, BYTES = Base::STAGES * Base::A_ITEMS * sizeof(T);  // of stages
-  static constexpr int PLACES = (48 * 1024 - BYTES) / (4 * CHUNK + 4);
+  static constexpr int PLACES = (48 * 1024 - BYTES) / (2 * 32 + 4);
   const Patches<T, THREADS> patches;
-  Taps shifts;
+  Taps<C> shifts;
   const i32 taps, steps, chunks;
   i32 chunk = 0, step = 0;
   T *patch, *then;           // of this chunk and the next
@@ -147,17 +175,17 @@ struct PatchTile : MmaTile<T, T, float, BM, BN, 64, 32, false, true> {
         shifts(a),
         taps(a.c.kernel[1] * a.c.kernel[2]),
         steps((taps + 1) / 2),
-        chunks((a.c.channels + CHUNK - 1) / CHUNK),
+        chunks((a.c.channels + C - 1) / C),
         patch(room),
-        then(room + PLACES * CHUNK) {
+        then(room + PLACES * C) {
     const int lane = threadIdx.x % 32;
-    line = opaque(chunk_at<4>(Base::warp_row() + lane % 16, lane / 16) * 8);
+    line = opaque(chunk_at<4>(Base::warp_row() + lane % 16, lane / 16) * E);
     UNROLL
     for (int j = 0; j < NT / 2; j++) {
       const int n = Base::warp_column() + j * 16 + lane % 8 + lane / 16 * 8;
       const i32 place =
           (n >> a.bits) * a.c.stride[1] * a.places + (n & ((1 << a.bits) - 1)) * a.c.stride[2];
-      points[j] = place * CHUNK + lane / 8 % 2 * 8;
+      points[j] = place * C + lane / 8 % 2 * E;
     }
     __syncthreads();  // offsets are there
     Pack<T> held;
@@ -171,10 +199,10 @@ struct PatchTile : MmaTile<T, T, float, BM, BN, 64, 32, false, true> {
     u32 a[MT][4], b[NT / 2][4];
     UNROLL
     for (int i = 0; i < MT; i++)
-      load_matrices<false>(a[i], as + (line ^ tap * 16) + i * 16 * Base::BK);
+      load_matrices<false>(a[i], as + (line ^ tap * C) + i * 16 * Base::BK);
     UNROLL
     for (int j = 0; j < NT / 2; j++)
-      load_matrices<false>(b[j], patch + swizzled(points[j] + shift));
+      load_matrices<false>(b[j], patch + swizzled<T>(points[j] + shift));
     UNROLL
     for (int i = 0; i < MT; i++) UNROLL
     for (int j = 0; j < NT; j++)
@@ -220,12 +248,12 @@ struct PatchOutput {
 template <class T, int BM, int BN>
 DEVICE void conv_by_patches(const T* x, const T* w, const T* bias, T* y, const PatchArgs& a) {
   typedef PatchTile<T, BM, BN> Tile;
-  __shared__ __align__(16) T stages[Tile::BYTES / sizeof(T)], room[2 * Tile::PLACES * CHUNK];
+  __shared__ __align__(16) T stages[Tile::BYTES / sizeof(T)], room[2 * Tile::PLACES * Tile::C];
   __shared__ i32 offsets[Tile::PLACES];
   const ConvArgs& c = a.c;
   const PatchSpot at = patch_spot<BM, BN>(a);
   Tile tile(x, a, at, room, offsets);
-  const i64 k = (i64)tile.chunks * tile.taps * CHUNK;
+  const i64 k = (i64)tile.chunks * tile.taps * Tile::C;
   w += ((i64)at.tile.group * c.filters + at.tile.m) * k;
   PatchWeights<T, BM, Tile::THREADS> weights(w, k, c.filters - at.tile.m, tile.taps);
   run_mma(
@@ -245,11 +273,11 @@ DEVICE void conv_by_patches(const T* x, const T* w, const T* bias, T* y, const P
   name(const T* x, const T* w, const T* bias, T* y, PatchArgs a) { \
     conv_by_patches<T, BM, BN>(x, w, bias, y, a);                  \
   }
-CONV_PATCH(conv_patch_128_128_f16, f16, 256, 128, 128)
-CONV_PATCH(conv_patch_128_128_bf16, bf16, 256, 128, 128)
-CONV_PATCH(conv_patch_64_128_f16, f16, 128, 64, 128)
-CONV_PATCH(conv_patch_64_128_bf16, bf16, 128, 64, 128)
-CONV_PATCH(conv_patch_128_64_f16, f16, 128, 128, 64)
-CONV_PATCH(conv_patch_128_64_bf16, bf16, 128, 128, 64)
-CONV_PATCH(conv_patch_64_64_f16, f16, 64, 64, 64)
-CONV_PATCH(conv_patch_64_64_bf16, bf16, 64, 64, 64)
+#define CONV_PATCHES(suffix, T)                             \
+  CONV_PATCH(conv_patch_128_128_##suffix, T, 256, 128, 128) \
+  CONV_PATCH(conv_patch_64_128_##suffix, T, 128, 64, 128)   \
+  CONV_PATCH(conv_patch_128_64_##suffix, T, 128, 128, 64)   \
+  CONV_PATCH(conv_patch_64_64_##suffix, T, 64, 64, 64)
+CONV_PATCHES(f16, f16)
+CONV_PATCHES(bf16, bf16)
+CONV_PATCHES(tf32, float)

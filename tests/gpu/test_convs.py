@@ -214,6 +214,19 @@ def test_kernels_by_patches_are_chosen(
     assert chosen == ([f"conv_patch_{tile}_{dtype}"] if tile else [])
 
 
+def test_tf32_by_patches(cuda_driver: softcuda.Device) -> None:
+    w = numbers((70, 9, 3, 3), "f32", 1)
+    feeds = {"x": numbers((2, 9, 17, 20), "f32", 2)}
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"], strides=[2, 1], pads=[1, 1, 0, 1])]
+    model = graph_of(nodes, feeds, {"w": w}, 4)
+    provider = ("CUDAExecutionProvider", {"use_tf32": 1})
+    before = cuda_driver.statistic("conv_patch_weights_tf32")
+    got = tiercel.InferenceSession(model, providers=[provider]).run(None, feeds)[0]
+    assert cuda_driver.statistic("conv_patch_weights_tf32") == max(before, 0) + 1
+    want = tiercel.InferenceSession(model).run(None, feeds)[0]
+    np.testing.assert_allclose(got, want, rtol=2e-2, atol=2e-2)
+
+
 def test_empty_batch(cuda_driver: softcuda.Device) -> None:
     convolve("Conv", (0, 3, 5, 5), (4, 3, 3, 3))
 

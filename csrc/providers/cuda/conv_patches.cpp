@@ -1,4 +1,4 @@
-// Which tiles convolutions of 16-bit floats take, where they run by the kernels of conv_patch.cu.
+// Which tiles convolutions by tensor cores take, where they run by the kernels of conv_patch.cu.
 #include "providers/cuda/conv_patches.h"
 
 #include <tuple>
@@ -24,17 +24,17 @@ int64_t reach(const ConvArgs& c, size_t axis, int64_t points) {
 }
 
 bool fits(const ConvArgs& c, const TileSize& tile, int64_t places) {
-  const int64_t weights = kStages * tile.filters * 2 * kPatchChannels * 2;
-  const int64_t room = (kSharedBytes - weights) / (2 * kPatchChannels * 2 + 4);
+  const int64_t weights = kStages * tile.filters * 2 * kPatchBytes;
+  const int64_t room = (kSharedBytes - weights) / (2 * kPatchBytes + 4);
   const int64_t threads = tile.filters * tile.points / 64, stages = groups_of(c.volume(), 2);
   return places <= room && 2 * places <= stages * kRounds * threads;
 }
 
 }  // namespace
 
-std::optional<PatchPlan> plan_patches(const ConvArgs& c, int64_t multiprocessors) {
+std::optional<PatchPlan> plan_patches(const ConvArgs& c, int64_t item, int64_t multiprocessors) {
   const bool flat = c.size[0] == 1 && c.out[0] == 1 && c.kernel[0] == 1;
-  if (!flat || c.channels < kPatchChannels || c.volume() < 2) return std::nullopt;
+  if (!flat || c.channels < kPatchBytes / item || c.volume() < 2) return std::nullopt;
   std::optional<PatchPlan> best;
   std::tuple<int64_t, int64_t, int64_t> least;  // time, number of the size, places of the patch
   for (const TileSize& tile : kTiles) {

@@ -1,4 +1,4 @@
-// Which tiles convolutions of 16-bit floats take, where they run by the kernels of conv_patch.cu.
+// Which tiles convolutions by tensor cores take, where they run by the kernels of conv_patch.cu.
 #pragma once
 #include <optional>
 
@@ -6,7 +6,7 @@
 
 namespace tiercel::cuda {
 
-constexpr int64_t kPatchChannels = 16;  // that are in a patch at once
+constexpr int64_t kPatchBytes = 32;  // of the channels of a place that are in a patch at once
 
 // As in kernels/cuda/conv_patch.cu.
 struct PatchArgs {
@@ -20,8 +20,9 @@ struct PatchPlan {
   int64_t blocks = 0;
 };
 
-// The tiles that a GPU of so many multiprocessors is done with first; nullopt: no patch fits, or
-// few channels or a kernel of one item would waste it.
-[[nodiscard]] std::optional<PatchPlan> plan_patches(const ConvArgs& c, int64_t multiprocessors);
+// The tiles that a GPU of so many multiprocessors is done with first, for items of so many bytes;
+// nullopt: no patch fits, or few channels or a kernel of one item would waste it.
+[[nodiscard]] std::optional<PatchPlan> plan_patches(const ConvArgs& c, int64_t item,
+                                                    int64_t multiprocessors);
 
 }  // namespace tiercel::cuda

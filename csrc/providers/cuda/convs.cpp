@@ -75,20 +75,17 @@ std::shared_ptr<Buffer> permuted(const ConvState& state, const ConvArgs& args, c
 
 // Weights [groups * filters, channels, kernel] as conv_patch.cu takes them.
 std::shared_ptr<Buffer> chunked(const ConvState& state, const ConvArgs& args, const void* from) {
-  const int64_t chunks = groups_of(args.channels, kPatchChannels);
+  const int64_t chunk = kPatchBytes / state.item, chunks = groups_of(args.channels, chunk);
   const int64_t filters = int64_t{args.groups} * args.filters;
-  const int64_t total = filters * chunks * args.volume() * kPatchChannels;
+  const int64_t total = filters * chunks * args.volume() * chunk;
   auto made = state.device->allocate(total * state.item);
   void* const to = made->data();
   const auto taps = static_cast<int32_t>(args.volume());
-  Arguments()
-      .add(from)
-      .add(to)
-      .add(total)
-      .add(args.channels)
-      .add(taps)
-      .launch(*state.device, cuda_function(*state.device, "conv_patch", "conv_patch_weights"),
-              looping_grid(*state.device, total));
+  Arguments arguments;
+  arguments.add(from).add(to).add(total).add(args.channels).add(taps);
+  const char* entry = state.tf32 ? "conv_patch_weights_tf32" : "conv_patch_weights_b16";
+  arguments.launch(*state.device, cuda_function(*state.device, "conv_patch", entry),
+                   looping_grid(*state.device, total));
   return made;
 }
 
@@ -102,7 +99,8 @@ void launch_patches(const ConvState& state, const PatchPlan& plan, const void* x
   grid.threads = static_cast<unsigned>(plan.filters * plan.points / 64);
   Arguments made;
   made.add(x).add(from).add(bias).add(y).add(plan.args);
-  const auto entry = concat("conv_patch_", plan.filters, "_", plan.points, "_", state.suffix);
+  const auto entry = concat("conv_patch_", plan.filters, "_", plan.points, "_",
+                            state.tf32 ? "tf32" : state.suffix);
   made.launch(*state.device, cuda_function(*state.device, "conv_patch", entry), grid);
 }
 
@@ -166,8 +164,8 @@ void launch_plain_product(const ConvState& state, const ConvArgs& args, const vo
 
 // nullopt: by an implicit product.
 std::optional<PatchPlan> patches_of(const ConvState& state, const ConvArgs& args) {
-  if (state.item != 2) return std::nullopt;
-  return plan_patches(args, state.device->multiprocessors());
+  if (state.item != 2 && !state.tf32) return std::nullopt;
+  return plan_patches(args, state.item, state.device->multiprocessors());
 }
 
 void run_conv(const Step& step, RunContext& context) {

@@ -8,7 +8,7 @@ from launch import run
 from test_conv import ConvArgs, build, reference
 from values import ceil_div, near, random, wide
 
-CHUNK = 16
+BYTES = 32  # of the channels of a place that are in a patch at once
 
 
 class PatchArgs(ctypes.Structure):
@@ -23,21 +23,20 @@ TILES = [(128, 128), (64, 128), (128, 64), (64, 64)]
 
 def capacity(filters):
     """Places of the largest patch."""
-    return (48 * 1024 - 3 * filters * 64) // (4 * CHUNK + 4)
+    return (48 * 1024 - 3 * filters * 64) // (2 * BYTES + 4)
 
 
-def arranged(w, groups):
+def arranged(w):
     """Weights as the kernels take them."""
     rows, channels = w.shape[:2]
-    taps = int(np.prod(w.shape[2:]))
-    y = np.zeros((rows, ceil_div(channels, CHUNK), taps, CHUNK), w.dtype)
-    run(
-        "conv_patch", "conv_patch_weights", 3, 256, w, y, y.size, np.int32(channels), np.int32(taps)
-    )
-    want = np.zeros((rows, taps, y.shape[1] * CHUNK), w.dtype)
+    taps, chunk = int(np.prod(w.shape[2:])), BYTES // w.itemsize
+    y = np.zeros((rows, ceil_div(channels, chunk), taps, chunk), w.dtype)
+    kernel = f"conv_patch_weights_{'b16' if w.itemsize == 2 else 'tf32'}"
+    run("conv_patch", kernel, 3, 256, w, y, y.size, np.int32(channels), np.int32(taps))
+    want = np.zeros((rows, taps, y.shape[1] * chunk), w.dtype)
     want[..., :channels] = w.reshape(rows, channels, taps).swapaxes(1, 2)
-    want = want.reshape(rows, taps, -1, CHUNK).swapaxes(1, 2)
-    np.testing.assert_array_equal(y.view(np.uint16), np.ascontiguousarray(want).view(np.uint16))
+    want = want.reshape(rows, taps, -1, chunk).swapaxes(1, 2)
+    near(y, want, "tf32", scale=0 if w.itemsize == 2 else 0.2)
     return y
 
 
@@ -56,7 +55,7 @@ def convolve(name, tile, bits, x, w, bias, c, seed=0):
     grid = c.groups * c.batch * tiles * ceil_div(c.filters, filters)
     kernel = f"conv_patch_{filters}_{points}_{name}"
     args = PatchArgs(c, bits, lines, places)
-    run("conv_patch", kernel, grid, threads, x, arranged(w, c.groups), bias, y, args, seed=seed)
+    run("conv_patch", kernel, grid, threads, x, arranged(w), bias, y, args, seed=seed)
     return y
 
 
@@ -74,14 +73,14 @@ CASES = [
 
 
 @pytest.mark.parametrize("tile", TILES)
-@pytest.mark.parametrize("name", ["f16", "bf16"])
+@pytest.mark.parametrize("name", ["f16", "bf16", "tf32"])
 def test_by_patches(name, tile):
     rng = np.random.default_rng(4)
-    seen = 0
+    seen, kind = 0, "f32" if name == "tf32" else name
     for seed, (shape, filters, groups, window, stride, dilation, pads) in enumerate(CASES):
-        x = random(rng, shape, name)
-        w = random(rng, (filters, shape[1] // groups, *window), name)
-        bias = random(rng, filters, name) if seed % 2 == 0 else None
+        x = random(rng, shape, kind)
+        w = random(rng, (filters, shape[1] // groups, *window), kind)
+        bias = random(rng, filters, kind) if seed % 2 == 0 else None
         want = reference(x, w, stride, dilation, pads, groups)
         if bias is not None:
             want += wide(bias).reshape(-1, *[1] * len(window))
