@@ -22,7 +22,7 @@ import tiercel
 
 sys.path.append(str(ROOT / "tests" / "gpu" / "kernels"))
 from test_conv import ConvArgs, three  # noqa: E402
-from test_conv_patch import PatchArgs, arranged  # noqa: E402
+from test_conv_patch import arranged, patch_args  # noqa: E402
 from test_cuda_attention import AttentionArgs, strides  # noqa: E402
 from test_gemm import arguments as gemm_arguments  # noqa: E402
 
@@ -285,6 +285,7 @@ def patches() -> Iterator[Case]:
         ("f16", (128, 64), (8, 8), (3, 3), 2, 3),
         ("f16", (128, 128), (1, 128), (1, 3), 1, 7),
         ("f16", (128, 128), (8, 16), (5, 5), 1, 4),
+        ("f16", (128, 128), (8, 16), (1, 1), 2, 4),
         ("tf32", (128, 128), (8, 16), (3, 3), 1, 4),
     ):
         (filters, points), channels = tile, 64
@@ -298,9 +299,10 @@ def patches() -> Iterator[Case]:
         threads = filters * points // 64
         flight = 2 * filters * 64 // threads + 16  # two stages of weights, a part of the patch
         name = f"{window[0]} × {window[1]}, stride {stride}, 64 channels"
+        kernel = f"conv_patch_{filters}_{points}_{kind}"
         yield Case(
-            "convolutions", name, "conv_patch", f"conv_patch_{filters}_{points}_{kind}", 1, (threads,),
-            (x, arranged(w), None, y, PatchArgs(args, bits, *reach)), y.size, 0, flight, 0,
+            "convolutions", name, "conv_patch", kernel, 1, (threads,),
+            (x, arranged(w), None, y, patch_args(args, points, bits)), y.size, 0, flight, 0,
             2 * y.size * w[0].size, rate,
         )  # fmt: skip
 

@@ -7,10 +7,12 @@ template <class T>
 constexpr int CHUNK = 32 / sizeof(T);  // channels at once
 
 // A tile has BN >> bits lines of 1 << bits points of one image, whose windows reach `lines` lines
-// of `places` places: the patch.  kernel[0] is 1.
+// of `places` places: the patch.  Places lie `step` apart: more than 1 where a kernel of one item
+// skips what is between; stride counts places.  kernel[0] is 1.
 struct PatchArgs {
   ConvArgs c;
   i32 bits, lines, places;
+  i32 step[3];
 };
 
 // Floats are multiplied as tf32.
@@ -80,9 +82,10 @@ struct Patches {
   __device__ __forceinline__ Patches(const T* x, const PatchArgs& a, const PatchSpot& at, i32* room)
       : offsets(room), c(a.c), places(a.lines * a.places), plane(c.size[1] * c.size[2]) {
     image = x + ((i64)at.image * c.groups + at.tile.group) * c.channels * plane;
-    const i32 y0 = at.y * c.stride[1] - c.pad[1], x0 = at.x * c.stride[2] - c.pad[2];
+    const i32 y0 = at.y * c.stride[1] * a.step[1] - c.pad[1];
+    const i32 x0 = at.x * c.stride[2] * a.step[2] - c.pad[2];
     for (i32 p = threadIdx.x; p < places; p += THREADS) {
-      const i32 h = y0 + p / a.places, w = x0 + p % a.places;
+      const i32 h = y0 + p / a.places * a.step[1], w = x0 + p % a.places * a.step[2];
       room[p] = (u32)h < (u32)c.size[1] && (u32)w < (u32)c.size[2] ? h * c.size[2] + w : -1;
     }
   }

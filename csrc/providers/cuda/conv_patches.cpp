@@ -2,6 +2,7 @@
 #include "providers/cuda/conv_patches.h"
 
 #include <tuple>
+#include <utility>
 
 #include "providers/cuda/launched.h"
 
@@ -32,9 +33,14 @@ bool fits(const ConvArgs& c, const TileSize& tile, int64_t places) {
 
 }  // namespace
 
-std::optional<PatchPlan> plan_patches(const ConvArgs& c, int64_t item, int64_t multiprocessors) {
-  const bool flat = c.size[0] == 1 && c.out[0] == 1 && c.kernel[0] == 1;
-  if (!flat || c.channels < kPatchBytes / item || c.volume() < 2) return std::nullopt;
+std::optional<PatchPlan> plan_patches(const ConvArgs& conv, int64_t item, int64_t multiprocessors) {
+  const bool flat = conv.size[0] == 1 && conv.out[0] == 1 && conv.kernel[0] == 1;
+  if (!flat || conv.channels < kPatchBytes / item) return std::nullopt;
+  ConvArgs c = conv;
+  int32_t step[kSpatial] = {1, 1, 1};
+  for (size_t i = 0; i < kSpatial; ++i) {
+    if (c.kernel[i] == 1) std::swap(c.stride[i], step[i]);
+  }
   std::optional<PatchPlan> best;
   std::tuple<int64_t, int64_t, int64_t> least;  // time, number of the size, places of the patch
   for (const TileSize& tile : kTiles) {
@@ -48,7 +54,9 @@ std::optional<PatchPlan> plan_patches(const ConvArgs& c, int64_t item, int64_t m
       const std::tuple all(time, &tile - kTiles, lines * places);
       if (best && all >= least) continue;
       least = all;
-      best = {{c, bits, conv_word(lines), conv_word(places)}, tile.filters, tile.points, blocks};
+      const PatchArgs args{
+          c, bits, conv_word(lines), conv_word(places), {step[0], step[1], step[2]}};
+      best = {args, tile.filters, tile.points, blocks};
     }
   }
   return best;

@@ -12,6 +12,7 @@ constexpr int64_t kPatchBytes = 32;  // of the channels of a place that are in a
 struct PatchArgs {
   ConvArgs c;
   int32_t bits, lines, places;
+  int32_t step[kSpatial];
 };
 
 struct PatchPlan {
@@ -21,7 +22,7 @@ struct PatchPlan {
 };
 
 // The tiles that a GPU of so many multiprocessors is done with first, for items of so many bytes;
-// nullopt: no patch fits, or few channels or a kernel of one item would waste it.
+// nullopt: no patch fits, or few channels would waste it.
 [[nodiscard]] std::optional<PatchPlan> plan_patches(const ConvArgs& c, int64_t item,
                                                     int64_t multiprocessors);
 

@@ -14,7 +14,21 @@ BYTES = 32  # of the channels of a place that are in a patch at once
 class PatchArgs(ctypes.Structure):
     """struct PatchArgs of kernels/cuda/conv_patch.cu."""
 
-    _fields_ = [("c", ConvArgs)] + [(name, ctypes.c_int) for name in ("bits", "lines", "places")]
+    _fields_ = [
+        ("c", ConvArgs),
+        *[(name, ctypes.c_int) for name in ("bits", "lines", "places")],
+        ("step", ctypes.c_int * 3),
+    ]
+
+
+def patch_args(c, points, bits):
+    """PatchArgs of a tile; what a kernel of one item skips is not read."""
+    places, step = [], [1, 1, 1]
+    for i, n in ((1, points >> bits), (2, 1 << bits)):
+        if c.kernel[i] == 1:
+            c.stride[i], step[i] = 1, c.stride[i]
+        places.append((n - 1) * c.stride[i] + (c.kernel[i] - 1) * c.dilation[i] + 1)
+    return PatchArgs(c, bits, *places, (ctypes.c_int * 3)(*step))
 
 
 # Filters and points of a tile.
@@ -43,18 +57,16 @@ def arranged(w):
 def convolve(name, tile, bits, x, w, bias, c, seed=0):
     """One launch; None where the patch does not fit."""
     filters, points = tile
-    extents = [((points >> bits) - 1, 1), ((1 << bits) - 1, 2)]
-    lines, places = (n * c.stride[i] + (c.kernel[i] - 1) * c.dilation[i] + 1 for n, i in extents)
+    args = patch_args(ConvArgs.from_buffer_copy(c), points, bits)
     threads = filters // 64 * (points // 32) * 32
     taps = c.kernel[1] * c.kernel[2]
-    size = lines * places
+    size = args.lines * args.places
     if size > capacity(filters) or 2 * size > (taps + 1) // 2 * 3 * threads:
         return None
     y = np.zeros((c.batch, c.groups * c.filters, *[n for n in c.out][5 - x.ndim :]), x.dtype)
     tiles = ceil_div(c.out[1], points >> bits) * ceil_div(c.out[2], 1 << bits)
     grid = c.groups * c.batch * tiles * ceil_div(c.filters, filters)
     kernel = f"conv_patch_{filters}_{points}_{name}"
-    args = PatchArgs(c, bits, lines, places)
     run("conv_patch", kernel, grid, threads, x, arranged(w), bias, y, args, seed=seed)
     return y
 
@@ -68,6 +80,7 @@ CASES = [
     ((3, 17, 137), 6, 1, (5,), (1,), (2,), [(2, 1)]),
     ((1, 33, 150), 9, 1, (3,), (2,), (1,), [(1, 1)]),
     ((1, 16, 12, 20), 66, 1, (1, 7), (1, 1), (1, 1), [(0, 0), (3, 3)]),
+    ((2, 50, 19, 17), 20, 1, (1, 1), (2, 3), (1, 1), [(1, 0), (0, 2)]),
     ((1, 18, 30, 31), 5, 1, (5, 5), (1, 1), (3, 2), [(6, 6), (4, 4)]),
 ]
 
