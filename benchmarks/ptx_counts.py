@@ -28,6 +28,12 @@ MEMORY = re.compile(r"^(ld|st)\.(?:volatile\.)?global\.(?:nc\.)?(?:v(\d)\.)?[a-z
 SHARED = re.compile(r"^(?:ld|st)\.(?:volatile\.)?shared\.(?:v(\d)\.)?[a-z]+(\d+)$")
 BRACES = re.compile(r"\{[^{}]*\}")  # closed on their line: vectors, assembly
 COPY = re.compile(r"^cp\.async\.c[ag]\.shared\.global$")
+# The place of a program in a kernel (kernels/cuda/README.md): ptxas leaves nothing of its moves.
+PLACE = re.compile(
+    r"\{\s*\.reg \.b64 %program_at;.*?mov\.(b\d+) %program_in, (\S+);"
+    r".*?mov\.b\d+ (\S+), %program_out;\s*\}",
+    re.DOTALL,
+)
 MMA = re.compile(r"^mma\.sync\.aligned\.m(\d+)n(\d+)k(\d+)\.")
 
 
@@ -146,6 +152,7 @@ class Launcher:
 
 @cache
 def cuda_ptx(source: str) -> str:
-    """The PTX of a file of kernels/cuda."""
+    """The PTX of a file of kernels/cuda, without places of programs."""
     path = KERNELS / f"{source}.cu"
-    return softcuda.compile_cuda(path.read_text(), path.name, "compute_80", [KERNELS])
+    ptx = softcuda.compile_cuda(path.read_text(), path.name, "compute_80", [KERNELS])
+    return PLACE.sub(r"mov.\1 \3, \2;", ptx)

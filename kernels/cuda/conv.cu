@@ -58,11 +58,7 @@ DEVICE void conv_by_tf32(const float* x, const float* w, const float* bias, floa
   __shared__ __align__(16) float shared[2 * (Tile::A_ITEMS + Tile::B_ITEMS)];
   Tile tile;
   const ConvTile at = conv_simt<Tile, BM, BN, FORWARD>(x, w, table, c, shared, tile);
-  __syncthreads();  // no one reads operands any more
-  UNROLL
-  for (int i = 0; i < Tile::MT; i++)
-    store_mma(tile.acc[i], shared, Tile::warp_row() + i * 16, Tile::warp_column(),
-              ConvOutput<float>(y, {bias}, c, at));
+  store_mma(tile, shared, ConvOutput<float>(y, {bias}, c, at));
 }
 
 // ---- f16 and bf16: items are read to registers while the tile before is multiplied
@@ -104,12 +100,7 @@ DEVICE void conv_half(const T* x, const T* w, const T* bias, T* y, const Tap* ta
         }
       },
       Nothing());
-  const ConvOutput<T> out(y, {bias}, c, at);
-  __syncthreads();  // no one reads operands any more
-  UNROLL
-  for (int i = 0; i < Tile::MT; i++)
-    store_mma(tile.acc[i], reinterpret_cast<float*>(shared), Tile::warp_row() + i * 16,
-              Tile::warp_column(), out);
+  store_mma(tile, reinterpret_cast<float*>(shared), ConvOutput<T>(y, {bias}, c, at));
 }
 
 // w: [groups * filters, channels * kernel], also for transposed convolutions (whose weights are
@@ -162,7 +153,7 @@ DEVICE void conv_of_channels(const T* x, const T* w, const T* bias, T* y, const 
         }
       }
     }
-    y[i] = narrow<T>(sum);
+    y[i] = finished<T>(sum, i);
   }
 }
 

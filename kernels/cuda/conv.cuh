@@ -70,12 +70,12 @@ DEVICE ConvTile conv_tile(const ConvArgs& c) {
 template <class T>
 struct AddBias {
   const T* bias;
-  __device__ __forceinline__ T operator()(u32 row, float x) const {
-    return narrow<T>(bias ? x + widen(bias[row]) : x);
+  __device__ __forceinline__ T operator()(u32 row, i64 at, float x) const {
+    return finished<T>(bias ? x + widen(bias[row]) : x, at);
   }
 };
 
-// Writes results; finish(row, sum) makes an item of a sum, rows counting over all groups.
+// Writes results; finish(row, at, sum) makes item `at` of a sum, rows counting over all groups.
 template <class T, class Finish = AddBias<T>>
 struct ConvOutput {
   T* y;
@@ -99,8 +99,8 @@ struct ConvOutput {
     struct alignas(2 * sizeof(T)) Pair {
       T a, b;
     };
-    Pair made{finish(first + r, a), {}};
-    if (two) made.b = finish(first + r, b);
+    Pair made{finish(first + r, at, a), {}};
+    if (two) made.b = finish(first + r, next, b);
     if (two && next == at + 1 && reinterpret_cast<u64>(y + at) % sizeof(Pair) == 0) {
       *reinterpret_cast<Pair*>(y + at) = made;
       return;
@@ -114,7 +114,8 @@ struct ConvOutput {
     if (r >= (u32)c.filters || s >= columns) return;
     const u32 image = s / points, point = s % points;
     const i64 at = place(r, image, point);
-    const i64 next = point + 1 < points ? at + 1 : place(r, image + 1, 0);
+    const i64 between = ((i64)c.groups * c.filters - 1) * points;  // a row of two images
+    const i64 next = at + 1 + (point + 1 < points ? 0 : between);
     put_two(r, at, a, s + 1 < columns, next, b);
   }
 };

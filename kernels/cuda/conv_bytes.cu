@@ -66,14 +66,14 @@ KERNEL(256) conv_runs(i32* table, ByteConvArgs a, i32 run, i64 entries) {
 
 struct FinishBytes {
   const ByteResult& r;
-  __device__ __forceinline__ u8 operator()(u32 row, int x) const {
+  __device__ __forceinline__ u8 operator()(u32 row, i64, int x) const {
     const float scale = __fdiv_rn(__fmul_rn(*r.x_scale, r.w_scale[row * r.w_step]), *r.y_scale);
     const int sum = r.bias ? (int)((u32)x + (u32)r.bias[row]) : x;
     return round_byte(sum, scale, byte_at(r.y_zero, 0, r.kind == 1), r.kind == 1);
   }
 };
 struct FinishWhole {
-  __device__ __forceinline__ int operator()(u32, int x) const { return x; }
+  __device__ __forceinline__ int operator()(u32, i64, int x) const { return x; }
 };
 
 // Starts the copies of 64 bytes of the windows of BN points; a thread has 16 bytes of each of two.
@@ -148,18 +148,11 @@ DEVICE void conv_bytes(const u8* x, const u8* w, const u8* x_zero, const u8* w_z
       tile, sums, windows.bytes,
       [&](int i) { return zw && i < rows ? (int)zw[(first + i) * zero_step] : 0; },
       [&](int) { return zx; });
-  __syncthreads();  // no one reads operands any more
-  UNROLL
-  for (int i = 0; i < Tile::MT; i++) {
-    const int row = Tile::warp_row() + i * 16, column = Tile::warp_column();
-    int* room = reinterpret_cast<int*>(shared);
-    if (r.kind == 0)
-      store_mma(tile.acc[i], room, row, column,
-                ConvOutput<int, FinishWhole>(static_cast<int*>(y), {}, c, at));
-    else
-      store_mma(tile.acc[i], room, row, column,
-                ConvOutput<u8, FinishBytes>(static_cast<u8*>(y), {r}, c, at));
-  }
+  int* room = reinterpret_cast<int*>(shared);
+  if (r.kind == 0)
+    store_mma(tile, room, ConvOutput<int, FinishWhole>(static_cast<int*>(y), {}, c, at));
+  else
+    store_mma(tile, room, ConvOutput<u8, FinishBytes>(static_cast<u8*>(y), {r}, c, at));
 }
 
 // x, w: as conv_lay_out has them; y: i32 or bytes.  grid: groups * ceil(filters / 64) * ceil(batch
@@ -213,6 +206,6 @@ conv_depthwise_bytes(const u8* x, const u8* w, const u8* x_zero, const u8* w_zer
     if (r.kind == 0)
       static_cast<int*>(y)[i] = sum;
     else
-      static_cast<u8*>(y)[i] = FinishBytes{r}((u32)f, sum);
+      static_cast<u8*>(y)[i] = FinishBytes{r}((u32)f, i, sum);
   }
 }

@@ -263,11 +263,7 @@ DEVICE void conv_by_patches(const T* x, const T* w, const T* bias, T* y, const P
       tile, stages, stages, tile.chunks * tile.steps, [&](int, T* to, T*) { weights.copy(to); },
       [](int, T*, T*) {}, Nothing());
   const PatchOutput<T> out{ConvOutput<T>(y, {bias}, c, at.tile), at, a.bits};
-  __syncthreads();  // no one reads operands any more
-  UNROLL
-  for (int i = 0; i < Tile::MT; i++)
-    store_mma(tile.acc[i], reinterpret_cast<float*>(stages), Tile::warp_row() + i * 16,
-              Tile::warp_column(), out);
+  store_mma(tile, reinterpret_cast<float*>(stages), out);
 }
 
 // grid: groups * batch * tiles * ceil(filters / BM); block: THREADS; no dynamic shared memory.

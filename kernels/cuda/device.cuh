@@ -63,6 +63,30 @@ DEVICE T narrow(C x) {
   return Narrow<T, C>::of(x);
 }
 
+// Item `at` of a result, where it is made. These are moves, and the host writes the program that
+// follows the operator over the one in the middle; the number of the item is for it.
+#define PROGRAM(C, letter, bits)                                                          \
+  DEVICE C through_program(C x, i64 at) {                                                 \
+    C y;                                                                                  \
+    asm("{\n.reg .b64 %%program_at;\n.reg .b" bits                                        \
+        " %%program_in, %%program_out;\n"                                                 \
+        "mov.b64 %%program_at, %2;\nmov.b" bits                                           \
+        " %%program_in, %1;\n"                                                            \
+        "mov.b" bits " %%program_out, %%program_in;\nmov.b" bits " %0, %%program_out;\n}" \
+        : "=" letter(y)                                                                   \
+        : letter(x), "l"(at));                                                            \
+    return y;                                                                             \
+  }
+PROGRAM(float, "f", "32")
+PROGRAM(i32, "r", "32")
+PROGRAM(double, "d", "64")
+PROGRAM(i64, "l", "64")
+// The same as it is stored, with one rounding.
+template <class T, class C>
+DEVICE T finished(C x, i64 at) {
+  return narrow<T>(through_program(x, at));
+}
+
 // ---- sixteen bytes at once
 
 template <class T>

@@ -38,10 +38,7 @@ DEVICE void gemm_by_tf32(const float* a, const float* b, const float* c, const f
   GemmTile at;
   simt_body<float, Tile, BM, BN>(a, b, c, bias, d, g, shared, tile, at);
   const GemmOutput<float, float, float> out(c, bias, d, g, at);
-  __syncthreads();  // no one reads operands any more
-  UNROLL
-  for (int i = 0; i < Tile::MT; i++)
-    store_mma(tile.acc[i], shared, Tile::warp_row() + i * 16, Tile::warp_column(), out);
+  store_mma(tile, shared, out);
 }
 
 // grid: batches * ceil(m / BM) * ceil(n / BN); block: 256; no dynamic shared memory.

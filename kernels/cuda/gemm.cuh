@@ -31,46 +31,52 @@ DEVICE i64 batch_offset(const GemmArgs& g, const i64 (&strides)[5], i64 batch) {
   return b / n2 / n1 * strides[2] + b / n2 % n1 * strides[3] + b % n2 * strides[4];
 }
 
-// Writes results; T is the type of d, C of c and bias, Acc of the sums.
-template <class T, class C, class Acc>
+// Writes results; T is the type of d, C of c and bias, Acc of the sums.  WITH_C: c may be there.
+template <class T, class C, class Acc, bool WITH_C = true>
 struct GemmOutput {
   const C *c, *bias;
   T* d;
   const GemmArgs& g;
-  i64 m, n;
+  i64 m, n, first;
   __device__ __forceinline__ GemmOutput(const C* c_, const C* bias_, T* d_, const GemmArgs& g_,
                                         const GemmTile& at)
       : c(c_), bias(bias_), d(d_), g(g_), m(at.m), n(at.n) {
-    d += batch_offset(g, g.d, at.batch);
+    first = batch_offset(g, g.d, at.batch);
     if (c) c += batch_offset(g, g.c, at.batch);
   }
   __device__ __forceinline__ Acc value(i64 i, i64 j, Acc x) const {
     if (g.alpha != 1.f) x = (Acc)(g.alpha * x);
-    if (c) {
+    if (WITH_C && opaque(c != nullptr)) {
       const Acc y = (Acc)widen(c[i * g.c[0] + j * g.c[1]]);
       x += g.beta != 1.f ? (Acc)(g.beta * y) : y;
     }
     return bias ? x + (Acc)widen(bias[j]) : x;
   }
+  // Where item (r, s) of d lies.
+  __device__ __forceinline__ i64 place(i64 r, i64 s) const {
+    return first + r * g.d[0] + s * g.d[1];
+  }
   // (i, j) in the tile
   __device__ __forceinline__ void put(int i, int j, Acc x) const {
-    const i64 r = m + i, s = n + j;
-    if (r < g.m && s < g.n) d[r * g.d[0] + s * g.d[1]] = narrow<T>(value(r, s, x));
+    const i64 r = m + i, s = n + j, at = place(r, s);
+    if (r < g.m && s < g.n) d[at] = finished<T>(value(r, s, x), at);
   }
   // (i, j) and (i, j + 1), j even: one store of both where that is possible
   __device__ __forceinline__ void put_pair(int i, int j, Acc x, Acc y) const {
-    const i64 r = m + i, s = n + j;
+    const i64 r = m + i, s = n + j, at = place(r, s);
     if (r >= g.m || s >= g.n) return;
-    T* p = d + r * g.d[0] + s * g.d[1];
     struct alignas(2 * sizeof(T)) Pair {
       T x, y;
     };
-    if (s + 1 < g.n && g.d[1] == 1 && reinterpret_cast<u64>(p) % sizeof(Pair) == 0) {
-      *reinterpret_cast<Pair*>(p) = {narrow<T>(value(r, s, x)), narrow<T>(value(r, s + 1, y))};
+    Pair made{finished<T>(value(r, s, x), at), {}};
+    const bool two = s + 1 < g.n;
+    if (two) made.y = finished<T>(value(r, s + 1, y), at + g.d[1]);
+    if (two && g.d[1] == 1 && reinterpret_cast<u64>(d + at) % sizeof(Pair) == 0) {
+      *reinterpret_cast<Pair*>(d + at) = made;
       return;
     }
-    *p = narrow<T>(value(r, s, x));
-    if (s + 1 < g.n) p[g.d[1]] = narrow<T>(value(r, s + 1, y));
+    d[at] = made.x;
+    if (two) d[at + g.d[1]] = made.y;
   }
 };
 

@@ -45,12 +45,7 @@ DEVICE void gemm_bytes(const TA* a, const TB* b, const Zeros<TA, TB>& zeros, con
       [&](int j) {
         return zeros.b && at.n + j < g.n ? (int)zeros.b[(at.n + j) * zeros.b_step] : 0;
       });
-  const auto out = output(at);
-  __syncthreads();  // no one reads operands any more
-  UNROLL
-  for (int i = 0; i < Tile::MT; i++)
-    store_mma(tile.acc[i], reinterpret_cast<int*>(shared), Tile::warp_row() + i * 16,
-              Tile::warp_column(), out);
+  store_mma(tile, reinterpret_cast<int*>(shared), output(at));
 }
 
 // alpha is 1; c is not read.  grid: batches * ceil(m / 128) * ceil(n / 64); block: 256; no dynamic
@@ -61,7 +56,7 @@ DEVICE void gemm_bytes(const TA* a, const TB* b, const Zeros<TA, TB>& zeros, con
                int* d, GemmArgs g, i64 a_step, i64 b_step) {                                  \
     const Zeros<TA, TB> zeros{a_zero, b_zero, a_step, b_step};                                \
     gemm_bytes<TA, TB, 128, 64, 32, 32>(a, b, zeros, g, [&](const GemmTile& at) {             \
-      return GemmOutput<int, int, int>(nullptr, bias, d, g, at);                              \
+      return GemmOutput<int, int, int, false>(nullptr, bias, d, g, at);                       \
     });                                                                                       \
   }                                                                                           \
   KERNEL(256)                                                                                 \

@@ -11,11 +11,7 @@ DEVICE void gemm_half(const T* a, const T* b, const T* c, const T* bias, T* d, c
   const GemmLoad<Tile, T, T, BM, BN, AT, BT> load(a, b, g, at);
   run_mma(tile, as, bs, (int)ceil_div(g.k, Tile::BK), load, [](int, T*, T*) {}, Nothing());
   const GemmOutput<T, T, float> out(c, bias, d, g, at);
-  __syncthreads();  // no one reads operands any more
-  UNROLL
-  for (int i = 0; i < Tile::MT; i++)
-    store_mma(tile.acc[i], reinterpret_cast<float*>(shared), Tile::warp_row() + i * 16,
-              Tile::warp_column(), out);
+  store_mma(tile, reinterpret_cast<float*>(shared), out);
 }
 
 template <class T, int BM, int BN, int WM, int WN>

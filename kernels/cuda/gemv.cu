@@ -91,12 +91,12 @@ DEVICE void along_n(const T* a, const T* b, const T* c, const T* bias, T* d, con
     UNROLL
     for (int v = 0; v < V; v++) room[warp * LINE + lane * V + v] = sum[i][v];
     __syncthreads();
-    for (int j = threadIdx.x; j < 32 * V; j += 256) {
-      C s = 0;
-      UNROLL
-      for (int w = 0; w < 8; w++) s += room[w * LINE + j];
-      out.put(i, j, s);
-    }
+    const int j = threadIdx.x;
+    if (j >= 32 * V) continue;
+    C s = 0;
+    UNROLL
+    for (int w = 0; w < 8; w++) s += room[w * LINE + j];
+    out.put(i, j, s);
   }
 }
 

@@ -172,8 +172,9 @@ DEVICE void norm_group(const T* x, const T* scale, const T* bias, T* y, i64 grou
   constexpr int E = Pack<T>::N;
   const i64 n = channels * inner,
             first = (blockIdx.x - divide(blockIdx.x, groups) * groups) * channels;
-  x += blockIdx.x * n;
-  y += blockIdx.x * n;
+  const i64 start = blockIdx.x * n;
+  x += start;
+  y += start;
   const bool packed = aligned16(x) && aligned16(y) && inner % E == 0;
   auto each = [&](auto use) {  // items from i on, as many as a pack or one
     if (packed)
@@ -204,7 +205,8 @@ DEVICE void norm_group(const T* x, const T* scale, const T* bias, T* y, i64 grou
     const float factor = inverse * (scale ? widen(scale[channel]) : 1.f);
     const float add = bias ? widen(bias[channel]) : 0.f;
     UNROLL
-    for (int e = 0; e < E; e++) v.v[e] = narrow<T>((widen(v.v[e]) - mean) * factor + add);
+    for (int e = 0; e < E; e++)
+      if (e < count) v.v[e] = finished<T>((widen(v.v[e]) - mean) * factor + add, start + i + e);
     if (count == E)
       store16(y + i, v);
     else

@@ -3,13 +3,20 @@
 #pragma once
 #include "device.cuh"
 
-// A warp's share of results, ROWS x COLUMNS in `room`, goes to `out` in pairs of columns.
-template <int ROWS, int COLUMNS, class Acc, class Out>
+// A warp's share of results, LINES x COLUMNS in `room`, goes to `out` in pairs of columns. Lines
+// are rows from `row` on, in runs of RUN that are STEP rows apart.
+template <int LINES, int COLUMNS, int RUN, int STEP, class Acc, class Out>
 DEVICE void store_warp(const Acc* room, int row, int column, const Out& out) {
   __syncwarp();  // the results are there
-  _Pragma("unroll 1") for (int e = threadIdx.x % 32 * 2; e < ROWS * COLUMNS; e += 64)
-      out.put_pair(row + e / COLUMNS, column + e % COLUMNS, room[e], room[e + 1]);
-  __syncwarp();  // the room is free again
+  _Pragma("unroll 1") for (int e = threadIdx.x % 32 * 2; e < LINES * COLUMNS; e += 64) {
+    const int line = e / COLUMNS;
+    out.put_pair(row + line / RUN * STEP + line % RUN, column + e % COLUMNS, room[e], room[e + 1]);
+  }
+}
+// How many of `parts`, a power of two, of so many bytes have room at once: few copies of what
+// follows a result make a short program.
+constexpr int parts_at_once(int parts, int bytes, int room) {
+  return parts == 1 || parts * bytes <= room ? parts : parts_at_once(parts / 2, bytes, room);
 }
 
 // ---- SIMT (and tf32): A as lines of k in shared memory, B as lines of n; two stages
@@ -44,6 +51,7 @@ struct SimtTile {
   static constexpr int V = Pack<T>::N, PA = V, PB = 2 * V, LA = BK + PA, LB = BN + PB;
   static constexpr int NX = BN / TN, NY = BM / TM, THREADS = NX * NY;
   static constexpr int A_ITEMS = BM * LA, B_ITEMS = BK * LB;
+  static constexpr int BYTES = 2 * (A_ITEMS + B_ITEMS) * sizeof(T);
   T acc[TM][TN];
 
   __device__ __forceinline__ void clear() {
@@ -82,13 +90,18 @@ struct SimtTile {
 template <class T, int BM, int BN, int BK, int TM, int TN, class Out>
 DEVICE void store_simt(const SimtTile<T, BM, BN, BK, TM, TN>& tile, T* shared, const Out& out) {
   typedef SimtTile<T, BM, BN, BK, TM, TN> Tile;
-  T* room = shared + threadIdx.x / 32 * (2 * BN);
+  constexpr int PART = 2 * BN * Tile::THREADS / 32 * sizeof(T);
+  constexpr int ONCE = parts_at_once(TM, PART, Tile::BYTES);
+  T* room = shared + threadIdx.x / 32 * (ONCE * 2 * BN);
   __syncthreads();  // no one reads operands any more
   UNROLL
-  for (int i = 0; i < TM; i++) {
+  for (int first = 0; first < TM; first += ONCE) {
+    if (first) __syncwarp();  // the room is free again
     UNROLL
-    for (int j = 0; j < TN; j++) room[threadIdx.x / 16 % 2 * BN + Tile::column(j)] = tile.acc[i][j];
-    store_warp<2, BN>(room, threadIdx.x / 32 * 2 + i * Tile::NY, 0, out);
+    for (int i = 0; i < ONCE; i++) UNROLL
+    for (int j = 0; j < TN; j++)
+      room[(i * 2 + threadIdx.x / 16 % 2) * BN + Tile::column(j)] = tile.acc[first + i][j];
+    store_warp<ONCE * 2, BN, 2, Tile::NY>(room, threadIdx.x / 32 * 2 + first * Tile::NY, 0, out);
   }
 }
 
@@ -97,6 +110,7 @@ template <int BM, int BN, int BK>
 struct Tf32Tile {
   static constexpr int V = 4, PA = 4, PB = 8, LA = BK + PA, LB = BN + PB, THREADS = 256;
   static constexpr int A_ITEMS = BM * LA, B_ITEMS = BK * LB, MT = BM / 32, NT = BN / 32;
+  static constexpr int BYTES = 2 * (A_ITEMS + B_ITEMS) * sizeof(float);
   float acc[MT][NT][4];
 
   __device__ __forceinline__ void clear() {
@@ -142,16 +156,24 @@ DEVICE void run_simt(Tile& tile, T* shared, int tiles, Load load) {
   }
 }
 
-// The 16 x (NT * 8) results of one row of mma tiles.
-template <int NT, class Acc, class Out>
-DEVICE void store_mma(const Acc (&acc)[NT][4], Acc* shared, int row, int column, const Out& out) {
-  constexpr int W = NT * 8;
-  Acc* room = shared + threadIdx.x / 32 * (16 * W);
+// Results of a tile that tensor cores have made, by way of shared memory.
+template <class Tile, class Acc, class Out>
+DEVICE void store_mma(const Tile& tile, Acc* shared, const Out& out) {
+  constexpr int W = Tile::NT * 8, PART = 16 * W * Tile::THREADS / 32 * sizeof(Acc);
+  constexpr int ONCE = parts_at_once(Tile::MT, PART, Tile::BYTES);
+  Acc* room = shared + threadIdx.x / 32 * (ONCE * 16 * W);
   const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+  __syncthreads();  // no one reads operands any more
   UNROLL
-  for (int j = 0; j < NT; j++) UNROLL
-  for (int e = 0; e < 4; e++) room[(g + e / 2 * 8) * W + j * 8 + t * 2 + e % 2] = acc[j][e];
-  store_warp<16, W>(room, row, column, out);
+  for (int first = 0; first < Tile::MT; first += ONCE) {
+    if (first) __syncwarp();  // the room is free again
+    UNROLL
+    for (int i = 0; i < ONCE; i++) UNROLL
+    for (int j = 0; j < Tile::NT; j++) UNROLL
+    for (int e = 0; e < 4; e++)
+      room[(i * 16 + g + e / 2 * 8) * W + j * 8 + t * 2 + e % 2] = tile.acc[first + i][j][e];
+    store_warp<ONCE * 16, W, 1, 1>(room, Tile::warp_row() + first * 16, Tile::warp_column(), out);
+  }
 }
 
 // ---- tensor cores: chunks of 16 bytes, swizzled so that ldmatrix meets no bank twice; three

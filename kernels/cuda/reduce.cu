@@ -64,7 +64,7 @@ DEVICE void reduce_rows(const T* x, T* y, i64 rows, i64 n, i32 first, i32 last) 
   }
   for (; i < n; i += blockDim.x) sum = F()(sum, before((C)widen(x[i]), first));
   sum = reduce_block(sum, F(), start, room);
-  if (threadIdx.x == 0) y[row] = narrow<T>(after(sum, n, last));
+  if (threadIdx.x == 0) y[row] = finished<T>(after(sum, n, last), row);
 }
 
 // A block has 32 columns; its eight warps share n.
@@ -84,7 +84,8 @@ DEVICE void reduce_columns(const T* x, T* y, i64 n, i64 inner, i32 first, i32 la
   if (warp || column >= inner) return;
   UNROLL
   for (int w = 1; w < 8; w++) sum = F()(sum, room[w][lane]);
-  y[outer * inner + column] = narrow<T>(after(sum, n, last));
+  const i64 at = outer * inner + column;
+  y[at] = finished<T>(after(sum, n, last), at);
 }
 
 // reduce_OP_*: inner is 1; block: (32, 8), grid: ceil(rows / 8), or block: (256, 1), grid: rows.
@@ -128,7 +129,7 @@ DEVICE void reduce_exponents(const T* x, T* y, i64 outer, i64 n, i64 inner) {
   const float shift = fabsf(largest) < INFINITE ? largest : 0.f;
   for (i64 i = lane; i < n; i += 32) sum += expf(widen(x[i * inner]) - shift);
   sum = reduce_warp(sum, Add());
-  if (lane == 0) y[row] = narrow<T>(logf(sum) + shift);
+  if (lane == 0) y[row] = finished<T>(logf(sum) + shift, row);
 }
 
 // ---- positions of extremes; a NaN is the extreme, as in numpy

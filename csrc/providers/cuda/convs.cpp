@@ -30,10 +30,6 @@ struct ConvState {
   ProductKernels products;
   std::unique_ptr<Derived> weights;  // of ConvTranspose and of patches, permuted
   std::unique_ptr<KeptBuffers> tables = std::make_unique<KeptBuffers>();
-
-  [[nodiscard]] FunctionHandle entry(const char* name) const {
-    return cuda_function(*device, "conv", concat(name, suffix));
-  }
 };
 
 std::shared_ptr<Buffer> table_of_taps(const ConvState& state, const ConvArgs& args) {
@@ -90,7 +86,7 @@ std::shared_ptr<Buffer> chunked(const ConvState& state, const ConvArgs& args, co
 }
 
 void launch_patches(const ConvState& state, const PatchPlan& plan, const void* x, const void* w,
-                    const void* bias, void* y) {
+                    const void* bias, void* y, const Results& results) {
   const auto weights =
       state.weights->get(*state.device, [&] { return chunked(state, plan.args.c, w); });
   const void* const from = weights->data();
@@ -101,21 +97,22 @@ void launch_patches(const ConvState& state, const PatchPlan& plan, const void* x
   made.add(x).add(from).add(bias).add(y).add(plan.args);
   const auto entry = concat("conv_patch_", plan.filters, "_", plan.points, "_",
                             state.tf32 ? "tf32" : state.suffix);
-  made.launch(*state.device, cuda_function(*state.device, "conv_patch", entry), grid);
+  results.launch(*state.device, "conv_patch", entry, made, grid);
 }
 
 void launch_depthwise(const ConvState& state, const ConvArgs& args, const void* x, const void* w,
-                      const void* bias, void* y) {
+                      const void* bias, void* y, const Results& results) {
   const int64_t total = args.batch * args.points() * args.groups * args.filters;
   const int64_t most = int64_t{state.device->multiprocessors()} * 16;
   Grid grid;
   grid.x = std::min(groups_of(total, grid.threads), most);
-  Arguments().add(x).add(w).add(bias).add(y).add(args).launch(*state.device,
-                                                              state.entry("conv_depthwise_"), grid);
+  Arguments made;
+  made.add(x).add(w).add(bias).add(y).add(args);
+  results.launch(*state.device, "conv", "conv_depthwise_" + state.suffix, made, grid);
 }
 
 void launch_product(const ConvState& state, const ConvArgs& args, const void* x, const void* w,
-                    const void* bias, void* y) {
+                    const void* bias, void* y, const Results& results) {
   const bool transposed = state.window.transposed;
   const int64_t columns = args.batch * args.points();
   const bool by_tf32 = state.tf32 && !transposed;
@@ -131,9 +128,7 @@ void launch_product(const ConvState& state, const ConvArgs& args, const void* x,
   const char* name = transposed ? "conv_transpose_" : large ? "conv_" : "conv_small_";
   Arguments made;
   made.add(x).add(w).add(bias).add(y).add(taps).add(args);
-  made.launch(*state.device,
-              by_tf32 ? cuda_function(*state.device, "conv", "conv_tf32") : state.entry(name),
-              grid);
+  results.launch(*state.device, "conv", by_tf32 ? "conv_tf32" : name + state.suffix, made, grid);
 }
 
 // Windows of one item that follow one another: a product of matrices.
@@ -146,7 +141,7 @@ bool is_plain_product(const ConvArgs& args) {
 }
 
 void launch_plain_product(const ConvState& state, const ConvArgs& args, const void* x,
-                          const void* w, const void* bias, void* y) {
+                          const void* w, const void* bias, void* y, const Results& results) {
   Product product{.a = w, .b = x, .c = bias, .d = y};
   GemmArgs& g = product.args;
   const int64_t groups = args.groups, filters = args.filters, channels = args.channels;
@@ -159,7 +154,7 @@ void launch_plain_product(const ConvState& state, const ConvArgs& args, const vo
   g.batch[0] = args.batch, g.batch[1] = groups;
   g.alpha = g.beta = 1;
   product.batches = args.batch * groups;
-  state.products.run(product);
+  state.products.run(product, results);
 }
 
 // nullopt: by an implicit product.
@@ -176,20 +171,20 @@ void run_conv(const Step& step, RunContext& context) {
   const TclTensor& w = *context.tensor(step.inputs[1]);
   const void* const bias = step.inputs[2] == kNone ? nullptr : context.tensor(step.inputs[2])->data;
   const ConvArgs args = conv_args(state.window, x, w, y);
+  const Results results(state.epilogue, step, context);
   if (!state.window.transposed && args.channels == 1) {
-    launch_depthwise(state, args, x.data, w.data, bias, y.data);
+    launch_depthwise(state, args, x.data, w.data, bias, y.data, results);
   } else if (state.window.transposed) {
     const auto weights =
         state.weights->get(*state.device, [&] { return permuted(state, args, w.data); });
-    launch_product(state, args, x.data, weights->data(), bias, y.data);
+    launch_product(state, args, x.data, weights->data(), bias, y.data, results);
   } else if (is_plain_product(args)) {
-    launch_plain_product(state, args, x.data, w.data, bias, y.data);
+    launch_plain_product(state, args, x.data, w.data, bias, y.data, results);
   } else if (const auto plan = patches_of(state, args)) {
-    launch_patches(state, *plan, x.data, w.data, bias, y.data);
+    launch_patches(state, *plan, x.data, w.data, bias, y.data, results);
   } else {
-    launch_product(state, args, x.data, w.data, bias, y.data);
+    launch_product(state, args, x.data, w.data, bias, y.data, results);
   }
-  state.epilogue.run_on_output(step, context);
 }
 
 std::optional<std::string> conv_refuses(const Graph& graph, const Node& node) {

@@ -106,11 +106,13 @@ ProductKernels::ProductKernels(std::shared_ptr<Device> device, DType dtype, bool
   if (dtype == DType::UInt64) suffix_ = "i64";
 }
 
-void ProductKernels::run(const Product& product) const {
+void ProductKernels::run(const Product& product, const Results& results) const {
   const GemmArgs& g = product.args;
   if (product.batches == 0 || g.m == 0 || g.n == 0) return;
   const bool floats = suffix_ == "f32" || suffix_ == "f16" || suffix_ == "bf16";
-  if (floats && g.m <= kFewRows && (g.b[0] == 1 || g.b[1] == 1)) return by_rows(product);
+  if (floats && g.m <= kFewRows && (g.b[0] == 1 || g.b[1] == 1)) {
+    return by_rows(product, results);
+  }
   const bool by_tf32 = tf32_ && suffix_ == "f32";
   const bool large = by_tf32 || (floats && g.m > 64 && g.n > 64);
   const int64_t tile = large ? 128 : 64;
@@ -118,33 +120,21 @@ void ProductKernels::run(const Product& product) const {
   grid.x = product.batches * groups_of(g.m, tile) * groups_of(g.n, tile);
   const bool tensor_cores = suffix_ == "f16" || suffix_ == "bf16";
   grid.threads = tensor_cores && !large ? 128 : 256;
-  if (by_tf32) {
-    return product_arguments(product).launch(*device_, cuda_function(*device_, "gemm", "gemm_tf32"),
-                                             grid);
-  }
-  launch(product, tensor_cores ? "gemm_mma" : "gemm", large ? "gemm_" : "gemm_small_", grid);
+  const std::string name = by_tf32 ? "gemm_tf32" : concat(large ? "gemm_" : "gemm_small_", suffix_);
+  Arguments made = product_arguments(product);
+  results.launch(*device_, tensor_cores ? "gemm_mma" : "gemm", name, made, grid);
 }
 
 // Few rows: each column, or group of columns, is a warp's or a block's.
-void ProductKernels::by_rows(const Product& product) const {
+void ProductKernels::by_rows(const Product& product, const Results& results) const {
   const GemmArgs& g = product.args;
-  Grid grid;
-  if (g.b[1] == 1) {
-    grid.x = product.batches * groups_of(g.n, 128);
-    return launch(product, "gemv", "gemv_n_", grid);
-  }
+  const bool along_n = g.b[1] == 1;
   const int64_t columns = g.n * product.batches;
-  grid.x = groups_of(columns, 8);
-  product_arguments(product).add(columns).launch(*device_, entry("gemv", "gemv_k_"), grid);
-}
-
-FunctionHandle ProductKernels::entry(std::string_view file, const char* name) const {
-  return cuda_function(*device_, file, concat(name, suffix_));
-}
-
-void ProductKernels::launch(const Product& product, std::string_view file, const char* name,
-                            const Grid& grid) const {
-  product_arguments(product).launch(*device_, entry(file, name), grid);
+  Grid grid;
+  grid.x = along_n ? product.batches * groups_of(g.n, 128) : groups_of(columns, 8);
+  Arguments made = product_arguments(product);
+  if (!along_n) made.add(columns);
+  results.launch(*device_, "gemv", concat(along_n ? "gemv_n_" : "gemv_k_", suffix_), made, grid);
 }
 
 }  // namespace tiercel::cuda

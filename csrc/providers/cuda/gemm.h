@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/shape.h"
-#include "providers/cuda/launched.h"
+#include "providers/cuda/attached.h"
 
 namespace tiercel::cuda {
 
@@ -46,13 +46,11 @@ class ProductKernels {
  public:
   // `tf32`: products of floats by tensor cores, whose factors have 10 bits of mantissa.
   ProductKernels(std::shared_ptr<Device> device, DType dtype, bool tf32);
-  void run(const Product& product) const;
+  // One launch; where d is output 0 of a step, with its epilogue.
+  void run(const Product& product, const Results& results = {}) const;
 
  private:
-  void by_rows(const Product& product) const;
-  [[nodiscard]] FunctionHandle entry(std::string_view file, const char* name) const;
-  void launch(const Product& product, std::string_view file, const char* name,
-              const Grid& grid) const;
+  void by_rows(const Product& product, const Results& results) const;
 
   std::shared_ptr<Device> device_;
   std::string_view suffix_;

@@ -107,6 +107,14 @@ Step launched_step(const Graph& graph, const Node& node, StepFn run, std::string
   return step;
 }
 
+Arguments& Arguments::add_words(const std::vector<uint32_t>& words) {
+  if (words.empty()) return *this;
+  offsets_.push_back((bytes_.size() + 15) / 16 * 16);
+  bytes_.resize(offsets_.back() + words.size() * sizeof(uint32_t));
+  std::memcpy(bytes_.data() + offsets_.back(), words.data(), words.size() * sizeof(uint32_t));
+  return *this;
+}
+
 void Arguments::launch(Device& device, FunctionHandle function, const Grid& grid) {
   std::vector<void*> pointers;
   for (const size_t offset : offsets_) pointers.push_back(bytes_.data() + offset);

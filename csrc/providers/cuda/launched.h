@@ -93,6 +93,8 @@ class Arguments {
     std::memcpy(bytes_.data() + offsets_.back(), &value, sizeof(T));
     return *this;
   }
+  // One array; nothing where it is empty.
+  Arguments& add_words(const std::vector<uint32_t>& words);
   void launch(Device& device, FunctionHandle function, const Grid& grid);
 
  private:

@@ -25,12 +25,19 @@ Lines lines_along(const TclTensor& x, int64_t axis) {
 LinesState lines_state(const Node& node, Step& step, const std::shared_ptr<Device>& device,
                        std::string_view file, std::initializer_list<std::string_view> names,
                        std::string_view suffix) {
-  LinesState state{device, {}, Attached(node, "epilogue", step, device)};
+  LinesState state{device, file, {}, {}, Attached(node, "epilogue", step, device)};
   const auto inside = device->enter();
   for (const std::string_view name : names) {
-    state.entries.push_back(cuda_function(*device, file, concat(name, suffix)));
+    state.names.push_back(concat(name, suffix));
+    state.entries.push_back(cuda_function(*device, file, state.names.back()));
   }
   return state;
+}
+
+void LinesState::launch(size_t entry, Arguments& arguments, const Grid& grid, const Step& step,
+                        RunContext& context) const {
+  if (!epilogue) return arguments.launch(*device, entries[entry], grid);
+  Results(epilogue, step, context).launch(*device, file, names[entry], arguments, grid);
 }
 
 Step compile_lines(const Graph& graph, const Node& node, const std::shared_ptr<Device>& device,

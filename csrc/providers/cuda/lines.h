@@ -23,8 +23,14 @@ struct Lines {
 // The state of a step with entries of one file of kernels/cuda.
 struct LinesState {
   std::shared_ptr<Device> device;
-  std::vector<FunctionHandle> entries;  // as they were asked for
+  std::string_view file;
+  std::vector<std::string> names;       // of entries, as they were asked for
+  std::vector<FunctionHandle> entries;  // those
   Attached epilogue;
+
+  // Launches one that makes output 0 of the step.
+  void launch(size_t entry, Arguments& arguments, const Grid& grid, const Step& step,
+              RunContext& context) const;
 };
 
 // The entries are those names followed by `suffix`; captures of the node's epilogue become inputs

@@ -57,17 +57,50 @@ class Writer {
     return head() + text_ + "$end:\nret;\n}\n";
   }
 
+  PointwiseInside inside(DType dtype) {
+    line("mov.b64 %i, %program_at;");
+    constants();
+    scalars();
+    Values now;
+    const int made_by_kernel = program_.input_register[0];
+    if (made_by_kernel >= 0) now[made_by_kernel] = {from_kernel(dtype, made_by_kernel)};
+    load(1, false, now);
+    compute(1, now);
+    const int bits = to_kernel(dtype, value(program_.output_register[0], now, 0));
+    PointwiseInside made{.functions = functions(),
+                         .place = concat("mov.b", bits, " %program_out, %program_in;"),
+                         .statements = concat("{\n", registers(), text_, "}")};
+    for (size_t i = 1; i < form_.inputs.size(); ++i) {
+      made.parameters += concat(",\n.param .u64 in", i);
+    }
+    made.parameters += walk_parameter();
+    return made;
+  }
+
  private:
+  using Values = std::map<int, std::vector<std::string>>;  // by register: one name per element
+
   std::string head() const {
-    std::string out = ".version 7.5\n.target sm_80\n.address_size 64\n";
-    for (const int16_t one : functions_) out += function_text(one);
+    std::string out = ".version 7.5\n.target sm_80\n.address_size 64\n" + functions();
     out += ".visible .entry pointwise(\n";
     for (int i = 0; i < program_.n_inputs; ++i) out += concat(".param .u64 in", i, ",\n");
     for (int i = 0; i < program_.n_outputs; ++i) out += concat(".param .u64 out", i, ",\n");
-    out += ".param .u64 size";
+    return concat(out, ".param .u64 size", walk_parameter(), ")\n{\n", registers());
+  }
+
+  std::string functions() const {
+    std::string out;
+    for (const int16_t one : functions_) out += function_text(one);
+    return out;
+  }
+
+  std::string walk_parameter() const {
     const int64_t words = form_.rank * (1 + std::ranges::count_if(form_.inputs, walks));
-    if (words > 0) out += concat(",\n.param .align 4 .b8 walk[", words * 4, "]");
-    out += ")\n{\n.reg .pred %p;\n.reg .b32 %t, %u, %q;\n.reg .b64 %i, %n, %e, %a, %o;\n";
+    return words > 0 ? concat(",\n.param .align 4 .b8 walk[", words * 4, "]") : "";
+  }
+
+  std::string registers() const {
+    std::string out = ".reg .pred %p;\n.reg .b32 %t, %u, %q;\n.reg .b64 %i, %n, %e, %a, %o;\n";
     out += concat(".reg .b32 %v<", narrow_ + 1, ">;\n.reg .b64 %w<", wide_ + 1, ">;\n");
     if (form_.rank > 0) out += concat(".reg .b32 %s<", program_.n_inputs, ">;\n");
     return out;
@@ -207,7 +240,7 @@ class Writer {
   }
 
   // Loads strided operands: all elements of a thread after one walk, or each after its own.
-  void load_strided(int count, bool several, std::map<int, std::vector<std::string>>& now) {
+  void load_strided(int count, bool several, Values& now) {
     for (int e = 0; e < (form_.one_walk ? 1 : count); ++e) {
       walk(e);
       for (size_t i = 0; i < form_.inputs.size(); ++i) {
@@ -226,8 +259,7 @@ class Writer {
     }
   }
 
-  void body(int count, bool several) {
-    std::map<int, std::vector<std::string>> now;  // by program register: one name per element
+  void load(int count, bool several, Values& now) {
     for (size_t i = 0; i < form_.inputs.size(); ++i) {
       if (form_.inputs[i] != PointwiseForm::Operand::Dense) continue;
       const int reg = program_.input_register[i];
@@ -238,11 +270,20 @@ class Writer {
       now[reg] = std::move(names);
     }
     if (form_.rank > 0) load_strided(count, several, now);
+  }
+
+  void compute(int count, Values& now) {
     for (const PointwiseProgram::Instruction& step : program_.instructions) {
       std::vector<std::string> results;
       for (int e = 0; e < count; ++e) results.push_back(instruction(step, now, e));
       now[step.out] = std::move(results);
     }
+  }
+
+  void body(int count, bool several) {
+    Values now;
+    load(count, several, now);
+    compute(count, now);
     for (size_t i = 0; i < program_.output_register.size(); ++i) {
       const int reg = program_.output_register[i];
       std::vector<std::string> names;
@@ -252,15 +293,42 @@ class Writer {
     }
   }
 
-  std::string value(int reg, const std::map<int, std::vector<std::string>>& now,
-                    int element) const {
+  // The element that the kernel around the program has made: rounded to its type where the program
+  // does not read it as float32.
+  std::string from_kernel(DType dtype, int reg) {
+    if (program_.registers[static_cast<size_t>(reg)].bits != 16) return "%program_in";
+    const std::string made = fresh(16);
+    const char* type = dtype == DType::Float16 ? "f16" : "bf16";
+    line("{\n.reg .b16 %h;");
+    line(concat("cvt.rn.", type, ".f32 %h, %program_in;"));
+    line(concat("cvt.u32.u16 ", made, ", %h;\n}"));
+    return made;
+  }
+
+  // Leaves the result as the kernel takes it; gives the bits that it has there.
+  int to_kernel(DType dtype, const std::string& result) {
+    if (dtype == DType::Float16) {
+      line(concat("{\n.reg .b16 %h;\ncvt.u16.u32 %h, ", result, ";"));
+      line("cvt.f32.f16 %program_out, %h;\n}");
+      return 32;
+    }
+    if (dtype == DType::BFloat16) {
+      line(concat("shl.b32 %program_out, ", result, ", 16;"));
+      return 32;
+    }
+    const int bits = static_cast<int>(dtype_bits(dtype));
+    line(concat("mov.b", bits, " %program_out, ", result, ";"));
+    return bits;
+  }
+
+  std::string value(int reg, const Values& now, int element) const {
     const auto moving = now.find(reg);
     return moving != now.end() ? moving->second[static_cast<size_t>(element)] : fixed_.at(reg);
   }
 
   // One tile with the names of its operands; gives that of its result.
-  std::string instruction(const PointwiseProgram::Instruction& step,
-                          const std::map<int, std::vector<std::string>>& now, int element) {
+  std::string instruction(const PointwiseProgram::Instruction& step, const Values& now,
+                          int element) {
     std::vector<std::string> operands;
     for (const int16_t in : step.in) {
       if (in >= 0) operands.push_back(value(in, now, element));
@@ -328,6 +396,25 @@ int64_t elements_per_thread(const PointwiseProgram& program) {
 
 std::string pointwise_ptx(const PointwiseProgram& program, const PointwiseForm& form) {
   return Writer(program, form).write();
+}
+
+PointwiseInside pointwise_inside(const PointwiseProgram& program, const PointwiseForm& form,
+                                 DType dtype) {
+  return Writer(program, form).inside(dtype);
+}
+
+std::string entry_with_program(std::string_view text, const std::string& entry,
+                               const PointwiseInside& program) {
+  constexpr std::string_view kEntry = ".visible .entry ";
+  const size_t start = text.find(concat(kEntry, entry, "("));
+  std::string own(text.substr(start, text.find(kEntry, start + 1) - start));
+  size_t at = own.find(program.place);
+  if (at == std::string::npos) return "";
+  for (; at != std::string::npos; at = own.find(program.place, at + program.statements.size())) {
+    own.replace(at, program.place.size(), program.statements);
+  }
+  own.insert(own.find("\n)"), program.parameters);
+  return concat(text.substr(0, text.find(kEntry)), program.functions, own);
 }
 
 }  // namespace tiercel::cuda

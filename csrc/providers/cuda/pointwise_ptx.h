@@ -1,8 +1,10 @@
-// Writes a pointwise program as PTX: one kernel that keeps every intermediate value in registers.
+// Writes a pointwise program as PTX, with every intermediate value in registers: a kernel, or what
+// stands inside another one.
 #pragma once
 #include <optional>
 #include <string>
 
+#include "base/dtype.h"
 #include "runtime/pointwise.h"
 
 namespace tiercel::cuda {
@@ -11,6 +13,7 @@ namespace tiercel::cuda {
 struct PointwiseForm {
   enum class Operand : uint8_t {
     Absent,
+    Made,  // by the kernel around the program
     Dense,
     Scalar,
     Strided,  // advances along the innermost axis, or not all elements of a thread share a line
@@ -34,5 +37,20 @@ struct PointwiseForm {
 // input)`: addresses and the number of elements (64 bits), then 32-bit extents and strides. Thread
 // g computes elements [g * elements, (g + 1) * elements).
 [[nodiscard]] std::string pointwise_ptx(const PointwiseProgram& program, const PointwiseForm& form);
+
+// A program inside an entry of kernels/cuda: see through_program in kernels/cuda/device.cuh. Its
+// first input and its result are of type `dtype`, and halves are float32 around it.
+struct PointwiseInside {
+  std::string functions;   // stand before the entry
+  std::string parameters;  // behind the entry's own: inputs but the first, dims, strides
+  std::string place;       // what the statements take the place of
+  std::string statements;
+};
+[[nodiscard]] PointwiseInside pointwise_inside(const PointwiseProgram& program,
+                                               const PointwiseForm& form, DType dtype);
+// The text of a file of kernels/cuda with that entry alone and the program in it; empty where the
+// entry has no place for such a program.
+[[nodiscard]] std::string entry_with_program(std::string_view text, const std::string& entry,
+                                             const PointwiseInside& program);
 
 }  // namespace tiercel::cuda

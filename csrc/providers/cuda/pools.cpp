@@ -82,8 +82,7 @@ void run_max_pool(const Step& step, RunContext& context) {
   made.add(x.data).add(y.data).add(indices).add(status);
   made.add(failure_of(step, TCL_INVALID_VALUE)).add(y.size).add(by_columns);
   made.add(pool_args(node, x, y));
-  made.launch(*state.device, state.entries[0], looping_grid(*state.device, y.size));
-  state.epilogue.run_on_output(step, context);
+  state.launch(0, made, looping_grid(*state.device, y.size), step, context);
 }
 
 void run_summing_pool(const Step& step, RunContext& context) {
@@ -97,8 +96,7 @@ void run_summing_pool(const Step& step, RunContext& context) {
   args.p = static_cast<float>(node.attributes.get_or<int64_t>("p", 2));
   Arguments made;
   made.add(x.data).add(y.data).add(y.size).add(args);
-  made.launch(*state.device, state.entries[0], looping_grid(*state.device, y.size));
-  state.epilogue.run_on_output(step, context);
+  state.launch(0, made, looping_grid(*state.device, y.size), step, context);
 }
 
 std::optional<std::string> pool_refuses(const Graph& graph, const Node& node) {

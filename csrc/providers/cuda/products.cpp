@@ -24,8 +24,7 @@ void run_matmul(const Step& step, RunContext& context) {
                            *context.tensor(step.outputs[0]));
   product.a = a.data;
   product.b = b.data;
-  state.kernels.run(product);
-  state.epilogue.run_on_output(step, context);
+  state.kernels.run(product, {state.epilogue, step, context});
 }
 
 void run_gemm(const Step& step, RunContext& context) {
@@ -52,8 +51,7 @@ void run_gemm(const Step& step, RunContext& context) {
       g.c[2 - dims.size() + i] = dims[i] == 1 ? 0 : strides[i];
     }
   }
-  state.kernels.run(product);
-  state.epilogue.run_on_output(step, context);
+  state.kernels.run(product, {state.epilogue, step, context});
 }
 
 std::optional<std::string> refuses(const Graph& graph, const Node& node) {

@@ -80,7 +80,6 @@ struct ReductionState {
 
 void run_reduction(const Step& step, RunContext& context) {
   const auto& state = *static_cast<const ReductionState*>(step.state.get());
-  Device& device = *state.lines.device;
   const TclTensor& x = *context.tensor(step.inputs[0]);
   const TclTensor& y = *context.tensor(step.outputs[0]);
   if (y.size == 0) return;
@@ -89,10 +88,11 @@ void run_reduction(const Step& step, RunContext& context) {
   made.add(x.data).add(y.data);
   if (state.what->join == "logsumexp") {
     made.add(lines.outer).add(lines.n).add(lines.inner);
-    made.launch(device, state.lines.entries[0], grid_of(groups_of(y.size, 8)));
+    state.lines.launch(0, made, grid_of(groups_of(y.size, 8)), step, context);
   } else if (lines.inner > 1) {
     made.add(lines.n).add(lines.inner).add(state.what->first).add(state.what->last);
-    made.launch(device, state.lines.entries[1], grid_of(lines.outer * groups_of(lines.inner, 32)));
+    const Grid grid = grid_of(lines.outer * groups_of(lines.inner, 32));
+    state.lines.launch(1, made, grid, step, context);
   } else {
     made.add(lines.outer).add(lines.n).add(state.what->first).add(state.what->last);
     const bool warps = lines.n <= kWarpLine;
@@ -101,9 +101,8 @@ void run_reduction(const Step& step, RunContext& context) {
       grid.threads = 32;
       grid.threads_y = 8;
     }
-    made.launch(device, state.lines.entries[0], grid);
+    state.lines.launch(0, made, grid, step, context);
   }
-  state.lines.epilogue.run_on_output(step, context);
 }
 
 std::optional<std::string> reduction_refuses(const Graph& graph, const Node& node) {

@@ -40,15 +40,14 @@ void run_softmax(const Step& step, RunContext& context) {
   made.add(x.data).add(context.tensor(step.outputs[0])->data);
   if (lines.inner > 1) {
     made.add(lines.n).add(lines.inner).add(logarithm);
-    made.launch(*state.device, state.entries[2], grid_of(lines.outer * groups_of(lines.inner, 32)));
+    state.launch(2, made, grid_of(lines.outer * groups_of(lines.inner, 32)), step, context);
   } else if (lines.n <= kShortRow) {
     made.add(lines.outer).add(lines.n).add(logarithm);
-    made.launch(*state.device, state.entries[0], grid_of(groups_of(lines.outer, 8)));
+    state.launch(0, made, grid_of(groups_of(lines.outer, 8)), step, context);
   } else {
     made.add(lines.n).add(logarithm);
-    made.launch(*state.device, state.entries[1], grid_of(lines.outer));
+    state.launch(1, made, grid_of(lines.outer), step, context);
   }
-  state.epilogue.run_on_output(step, context);
 }
 
 std::optional<std::string> softmax_refuses(const Graph& graph, const Node& node) {
@@ -89,9 +88,8 @@ void run_layer_norm(const Step& step, RunContext& context) {
   made.add(data_of(context, step.outputs, 1)).add(data_of(context, step.outputs, 2));
   made.add(lines.outer).add(lines.n).add(int64_t{1}).add(epsilon_of(node)).add(rms);
   const bool is_short = lines.n <= kShortRow;
-  made.launch(*state.device, state.entries[is_short ? 0 : 1],
-              grid_of(is_short ? groups_of(lines.outer, 8) : lines.outer));
-  state.epilogue.run_on_output(step, context);
+  state.launch(is_short ? 0 : 1, made, grid_of(is_short ? groups_of(lines.outer, 8) : lines.outer),
+               step, context);
 }
 
 std::optional<std::string> layer_norm_refuses(const Graph& graph, const Node& node) {
@@ -136,8 +134,7 @@ void run_group_norm(const Step& step, RunContext& context) {
   made.add(data_of(context, node.inputs, 1)).add(data_of(context, node.inputs, 2));
   made.add(context.tensor(step.outputs[0])->data);
   made.add(groups).add(lines.n / groups).add(lines.inner).add(epsilon_of(node));
-  made.launch(*state.device, state.entries[0], grid_of(lines.outer * groups, 512));
-  state.epilogue.run_on_output(step, context);
+  state.launch(0, made, grid_of(lines.outer * groups, 512), step, context);
 }
 
 void run_batch_norm(const Step& step, RunContext& context) {
@@ -150,8 +147,7 @@ void run_batch_norm(const Step& step, RunContext& context) {
   for (size_t i = 0; i < 5; ++i) made.add(data_of(context, node.inputs, i));
   made.add(context.tensor(step.outputs[0])->data);
   made.add(x.size).add(lines.n).add(lines.inner).add(epsilon_of(node));
-  made.launch(*state.device, state.entries[0], looping_grid(*state.device, x.size));
-  state.epilogue.run_on_output(step, context);
+  state.launch(0, made, looping_grid(*state.device, x.size), step, context);
 }
 
 std::optional<std::string> group_norm_refuses(const Graph& graph, const Node& node) {

@@ -147,10 +147,10 @@ Step compile_kernel(const Graph& graph, const Node& node, const std::shared_ptr<
     state->functions.push_back(device->function(*one.text, "kernel"));
   }
   Step step{.run = run_kernel, .inputs = node.inputs, .outputs = node.outputs};
-  state->epilogue = Attached(node, "epilogue", step, device);
-  state->prologue = Attached(node, "prologue", step, device);
   const TclKernel& first = *state->matches.front().kernel;
   step.kernel = concat(first.variant, " cuda ", first.types);
+  state->epilogue = Attached(node, "epilogue", step, device);
+  state->prologue = Attached(node, "prologue", step, device);
   step.state = std::move(state);
   return step;
 }

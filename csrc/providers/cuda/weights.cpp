@@ -21,8 +21,8 @@ struct WeightState {
   std::shared_ptr<Device> device;
   WeightArgs args{};  // without what a run brings
   bool by_rows = false;
-  int64_t item = 0;  // bytes
-  FunctionHandle few = nullptr, widen = nullptr;
+  int64_t item = 0;        // bytes
+  std::string few, widen;  // entries
   ProductKernels products;
   Attached epilogue;
 };
@@ -32,18 +32,22 @@ struct WeightCall {
   void* y;
 };
 
-void multiply_packed(const WeightState& state, const WeightArgs& args, const WeightCall& call) {
+void multiply_packed(const WeightState& state, const WeightArgs& args, const WeightCall& call,
+                     const Results& results) {
   Arguments made;
   made.add(call.x).add(call.b).add(call.scales).add(call.zeros).add(call.y).add(args);
-  made.launch(*state.device, state.few, grid_of(groups_of(args.n, state.by_rows ? 64 : 8)));
+  results.launch(*state.device, "weights", state.few, made,
+                 grid_of(groups_of(args.n, state.by_rows ? 64 : 8)));
 }
 
-void multiply_widened(const WeightState& state, const WeightArgs& args, const WeightCall& call) {
+void multiply_widened(const WeightState& state, const WeightArgs& args, const WeightCall& call,
+                      const Results& results) {
   const auto wide = state.device->allocate(args.n * args.k * state.item);
   const void* const matrix = wide->data();
   Arguments made;
   made.add(call.b).add(call.scales).add(call.zeros).add(matrix).add(args);
-  made.launch(*state.device, state.widen, looping_grid(*state.device, args.n * args.k / 8 + 1));
+  made.launch(*state.device, cuda_function(*state.device, "weights", state.widen),
+              looping_grid(*state.device, args.n * args.k / 8 + 1));
   Product product{.a = call.x, .b = matrix, .d = call.y};
   GemmArgs& g = product.args;
   g.m = args.m, g.n = args.n, g.k = args.k;
@@ -52,7 +56,7 @@ void multiply_widened(const WeightState& state, const WeightArgs& args, const We
   g.b[0] = state.by_rows ? g.n : 1, g.b[1] = state.by_rows ? 1 : g.k;
   g.d[0] = g.n, g.d[1] = 1;
   g.alpha = 1;
-  state.products.run(product);
+  state.products.run(product, results);
 }
 
 void run_weights(const Step& step, RunContext& context) {
@@ -76,9 +80,9 @@ void run_weights(const Step& step, RunContext& context) {
     call.zeros = zeros.data;
     args.zero_pitch = zeros.dims[1];
   }
-  args.m <= kFewWeightRows ? multiply_packed(state, args, call)
-                           : multiply_widened(state, args, call);
-  state.epilogue.run_on_output(step, context);
+  const Results results(state.epilogue, step, context);
+  args.m <= kFewWeightRows ? multiply_packed(state, args, call, results)
+                           : multiply_widened(state, args, call, results);
 }
 
 std::optional<std::string> weights_refuse(const Graph& graph, const Node& node) {
@@ -106,9 +110,8 @@ Step compile_weights(const Graph& graph, const Node& node, const std::shared_ptr
   Step step = launched_step(graph, node, run_weights, "weights");
   step.inputs.resize(4, kNone);
   Attached epilogue(node, "epilogue", step, device);
-  const auto inside = device->enter();
   const auto entry = [&](const char* of_rows, const char* of_columns) {
-    return cuda_function(*device, "weights", concat(by_rows ? of_rows : of_columns, suffix));
+    return concat(by_rows ? of_rows : of_columns, suffix);
   };
   step.state =
       std::make_shared<WeightState>(WeightState{.device = device,

@@ -18,25 +18,12 @@ import pytest
 import softcuda
 from softcuda.waits import Wait, left_out, waits
 
-# Lines of the source of which the compiler makes instructions that nobody needs, and why; others
-# that it makes of the same line are needed.
-SPARE = {
-    "__syncwarp();  // the room is free again": "after the last turn nobody writes there any more"
-}
-
-
-def line_of(wait: Wait) -> str:
-    """The text of the source where it stands."""
-    file, line = wait.place.split(" ")[0].split(":")
-    return (launch.KERNELS / file).read_text().splitlines()[int(line) - 1].strip()
-
 
 class Matrix:
     """What is known of each place of a source where threads wait.
 
     Attributes:
-        verdicts: ``checks``, ``result``; ``unnoticed`` after some launches, ``unused`` before;
-            ``spare`` where a line of SPARE is not missed.
+        verdicts: ``checks``, ``result``; ``unnoticed`` after some launches, ``unused`` before.
         messages: What the device said, of those it noticed.
     """
 
@@ -84,7 +71,7 @@ class Matrix:
             if result != expected:
                 self.verdicts[str(wait)] = "result"
             elif self.verdicts[str(wait)] == "unused":
-                self.verdicts[str(wait)] = "spare" if line_of(wait) in SPARE else "unnoticed"
+                self.verdicts[str(wait)] = "unnoticed"
         self.open = {name: left for name, left in self.open.items() if left}
 
 
