@@ -77,14 +77,14 @@ $(VENV)/.build: pyproject.toml
 	touch $@
 
 INSTALL = PATH="$(CURDIR)/$(BIN):$$PATH" $(PIP) install -q --no-build-isolation --no-deps \
-	  --force-reinstall -C cmake.define.TIERCEL_KERNEL_CACHE="$(KERNEL_CACHE)"
+	  --force-reinstall --config-settings=cmake.define.TIERCEL_KERNEL_CACHE="$(KERNEL_CACHE)"
 
 $(VENV)/.installed: $(VENV)/.build $(SOURCES)
-	$(INSTALL) -C cmake.define.TIERCEL_ISAS= .
+	$(INSTALL) --config-settings=cmake.define.TIERCEL_ISAS= .
 	touch $@
 
 $(VENV)/.installed-native: $(VENV)/.build $(SOURCES)
-	$(INSTALL) -C cmake.define.TIERCEL_ISAS=native .
+	$(INSTALL) --config-settings=cmake.define.TIERCEL_ISAS=native .
 	touch $@
 
 $(VENV)/.test: $(VENV)/.build pyproject.toml
