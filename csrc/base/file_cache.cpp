@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "base/descriptor.h"
 #include "base/error.h"
 #include "base/sha256.h"
 
@@ -17,14 +18,6 @@ namespace tiercel {
 namespace {
 
 constexpr size_t kSum = 64;  // digits of the checksum
-
-// A file that is closed when done with.
-struct Open {
-  int number;
-  ~Open() {
-    if (number >= 0) ::close(number);
-  }
-};
 
 bool write_all(int file, std::string_view bytes) {
   while (!bytes.empty()) {
@@ -60,7 +53,8 @@ FileCache::~FileCache() {
 
 std::optional<std::string> FileCache::get(const std::string& name) const {
   if (folder_ < 0) return std::nullopt;
-  const Open file{::openat(folder_, name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK)};
+  const Descriptor file{
+      ::openat(folder_, name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK)};
   struct stat info{};
   if (file.number < 0 || ::fstat(file.number, &info) != 0 || !S_ISREG(info.st_mode)) return {};
   std::string bytes(static_cast<size_t>(info.st_size), '\0');
@@ -83,7 +77,7 @@ void FileCache::put(const std::string& name, std::string_view bytes) const {
   const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
   bool whole = false;
   {
-    const Open file{::openat(folder_, draft.c_str(), flags, 0600)};
+    const Descriptor file{::openat(folder_, draft.c_str(), flags, 0600)};
     whole =
         file.number >= 0 && write_all(file.number, sha256(bytes)) && write_all(file.number, bytes);
   }

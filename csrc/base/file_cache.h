@@ -11,7 +11,7 @@ namespace tiercel {
 class FileCache {
  public:
   // Makes the folder where it is missing. One that belongs to somebody else, or that others may
-  // write to, is not used; nor is the empty path.
+  // look into, is not used; nor is the empty path.
   explicit FileCache(const std::string& path);
   ~FileCache();
   FileCache(const FileCache&) = delete;

@@ -12,18 +12,12 @@
 #include <map>
 #include <mutex>
 
+#include "base/descriptor.h"
 #include "base/error.h"
 
 namespace tiercel {
 
 namespace {
-
-struct Descriptor {
-  int number;
-  ~Descriptor() {
-    if (number >= 0) ::close(number);
-  }
-};
 
 // Where files are mapped. Never destroyed: a mapping may outlive everything else.
 struct Mappings {
