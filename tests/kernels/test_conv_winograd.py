@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 import conv_winograd_cases as cases
 import tiercel
+from held import run_cases
 from tiercel import _core
 
 ROWS = [r for r in _core.kernel_table() if (r["op"], r["variant"]) == ("ConvBlocked", "winograd")]
@@ -20,18 +16,7 @@ ISAS = [r["isa"] for r in ROWS if r["isa"] in _core.supported_isas()]
 
 @pytest.mark.parametrize("isa", ISAS)
 def test_cases(isa: str) -> None:
-    """In a process that is held to `isa`."""
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"),
-            str(Path(__file__).with_name("conv_winograd_cases.py")),
-        ],
-        env={**os.environ, "TIERCEL_ISA": isa},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stdout[-4000:]
+    run_cases("conv_winograd_cases.py", isa)
 
 
 def test_the_entry_forbids_it() -> None:

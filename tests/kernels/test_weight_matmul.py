@@ -4,13 +4,9 @@ instruction set.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
+from held import run_cases
 from tiercel import _core
 
 ROWS = [r for r in _core.kernel_table() if r["op"] == "WeightMatMul"]
@@ -19,15 +15,4 @@ ISAS = sorted({str(r["isa"]) for r in ROWS} & set(_core.supported_isas()))
 
 @pytest.mark.parametrize("isa", ISAS)
 def test_cases(isa: str) -> None:
-    """In a process that is held to `isa`."""
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"),
-            str(Path(__file__).with_name("weight_matmul_cases.py")),
-        ],
-        env={**os.environ, "TIERCEL_ISA": isa},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stdout[-4000:]
+    run_cases("weight_matmul_cases.py", isa)
