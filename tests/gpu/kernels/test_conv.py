@@ -84,19 +84,24 @@ def build(shape, filters, groups, kernel, stride, dilation, pads, out):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_convolution(kernel):
-    rng = np.random.default_rng(1)
-    name = kernel.split("_")[-1]
-    kind = "f32" if name == "tf32" else name
-    for seed, (shape, filters, groups, window, stride, dilation, pads) in enumerate(CASES):
+def draw(cases, name, seed):
+    """Number, x, w, bias or None, ConvArgs and the result, of each case for kernels of `name`."""
+    rng, kind = np.random.default_rng(seed), "f32" if name == "tf32" else name
+    for number, (shape, filters, groups, window, stride, dilation, pads) in enumerate(cases):
         x = random(rng, shape, kind)
         w = random(rng, (filters, shape[1] // groups, *window), kind)
-        bias = random(rng, filters, kind) if seed % 2 == 0 else None
+        bias = random(rng, filters, kind) if number % 2 == 0 else None
         want = reference(x, w, stride, dilation, pads, groups)
         if bias is not None:
             want += wide(bias).reshape(-1, *[1] * len(window))
         args = build(shape, filters, groups, window, stride, dilation, pads, want.shape[2:])
+        yield number, x, w, bias, args, want
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_convolution(kernel):
+    name = kernel.split("_")[-1]
+    for seed, x, w, bias, args, want in draw(CASES, name, 1):
         got = convolve(kernel, *KERNELS[kernel], x, w, bias, args, seed=seed + 1)
         near(got, want, name, scale=np.sqrt(w[0].size))
 

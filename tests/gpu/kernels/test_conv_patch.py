@@ -5,8 +5,8 @@ import ctypes
 import numpy as np
 import pytest
 from launch import run
-from test_conv import ConvArgs, build, reference
-from values import ceil_div, near, random, wide
+from test_conv import ConvArgs, build, draw
+from values import ceil_div, near, random
 
 BYTES = 32  # of the channels of a place that are in a patch at once
 
@@ -88,16 +88,8 @@ CASES = [
 @pytest.mark.parametrize("tile", TILES)
 @pytest.mark.parametrize("name", ["f16", "bf16", "tf32"])
 def test_by_patches(name, tile):
-    rng = np.random.default_rng(4)
-    seen, kind = 0, "f32" if name == "tf32" else name
-    for seed, (shape, filters, groups, window, stride, dilation, pads) in enumerate(CASES):
-        x = random(rng, shape, kind)
-        w = random(rng, (filters, shape[1] // groups, *window), kind)
-        bias = random(rng, filters, kind) if seed % 2 == 0 else None
-        want = reference(x, w, stride, dilation, pads, groups)
-        if bias is not None:
-            want += wide(bias).reshape(-1, *[1] * len(window))
-        args = build(shape, filters, groups, window, stride, dilation, pads, want.shape[2:])
+    seen = 0
+    for seed, x, w, bias, args, want in draw(CASES, name, 4):
         for bits in range(3, 8):
             if 1 << bits > tile[1] or (seed + bits) % 2:
                 continue
