@@ -5,7 +5,6 @@ values against the CPU, launches, CUDA graphs.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import nvidia
 import pytest
 from numpy.typing import NDArray
 from onnx import NodeProto, ValueInfoProto, helper
@@ -276,9 +276,7 @@ session.run(None, feeds)
     ("name", "kind"), [("gemm", "f32"), ("small gemm", "f64"), ("rows along k", "f16")]
 )
 def test_machine_code(cuda_driver: softcuda.Device, tmp_path: Path, name: str, kind: str) -> None:
-    ptxas = shutil.which("ptxas")
-    if ptxas is None:
-        pytest.skip("no ptxas on the path")
+    (ptxas,) = [found for base in nvidia.__path__ for found in Path(base).glob("*/bin/ptxas")]
     made = Model(CASES[name], kind, len(name))
     texts = [text for text in kept_texts(tmp_path, made) if "%program_at" in text]
     rewritten = [text for text in texts if text.count(".entry ") == 1]
@@ -288,7 +286,7 @@ def test_machine_code(cuda_driver: softcuda.Device, tmp_path: Path, name: str, k
         file.write_text(text)
         for arch in ("sm_80", "sm_90", "sm_120"):
             command = [
-                ptxas,
+                str(ptxas),
                 "-v",
                 f"-arch={arch}",
                 str(file),
