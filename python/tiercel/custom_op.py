@@ -150,6 +150,7 @@ class CustomOp:
 
     def _type_parameter(self, hint: Any, port: str) -> str:
         """Type parameter of an input or output; its element types enter the schema."""
+        hint = _resolved(hint)
         if not _is_array(hint):
             self._fail(f"{port}: {hint} is no array; expected NDArray[np.float32] or the like")
         element = typing.get_args(typing.get_args(hint)[1])[0]
@@ -282,8 +283,18 @@ def describe(error: BaseException) -> str:
 
 
 def _union_parts(hint: Any) -> tuple[Any, ...]:
+    hint = _resolved(hint)
     union = typing.get_origin(hint) in (typing.Union, types.UnionType)
-    return typing.get_args(hint) if union else (hint,)
+    return tuple(map(_resolved, typing.get_args(hint))) if union else (hint,)
+
+
+def _resolved(hint: Any) -> Any:
+    """What an alias stands for, made by a ``type`` statement: numpy's NDArray is one since 2.5."""
+    value = getattr(typing.get_origin(hint) or hint, "__value__", None)
+    if value is None:
+        return hint
+    arguments = typing.get_args(hint)
+    return _resolved(value[arguments] if arguments else value)
 
 
 def _is_array(hint: Any) -> bool:

@@ -2,7 +2,8 @@
 
 import sys
 import threading
-from typing import TypeVar
+import types
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
@@ -80,6 +81,31 @@ def test_type_variable_and_several_outputs(compiled):
         np.testing.assert_array_equal(s, a + b)
     with pytest.raises(tiercel.InvalidGraph, match="float double int64"):
         run("SumAndMax", a, b, outputs=2, dtype=TensorProto.UINT8)
+
+
+class Alias:
+    """A subscriptable alias as a ``type`` statement of Python 3.12 makes it."""
+
+    def __init__(self, value):
+        self.__value__ = value
+
+    def __getitem__(self, item):
+        return types.GenericAlias(self, item)
+
+
+E = TypeVar("E", bound=np.generic)
+Line = Alias(np.ndarray[Any, np.dtype[E]])  # numpy's NDArray is of this kind since 2.5
+Ones = Alias(Line[F] | None)
+
+
+def test_aliases_of_arrays():
+    @tiercel.custom_op("test", "Aliased", compile=False)
+    def aliased(x: Line[T], y: Line[T] | None = None, z: Ones = None) -> Line[T]:
+        return x + (x if y is None else y) + (x if z is None else z)
+
+    x = np.arange(6, dtype=F)
+    np.testing.assert_array_equal(run("Aliased", x)[0], 3 * x)
+    np.testing.assert_array_equal(run("Aliased", x, None, x * 2)[0], 4 * x)
 
 
 def test_optional_input_lists_and_strings(compiled):
