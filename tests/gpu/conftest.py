@@ -22,10 +22,11 @@ STREAMS = os.environ.get("TIERCEL_GPU_STREAMS", "lazy")
 
 @pytest.fixture
 def cuda_driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[softcuda.Device]:
-    """The software device, which CUDAExecutionProvider finds during the test.
+    """The device that CUDAExecutionProvider finds during the test: software, unless
+    ``$TIERCEL_GPU_DRIVER`` names the driver of a card.
 
-    It runs threads in a random order and leaves work waiting until somebody asks for its result;
-    its ``path`` is the driver's, its ``statistic`` counts what the provider does.
+    The software device runs threads in a random order and leaves work waiting until somebody asks
+    for its result; its ``path`` is the driver's, its ``statistic`` counts what the provider does.
 
     Raises:
         FileNotFoundError: NVRTC's wheels (extra ``test``) or a C++ compiler are missing.
@@ -35,7 +36,8 @@ def cuda_driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[softcuda.Device]:
 
     device = softcuda.Device()
     monkeypatch.setenv("TIERCEL_CUDA_DRIVER", str(device.path))
-    monkeypatch.setenv("TIERCEL_CUDA_CACHE", "")
+    if device.software:
+        monkeypatch.setenv("TIERCEL_CUDA_CACHE", "")
     device.set("seed", SEED)
     device.set_streams(STREAMS)
     yield device

@@ -16,14 +16,13 @@ def read_cases() -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def software_device() -> dict[str, str]:
-    """The environment of processes whose provider finds the software device."""
+def device_environment() -> dict[str, str]:
+    """The environment of processes whose provider finds the device of the tests."""
     import softcuda
 
-    driver = str(softcuda.build_driver())
     return {
-        "TIERCEL_CUDA_DRIVER": driver,
-        "TIERCEL_CUDA_CACHE": "",
+        "TIERCEL_CUDA_DRIVER": str(softcuda.driver()),
+        "TIERCEL_CUDA_CACHE": os.environ.get("TIERCEL_CUDA_CACHE", ""),
         "TIERCEL_SOFTCUDA_SEED": os.environ.get("TIERCEL_GPU_SEED", "7"),
     }
 

@@ -17,7 +17,7 @@ for folder in ("softcuda", "conformance"):
 
 from conformance_cases import case_ids  # noqa: E402
 from conformance_worker import Worker  # noqa: E402
-from gpu_cases import LIST, SECONDS, load_on_gpu, read_cases, software_device  # noqa: E402
+from gpu_cases import LIST, SECONDS, device_environment, load_on_gpu, read_cases  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = "# Backend node cases that run wholly on a GPU; tests/gpu/record_cases.py adds to them.\n"
@@ -33,7 +33,7 @@ def verdicts(ids: list[str]) -> dict[str, str]:
 
 
 def main() -> None:
-    os.environ.update(software_device())
+    os.environ.update(device_environment())
     ids = [case_id for case_id in case_ids(ROOT / ".cache") if case_id.startswith("node/")]
     workers = int(sys.argv[1]) if len(sys.argv) > 1 else 2
     found: dict[str, str] = {}

@@ -9,7 +9,7 @@ import pytest
 
 from conformance_cases import case_ids
 from conformance_worker import Worker
-from gpu_cases import SECONDS, load_on_gpu, read_cases, software_device
+from gpu_cases import SECONDS, device_environment, load_on_gpu, read_cases
 
 ROOT = Path(__file__).resolve().parents[2]
 CASES = read_cases()
@@ -19,7 +19,7 @@ CASES = read_cases()
 def worker() -> Iterator[Worker]:
     """A process with the software device; it starts with the first case."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in software_device().items():
+        for name, value in device_environment().items():
             patch.setenv(name, value)
         worker = Worker(load_on_gpu, SECONDS)
         yield worker

