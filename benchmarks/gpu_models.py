@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,16 @@ from catalogue import Case, entries, of_entry
 from document import write_between
 
 import tiercel
+from tiercel.cuda.selftest_times import median_ms
 
 HEADER = (
     "| model | first input | GPU nodes | host | fall back | copies | KiB in | KiB out | error |\n"
     "|---|---|---|---|---|---|---|---|---|"
+)
+
+TIMES_HEADER = (
+    "| model | first input | GPU ms | CUDA graph ms | CPU ms | faster by |\n"
+    "|---|---|---|---|---|---|"
 )
 
 
@@ -108,18 +115,33 @@ def measure(case: Case) -> dict[str, Any]:
     }
 
 
-def of_model(entry: Mapping[str, Any], side: int) -> dict[str, Any]:
-    """What a process of its own does: the inputs, and both runs."""
+def times(case: Case) -> dict[str, float]:
+    """Median milliseconds of a run with numpy's arrays: on the GPU, as CUDA graphs, on the CPU."""
+    runs: dict[str, Any] = {
+        "gpu_ms": ("CUDAExecutionProvider", {}),
+        "graph_ms": ("CUDAExecutionProvider", {"enable_cuda_graph": "1"}),
+        "cpu_ms": "CPUExecutionProvider",
+    }
+    found = {}
+    for name, provider in runs.items():
+        session = tiercel.InferenceSession(case.path, providers=[provider])
+        found[name] = median_ms(partial(session.run, None, case.feeds), 1.0)
+    return found
+
+
+def of_model(entry: Mapping[str, Any], side: int, timed: bool) -> dict[str, Any]:
+    """What a process of its own does: the inputs, both runs, and their times."""
     small = smaller(entry, side)
     shapes = {spec["name"]: spec["shape"] for spec in small["inputs"]}
-    return {"inputs": shapes, **measure(of_entry(small, 0))}
+    case = of_entry(small, 0)
+    return {"inputs": shapes, **measure(case), **(times(case) if timed else {})}
 
 
-def within(seconds: float, entry: Mapping[str, Any], side: int) -> dict[str, Any]:
+def within(seconds: float, entry: Mapping[str, Any], side: int, timed: bool) -> dict[str, Any]:
     """The result of a model, or ``{"failed": why}``."""
     pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
     try:
-        return pool.submit(of_model, entry, side).result(seconds)
+        return pool.submit(of_model, entry, side, timed).result(seconds)
     except TimeoutError:
         return {"failed": f"more than {seconds:g} s"}
     except Exception as error:
@@ -144,6 +166,15 @@ def row(name: str, result: Mapping[str, Any]) -> str:
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
+def times_row(name: str, result: Mapping[str, Any]) -> str:
+    """A line of the table of times."""
+    shapes = [shape for shape in result["inputs"].values() if len(shape) > 2]
+    size = " × ".join(map(str, shapes[0])) if shapes else ""
+    cells = [f"{result[key]:.2f}" for key in ("gpu_ms", "graph_ms", "cpu_ms")]
+    faster = result["cpu_ms"] / min(result["gpu_ms"], result["graph_ms"])
+    return "| " + " | ".join([name, size, *cells, f"{faster:.1f}"]) + " |"
+
+
 def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -153,6 +184,7 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     add("--only", default="", metavar="ID,…")
     add("--without", default="", metavar="TEXT,…", help="leaves out ids with one of these texts")
     add("--side", type=int, default=10000, help="largest height and width, where they are free")
+    add("--times", action="store_true", help="measures how long runs take, too")
     add("--limit", type=float, default=300.0, metavar="SECONDS", help="of one model")
     add("--json", default="", metavar="FILE")
     add("--write", default="", metavar="FILE.md", help="a document with the table's place")
@@ -179,12 +211,18 @@ def main(given: Sequence[str] | None = None) -> int:
             continue
         chosen.append(name)
         if options.again or name not in results:
-            results[name] = within(options.limit, entry, options.side)
+            results[name] = within(options.limit, entry, options.side, options.times)
             if file:
                 file.write_text(json.dumps(results, indent=1) + "\n")
         lines.append(row(name, results[name]))
         print(lines[-1], flush=True)
-    if options.write:
+    timed = [name for name in chosen if "gpu_ms" in results[name]]
+    if options.times:
+        table = [TIMES_HEADER, *(times_row(name, results[name]) for name in timed)]
+        print("\n".join(table))
+    if options.write and options.times:
+        write_between(options.write, "gpu_times", "\n".join(table))
+    elif options.write:
         write_between(options.write, "gpu_models", "\n".join(lines))
     return int(any("failed" in results[name] for name in chosen))
 
