@@ -1,6 +1,7 @@
 // What shape functions read and write, and the shape functions that many operators share.
 #include <algorithm>
 
+#include "ops/epilogue.h"
 #include "ops/infer_values.h"
 
 namespace tiercel {
@@ -92,6 +93,7 @@ void InferContext::set_type(int output, Type type) {
   if (!has_output(output)) return;
   ValueInfo& value = graph_.value(node_.outputs[static_cast<size_t>(output)]);
   Type& had = value.type;
+  if (output == 0) type.dtype = epilogue_dtype(node_, type.dtype);
   if (had.kind == Type::Kind::Unknown) {
     had = std::move(type);
     return;

@@ -76,7 +76,7 @@ void dropout(InferContext& ctx) {
 }
 
 // The result has the type of the scale.
-void rms_norm(InferContext& ctx) {
+void scaled_norm(InferContext& ctx) {
   if (ctx.has_shape(0)) {
     const auto rank = static_cast<int64_t>(ctx.shape(0)->size());
     static_cast<void>(axis_in(ctx, ctx.attr_int("axis", -1), rank));
@@ -147,6 +147,16 @@ OpList norm_ops() {
                       {"epsilon", AttrDef::Float, false, 9.99999975e-06},
                       {"stash_type", AttrDef::Int, false, int64_t{1}}},
        .shape = layer_norm},
+      // The same of numbers that are not rounded to the type of the result.
+      {.domain = "tiercel",
+       .name = "LayerNormalization",
+       .inputs = {{"X", "T"}, {"Scale", "V"}, {"B", "V", Param::Optional}},
+       .outputs = {{"Y", "V"}},
+       .types = {{"T", "float"}, {"V", "float16 bfloat16"}},
+       .attributes = {{"axis", AttrDef::Int, false, int64_t{-1}},
+                      {"epsilon", AttrDef::Float, false, 9.99999975e-06},
+                      {"stash_type", AttrDef::Int, false, int64_t{1}}},
+       .shape = scaled_norm},
       {.name = "LpNormalization",
        .since = 22,
        .inputs = {{"input", "T"}},
@@ -170,7 +180,7 @@ OpList norm_ops() {
        .attributes = {{"axis", AttrDef::Int, false, int64_t{-1}},
                       {"epsilon", AttrDef::Float, false, 9.99999975e-06},
                       {"stash_type", AttrDef::Int, false, int64_t{1}}},
-       .shape = rms_norm},
+       .shape = scaled_norm},
   };
 }
 

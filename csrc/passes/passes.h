@@ -32,5 +32,7 @@ bool allow_bfloat16(Graph& graph, PassContext& context);
 bool layout(Graph& graph, PassContext& context);
 bool fuse_pointwise(Graph& graph,
                     PassContext& context);  // elementwise DAGs as one node or as epilogue
+// Sums of 16-bit floats that add up from node to node, as floats between programs.
+bool widen(Graph& graph, PassContext& context);
 
 }  // namespace tiercel::passes

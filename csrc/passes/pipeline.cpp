@@ -38,8 +38,8 @@ constexpr Pass kGeneric[] = {
 constexpr Pass kProvider[] = {
     {"narrow", Basic, narrow},        {"fuse-transpose", Extended, fuse_transpose},
     {"layout", Layout, layout},       {"fuse-pointwise", Extended, fuse_pointwise},
-    {"dce-provider", Basic, dce},     {"allow-bfloat16", DisableAll, allow_bfloat16},
-    {"infer-provider", Basic, infer},
+    {"widen", Extended, widen},       {"dce-provider", Basic, dce},
+    {"allow-bfloat16", DisableAll, allow_bfloat16}, {"infer-provider", Basic, infer},
 };
 
 constexpr Pass kSpecialise[] = {

@@ -142,7 +142,7 @@ class AttachedProgram {
                const PointwiseRows& rows) const;
 
   const PointwiseProgram* program_ = nullptr;
-  const void* main_ = nullptr;
+  void* main_ = nullptr;
   PointwiseWalk walk_;
   std::array<const void*, kPointwiseOperands> operands_{};  // captures
 };

@@ -50,13 +50,13 @@ void AttachedProgram::apply_rows(const void* context, void* data, int64_t start,
   self.compute(*self.program_, base, base, {start, count, rows, stride});
 }
 
+// Without `data`, which kernels find by the type of their sums: the result may be wider.
 void AttachedProgram::apply_sums(const void* context, const float* sums, int64_t sums_stride,
-                                 void* data, int64_t start, int64_t count, int64_t rows,
+                                 void*, int64_t start, int64_t count, int64_t rows,
                                  int64_t stride) {
   const auto& self = *static_cast<const AttachedProgram*>(context);
-  std::byte* base = static_cast<std::byte*>(data) - start * self.bits() / 8;
   if (count == stride && count == sums_stride) count *= std::exchange(rows, 1);  // they touch
-  self.compute(*self.program_->of_sums, sums - start, base,
+  self.compute(*self.program_->of_sums, sums - start, self.main_,
                {start, count, rows, stride, sums_stride});
 }
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "ops/epilogue.h"
 #include "ops/op_def.h"
 #include "runtime/pointwise.h"
 #include "runtime/tiles.h"
@@ -476,6 +477,11 @@ std::shared_ptr<const PointwiseProgram> compile_attached(const Node& node, std::
   for (const Capture& capture : graph.captures) body.inputs.push_back(capture.inner);
   std::shared_ptr<PointwiseProgram> program = compile(node, body);
   const DType main = graph.value(graph.inputs[0]).type.dtype;
+  const DType result = graph.value(graph.outputs[0]).type.dtype;
+  if (result != (name == "epilogue" ? epilogue_dtype(node, main) : main)) {
+    throw_error(ErrorKind::NotImplemented, where(node), ": its ", std::string(name), " makes ",
+                std::string(dtype_name(result)), " of ", std::string(dtype_name(main)));
+  }
   body.of_sums = name == "epilogue" && (main == DType::Float16 || main == DType::BFloat16);
   if (body.of_sums) {
     std::shared_ptr<PointwiseProgram> of_sums = compile(node, body);

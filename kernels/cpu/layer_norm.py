@@ -14,14 +14,18 @@ REASONS = (
 )
 
 
-def rows_builder(centred):
-    """A row is read three times from the L1 cache: for its mean, its spread, and the result."""
+def rows_builder(centred, weight):
+    """A row is read three times from the L1 cache: for its mean, its spread, and the result.
+
+    `weight`: the type parameter of scale, bias and y.
+    """
 
     def build(k):
         v, lanes, cast = k.vector("T"), k.lanes("T"), k.cast("T")
-        get, put = k.load("T"), k.store("T")
+        w, of_weight = k.vector(weight, lanes), k.load(weight)
+        get, put = k.load("T"), k.store(weight)
         take, has, offset = input_rows(k), has_prologue(), k.offset
-        size = k.dtype("T").bits // 8
+        size, out_size = k.dtype("T").bits // 8, k.dtype(weight).bits // 8
 
         @k.outline("int64(call)")
         def row_size(call):
@@ -58,14 +62,15 @@ def rows_builder(centred):
                 bias = k.input(call, 2)
                 for i in range(0, whole, lanes):
                     z = (v.load(x, i) - m) * f
-                    v.store(y, i, v.fma(z, v.load(scale, i), v.load(bias, i)))
+                    w.store(y, i, v.fma(z, w.load(scale, i), w.load(bias, i)))
                 for i in range(whole, n):
-                    put(y, i, k.math.fma((get(x, i) - mean) * factor, get(scale, i), get(bias, i)))
+                    z = (get(x, i) - mean) * factor
+                    put(y, i, k.math.fma(z, of_weight(scale, i), of_weight(bias, i)))
             else:
                 for i in range(0, whole, lanes):
-                    v.store(y, i, (v.load(x, i) - m) * f * v.load(scale, i))
+                    w.store(y, i, (v.load(x, i) - m) * f * w.load(scale, i))
                 for i in range(whole, n):
-                    put(y, i, (get(x, i) - mean) * factor * get(scale, i))
+                    put(y, i, (get(x, i) - mean) * factor * of_weight(scale, i))
             return 0
 
         def run(call, phase, begin, end, scratch):
@@ -74,9 +79,9 @@ def rows_builder(centred):
             while unit < end:
                 count, at = min(end - unit, most), unit * n
                 x = take(call, at, count * n, scratch)
-                y = offset(k.output(call, 0), at * size)
+                y = offset(k.output(call, 0), at * out_size)
                 for r in range(count):
-                    row(call, offset(x, r * n * size), offset(y, r * n * size), n)
+                    row(call, offset(x, r * n * size), offset(y, r * n * out_size), n)
                 k.epilogue(call, y, at, count * n)
                 unit += count
             return k.OK
@@ -110,24 +115,29 @@ def one_type(k):
     return k.dtype("T") == k.dtype("V")
 
 
-ATTRIBUTES = ("axis", "epsilon", "stash_type")
+def wide_input(k):
+    """Sums that stay float32 between nodes of 16-bit floats."""
+    return one_type(k) or (k.dtype("T").name == "float" and k.dtype("V").bits == 16)
+
+
+ROWS = {
+    "attributes": ("axis", "epsilon", "stash_type"),
+    "variant": "rows",
+    "order": -1,
+    "epilogue": True,
+    "reasons": REASONS,
+}
 REAL = "float double float16"
+kernel("LayerNormalization", types={"T": REAL}, **ROWS)(rows_builder(True, "T"))
 kernel(
     "LayerNormalization",
-    types={"T": REAL},
-    attributes=ATTRIBUTES,
-    variant="rows",
-    order=-1,
-    epilogue=True,
-    reasons=REASONS,
-)(rows_builder(True))
+    domain="tiercel",
+    types={"T": "float", "V": "float16 bfloat16"},
+    **ROWS,
+)(rows_builder(True, "V"))
 kernel(
     "RMSNormalization",
-    types={"T": REAL, "V": REAL},
-    where=one_type,
-    attributes=ATTRIBUTES,
-    variant="rows",
-    order=-1,
-    epilogue=True,
-    reasons=REASONS,
-)(rows_builder(False))
+    types={"T": REAL, "V": REAL + " bfloat16"},
+    where=wide_input,
+    **ROWS,
+)(rows_builder(False, "V"))

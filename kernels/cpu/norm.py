@@ -152,6 +152,13 @@ kernel(
     reasons=ODD,
 )(layer_builder(True, "T"))
 kernel(
+    "LayerNormalization",
+    domain="tiercel",
+    types={"T": "float", "V": "float16 bfloat16"},
+    attributes=("axis", "epsilon", "stash_type"),
+    reasons=ODD,
+)(layer_builder(True, "V"))
+kernel(
     "RMSNormalization",
     types={"T": FLOATS, "V": FLOATS},
     where=one_width,

@@ -86,6 +86,25 @@ template <class T, class C>
 DEVICE T finished(C x, i64 at) {
   return narrow<T>(through_program(x, at));
 }
+// Whether results of 16 bits are stored as the floats that they were before: the host writes a 1 in
+// place of the 0.
+template <class T>
+DEVICE bool wide_results() {
+  if (sizeof(T) != 2) return false;
+  i32 wide;
+  asm("{\n.reg .b32 %%program_wide;\nmov.b32 %%program_wide, 0;\nmov.b32 %0, %%program_wide;\n}"
+      : "=r"(wide));
+  return wide != 0;
+}
+// Stores item `at` of the results that begin at d.
+template <class T, class C>
+DEVICE void put_finished(T* d, i64 at, C x) {
+  const C y = through_program(x, at);
+  if (wide_results<T>())
+    reinterpret_cast<float*>(d)[at] = (float)y;
+  else
+    d[at] = narrow<T>(y);
+}
 
 // ---- sixteen bytes at once
 

@@ -59,24 +59,31 @@ struct GemmOutput {
   // (i, j) in the tile
   __device__ __forceinline__ void put(int i, int j, Acc x) const {
     const i64 r = m + i, s = n + j, at = place(r, s);
-    if (r < g.m && s < g.n) d[at] = finished<T>(value(r, s, x), at);
+    if (r < g.m && s < g.n) put_finished(d, at, value(r, s, x));
   }
   // (i, j) and (i, j + 1), j even: one store of both where that is possible
   __device__ __forceinline__ void put_pair(int i, int j, Acc x, Acc y) const {
     const i64 r = m + i, s = n + j, at = place(r, s);
     if (r >= g.m || s >= g.n) return;
-    struct alignas(2 * sizeof(T)) Pair {
-      T x, y;
-    };
-    Pair made{finished<T>(value(r, s, x), at), {}};
     const bool two = s + 1 < g.n;
-    if (two) made.y = finished<T>(value(r, s + 1, y), at + g.d[1]);
-    if (two && g.d[1] == 1 && reinterpret_cast<u64>(d + at) % sizeof(Pair) == 0) {
-      *reinterpret_cast<Pair*>(d + at) = made;
+    x = through_program(value(r, s, x), at);
+    if (two) y = through_program(value(r, s + 1, y), at + g.d[1]);
+    if (wide_results<T>())
+      store_pair(reinterpret_cast<float*>(d) + at, (float)x, (float)y, two);
+    else
+      store_pair(d + at, narrow<T>(x), narrow<T>(y), two);
+  }
+  template <class D>
+  __device__ __forceinline__ void store_pair(D* to, D x, D y, bool two) const {
+    struct alignas(2 * sizeof(D)) Pair {
+      D x, y;
+    };
+    if (two && g.d[1] == 1 && reinterpret_cast<u64>(to) % sizeof(Pair) == 0) {
+      *reinterpret_cast<Pair*>(to) = {x, y};
       return;
     }
-    d[at] = made.x;
-    if (two) d[at + g.d[1]] = made.y;
+    to[0] = x;
+    if (two) to[g.d[1]] = y;
   }
 };
 

@@ -3,11 +3,13 @@
 
 // y = (v - mean) / sqrt(variance + epsilon) * scale + bias with v = x + residual + add; all but x
 // and y may be null. rms: neither mean nor its subtraction.  Row r of residual is r %
-// residual_rows.
-template <class T>
+// residual_rows.  T: of what is added up, V: of the rest, no wider.
+template <class T, class V>
 struct NormArgs {
-  const T *x, *residual, *add, *scale, *bias;
-  T *y, *sum;             // sum: receives v
+  const T *x, *residual, *add;
+  const V *scale, *bias;
+  V* y;
+  T* sum;                 // receives v
   float *mean, *inverse;  // one a row
   i64 rows, n, residual_rows;
   float epsilon;
@@ -17,7 +19,8 @@ struct NormArgs {
 template <class T>
 struct NormRow {
   const T *x, *residual, *add;
-  __device__ __forceinline__ NormRow(const NormArgs<T>& a, i64 row)
+  template <class V>
+  __device__ __forceinline__ NormRow(const NormArgs<T, V>& a, i64 row)
       : x(a.x + row * a.n), residual(nullptr), add(a.add) {
     if (a.residual)
       residual = a.residual + (row - divide(row, a.residual_rows) * a.residual_rows) * a.n;
@@ -25,17 +28,17 @@ struct NormRow {
 };
 
 // Whether all arrays can be read and written in packs.
-template <class T>
-DEVICE bool packed_norm(const NormArgs<T>& a) {
-  bool packed = packed_rows(a.x, a.n);
-  const void* others[] = {a.y, a.residual, a.add, a.scale, a.bias, a.sum};  // null is aligned
+template <class T, class V>
+DEVICE bool packed_norm(const NormArgs<T, V>& a) {
+  bool packed = packed_rows(a.y, a.n);
+  const void* others[] = {a.x, a.residual, a.add, a.scale, a.bias, a.sum};  // null is aligned
   UNROLL
   for (const void* one : others) packed = packed && aligned16(one);
   return packed;
 }
 
-template <int LANES, class T, int H, class Row>
-DEVICE void norm_items(Row row, const NormArgs<T>& a, i64 index, float* room) {
+template <int LANES, class T, class V, int H, class Row>
+DEVICE void norm_items(Row row, const NormArgs<T, V>& a, i64 index, float* room) {
   const int n = (int)a.n;
   const NormRow<T> items(a, index);
   float held[H], total = 0.f, squares = 0.f;
@@ -55,39 +58,16 @@ DEVICE void norm_items(Row row, const NormArgs<T>& a, i64 index, float* room) {
   if (a.bias) row.read(a.bias, n, [&](int i, float v) { held[i] += v; });
   row.write(a.y + index * n, n, [&](int i) { return held[i]; });
 }
-template <class T, int LANES>
-DEVICE void norm_held(const NormArgs<T>& a, i64 index, float* room) {
-  with_held_row<T, LANES>((int)a.n, packed_norm(a), [&](auto row) {
+template <class T, class V, int LANES>
+DEVICE void norm_held(const NormArgs<T, V>& a, i64 index, float* room) {
+  with_held_row<V, LANES>((int)a.n, packed_norm(a), [&](auto row) {
     typedef decltype(row) Row;
-    norm_items<LANES, T, Row::PACKS * Row::E>(row, a, index, room);
+    norm_items<LANES, T, V, Row::PACKS * Row::E>(row, a, index, room);
   });
 }
 
-// E items at p, of a pack or alone.
-template <int E, class T>
-DEVICE void read_items(const T* p, float (&v)[E]) {
-  if (E == 1) {
-    v[0] = widen(*p);
-  } else {
-    const Pack<T> pack = load16(p);
-    UNROLL
-    for (int e = 0; e < E; e++) v[e] = widen(pack.v[e % Pack<T>::N]);
-  }
-}
-template <int E, class T>
-DEVICE void write_items(T* p, const float (&v)[E]) {
-  if (E == 1) {
-    *p = narrow<T>(v[0]);
-  } else {
-    Pack<T> pack;
-    UNROLL
-    for (int e = 0; e < E; e++) pack.v[e % Pack<T>::N] = narrow<T>(v[e]);
-    store16(p, pack);
-  }
-}
-
-template <class T, int E>
-DEVICE void norm_long(const NormArgs<T>& a, i64 row, float* room) {
+template <class T, class V, int E>
+DEVICE void norm_long(const NormArgs<T, V>& a, i64 row, float* room) {
   const NormRow<T> items(a, row);
   float total = 0.f, squares = 0.f;
   auto each = [&](auto use) {
@@ -138,30 +118,32 @@ DEVICE void norm_long(const NormArgs<T>& a, i64 row, float* room) {
 // Arguments as in NormArgs, one by one.
 // norm_short_*: n <= 1024; grid: ceil(rows / 8); block: 256.
 // norm_*: any n; grid: rows; block: 256.  No dynamic shared memory.
-#define NORM_PARAMETERS(T)                                                                  \
-  const T *x, const T *residual, const T *add, const T *scale, const T *bias, T *y, T *sum, \
+#define NORM_PARAMETERS(T, V)                                                               \
+  const T *x, const T *residual, const T *add, const V *scale, const V *bias, V *y, T *sum, \
       float *mean, float *inverse, i64 rows, i64 n, i64 residual_rows, float epsilon, i32 rms
-#define NORM_ARGS(T)                                                                           \
-  NormArgs<T> {                                                                                \
+#define NORM_ARGS(T, V)                                                                        \
+  NormArgs<T, V> {                                                                             \
     x, residual, add, scale, bias, y, sum, mean, inverse, rows, n, residual_rows, epsilon, rms \
   }
-#define NORM(suffix, T)                                           \
-  KERNEL(256) norm_short_##suffix(NORM_PARAMETERS(T)) {           \
-    const i64 row = row_index<32>();                              \
-    if (row < rows) norm_held<T, 32>(NORM_ARGS(T), row, nullptr); \
-  }                                                               \
-  KERNEL(256) norm_##suffix(NORM_PARAMETERS(T)) {                 \
-    __shared__ float room[64];                                    \
-    if (n <= HELD * 256)                                          \
-      norm_held<T, 256>(NORM_ARGS(T), blockIdx.x, room);          \
-    else if (packed_norm(NORM_ARGS(T)))                           \
-      norm_long<T, Pack<T>::N>(NORM_ARGS(T), blockIdx.x, room);   \
-    else                                                          \
-      norm_long<T, 1>(NORM_ARGS(T), blockIdx.x, room);            \
+#define NORM(suffix, T, V)                                              \
+  KERNEL(256) norm_short_##suffix(NORM_PARAMETERS(T, V)) {              \
+    const i64 row = row_index<32>();                                    \
+    if (row < rows) norm_held<T, V, 32>(NORM_ARGS(T, V), row, nullptr); \
+  }                                                                     \
+  KERNEL(256) norm_##suffix(NORM_PARAMETERS(T, V)) {                    \
+    __shared__ float room[64];                                          \
+    if (n <= HELD * 256)                                                \
+      norm_held<T, V, 256>(NORM_ARGS(T, V), blockIdx.x, room);          \
+    else if (packed_norm(NORM_ARGS(T, V)))                              \
+      norm_long<T, V, Pack<V>::N>(NORM_ARGS(T, V), blockIdx.x, room);   \
+    else                                                                \
+      norm_long<T, V, 1>(NORM_ARGS(T, V), blockIdx.x, room);            \
   }
-NORM(f32, float)
-NORM(f16, f16)
-NORM(bf16, bf16)
+NORM(f32, float, float)
+NORM(f16, f16, f16)
+NORM(bf16, bf16, bf16)
+NORM(f32_f16, float, f16)
+NORM(f32_bf16, float, bf16)
 
 // ---- [batch, groups, channels, inner]: one mean a group, one scale and bias a channel
 

@@ -20,6 +20,35 @@ DEVICE T reduce_row(T v, F f, T identity, T* room) {
   return LANES == 32 ? reduce_warp(v, f) : reduce_block(v, f, identity, room);
 }
 
+// E items at p: in packs, or one alone.
+template <int E, class T>
+DEVICE void read_items(const T* p, float (&v)[E]) {
+  if constexpr (E == 1) {
+    v[0] = widen(*p);
+  } else {
+    UNROLL
+    for (int at = 0; at < E; at += Pack<T>::N) {
+      const Pack<T> pack = load16(p + at);
+      UNROLL
+      for (int e = 0; e < Pack<T>::N; e++) v[at + e] = widen(pack.v[e]);
+    }
+  }
+}
+template <int E, class T>
+DEVICE void write_items(T* p, const float (&v)[E]) {
+  if constexpr (E == 1) {
+    *p = narrow<T>(v[0]);
+  } else {
+    UNROLL
+    for (int at = 0; at < E; at += Pack<T>::N) {
+      Pack<T> pack;
+      UNROLL
+      for (int e = 0; e < Pack<T>::N; e++) pack.v[e] = narrow<T>(v[at + e]);
+      store16(p + at, pack);
+    }
+  }
+}
+
 // The H items of a row of n that a thread holds: packs of 16 bytes where the row allows, else every
 // LANES-th item.
 template <class T, int LANES, int H, bool PACKED>
@@ -37,34 +66,28 @@ struct HeldRow {
       for (int e = 0; e < E; e++) use(q * E + e, first(q) + e);
     }
   }
-  // `use(i, x)` for the items at p; it may point to a line that all rows share.
-  template <class Use>
-  static __device__ __forceinline__ void read(const T* p, int n, Use use) {
+  // `use(i, x)` for the items at p, which may be wider than T; it may point to a line that all rows
+  // share.
+  template <class I, class Use>
+  static __device__ __forceinline__ void read(const I* p, int n, Use use) {
     UNROLL
     for (int q = 0; q < PACKS; q++) {
       if (first(q) >= n) continue;
-      if (PACKED) {
-        const Pack<T> v = load16(p + first(q));
-        UNROLL
-        for (int e = 0; e < E; e++) use(q * E + e, widen(v.v[e]));
-      } else {
-        use(q, widen(p[first(q)]));
-      }
+      float v[E];
+      read_items<E>(p + first(q), v);
+      UNROLL
+      for (int e = 0; e < E; e++) use(q * E + e, v[e]);
     }
   }
-  template <class Get>
-  static __device__ __forceinline__ void write(T* p, int n, Get get) {
+  template <class I, class Get>
+  static __device__ __forceinline__ void write(I* p, int n, Get get) {
     UNROLL
     for (int q = 0; q < PACKS; q++) {
       if (first(q) >= n) continue;
-      if (PACKED) {
-        Pack<T> v;
-        UNROLL
-        for (int e = 0; e < E; e++) v.v[e % Pack<T>::N] = narrow<T>(get(q * E + e));
-        store16(p + first(q), v);
-      } else {
-        p[first(q)] = narrow<T>(get(q));
-      }
+      float v[E];
+      UNROLL
+      for (int e = 0; e < E; e++) v[e] = get(q * E + e);
+      write_items<E>(p + first(q), v);
     }
   }
 };

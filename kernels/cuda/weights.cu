@@ -68,7 +68,7 @@ DEVICE void columns_product(const T* x, const u8* b, const T* scales, const u8* 
   UNROLL
   for (int r = 0; r < ROWS; r++) {
     const float s = reduce_warp(sum[r], Add());
-    if (lane == 0 && r < a.m) y[r * a.n + n] = finished<T>(s, r * a.n + n);
+    if (lane == 0 && r < a.m) put_finished(y, r * a.n + n, s);
   }
 }
 
@@ -116,7 +116,7 @@ DEVICE void rows_product(const T* x, const u8* b, const T* scales, const u8* zer
       float s = 0.f;
       UNROLL
       for (int i = 0; i < 8; i++) s += room[i][threadIdx.x];
-      y[r * a.n + column] = finished<T>(s, r * a.n + column);
+      put_finished(y, r * a.n + column, s);
     }
   }
 }

@@ -82,8 +82,9 @@ FunctionHandle Pointwise::kernel_around(const PointwiseForm& form, std::string_v
   const auto [found, is_new] = around_.try_emplace({entry, form}, nullptr);
   if (!is_new) return found->second;
   const PointwiseProgram& inside = program_->of_sums ? *program_->of_sums : *program_;
-  const std::string text = entry_with_program(device_text(*module_text(file)), entry,
-                                              pointwise_inside(inside, form, dtype));
+  PointwiseInside made = pointwise_inside(inside, form, dtype);
+  made.wide = program_->of_sums != nullptr && dtype == DType::Float;
+  const std::string text = entry_with_program(device_text(*module_text(file)), entry, made);
   if (!text.empty()) found->second = device_->function(text, entry.c_str());
   return found->second;
 }

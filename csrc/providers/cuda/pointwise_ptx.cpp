@@ -367,6 +367,20 @@ class Writer {
   bool skip_ = false;
 };
 
+// wide_results of kernels/cuda/device.cuh
+constexpr std::string_view kNarrowResults = "mov.b32 %program_wide, 0;";
+constexpr std::string_view kWideResults = "mov.b32 %program_wide, 1;";
+
+// False where `from` is not there.
+bool replace_all(std::string& text, std::string_view from, std::string_view to) {
+  size_t at = text.find(from);
+  const bool found = at != std::string::npos;
+  for (; at != std::string::npos; at = text.find(from, at + to.size())) {
+    text.replace(at, from.size(), to);
+  }
+  return found;
+}
+
 }  // namespace
 
 std::optional<std::string> pointwise_ptx_refuses(const PointwiseProgram& program) {
@@ -408,11 +422,10 @@ std::string entry_with_program(std::string_view text, const std::string& entry,
   constexpr std::string_view kEntry = ".visible .entry ";
   const size_t start = text.find(concat(kEntry, entry, "("));
   std::string own(text.substr(start, text.find(kEntry, start + 1) - start));
-  size_t at = own.find(program.place);
-  if (at == std::string::npos) return "";
-  for (; at != std::string::npos; at = own.find(program.place, at + program.statements.size())) {
-    own.replace(at, program.place.size(), program.statements);
+  if (program.wide && !replace_all(own, kNarrowResults, kWideResults)) {
+    throw_error(ErrorKind::EPFail, "CUDAExecutionProvider: ", entry, " stores no float32");
   }
+  if (!replace_all(own, program.place, program.statements)) return "";
   own.insert(own.find("\n)"), program.parameters);
   return concat(text.substr(0, text.find(kEntry)), program.functions, own);
 }

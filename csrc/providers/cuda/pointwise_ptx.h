@@ -39,8 +39,10 @@ struct PointwiseForm {
 [[nodiscard]] std::string pointwise_ptx(const PointwiseProgram& program, const PointwiseForm& form);
 
 // A program inside an entry of kernels/cuda: see through_program in kernels/cuda/device.cuh. Its
-// first input and its result are of type `dtype`, and halves are float32 around it.
+// first input and its result are of type `dtype`, and halves are float32 around it. `wide`: it makes
+// float32 of sums that the entry else stores as halves.
 struct PointwiseInside {
+  bool wide = false;
   std::string functions;   // stand before the entry
   std::string parameters;  // behind the entry's own: inputs but the first, dims, strides
   std::string place;       // what the statements take the place of
@@ -49,7 +51,7 @@ struct PointwiseInside {
 [[nodiscard]] PointwiseInside pointwise_inside(const PointwiseProgram& program,
                                                const PointwiseForm& form, DType dtype);
 // The text of a file of kernels/cuda with that entry alone and the program in it; empty where the
-// entry has no place for such a program.
+// entry has no place for such a program. Throws Error(EPFail) where it cannot store float32.
 [[nodiscard]] std::string entry_with_program(std::string_view text, const std::string& entry,
                                              const PointwiseInside& program);
 

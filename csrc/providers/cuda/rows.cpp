@@ -1,4 +1,6 @@
 // Softmax and normalizations on a GPU, by the kernels of softmax.cu and norm.cu.
+#include <algorithm>
+
 #include "base/shape.h"
 #include "ops/op_def.h"
 #include "providers/cuda/lines.h"
@@ -19,12 +21,15 @@ float epsilon_of(const Node& node) {
   return static_cast<float>(node.attributes.get_or<double>("epsilon", 1e-5));
 }
 
+// Whether all inputs but the first are of that type.
+bool others_are(const Graph& graph, const Node& node, DType dtype) {
+  return std::all_of(node.inputs.begin() + 1, node.inputs.end(), [&](ValueId id) {
+    return id == kNone || graph.value(id).type.dtype == dtype;
+  });
+}
+
 bool same_types(const Graph& graph, const Node& node) {
-  const DType dtype = graph.value(node.inputs[0]).type.dtype;
-  for (const ValueId id : node.inputs) {
-    if (id != kNone && graph.value(id).type.dtype != dtype) return false;
-  }
-  return true;
+  return others_are(graph, node, graph.value(node.inputs[0]).type.dtype);
 }
 
 // ---- Softmax, LogSoftmax
@@ -94,7 +99,10 @@ void run_layer_norm(const Step& step, RunContext& context) {
 
 std::optional<std::string> layer_norm_refuses(const Graph& graph, const Node& node) {
   if (auto refusal = float_lines_refused(graph, node)) return refusal;
-  if (!same_types(graph, node)) return "a scale of another type";
+  const bool wide = graph.value(node.inputs[0]).type.dtype == DType::Float;
+  const bool halves = wide && (others_are(graph, node, DType::Float16) ||
+                               others_are(graph, node, DType::BFloat16));
+  if (!halves && !same_types(graph, node)) return "a scale of another type";
   for (size_t i = 1; i < node.outputs.size(); ++i) {
     const ValueId id = node.outputs[i];
     if (id != kNone && graph.value(id).type.dtype != DType::Float) return "statistics in bfloat16";
@@ -116,8 +124,13 @@ std::optional<std::string> layer_norm_refuses(const Graph& graph, const Node& no
 
 Step compile_layer_norm(const Graph& graph, const Node& node,
                         const std::shared_ptr<Device>& device) {
-  return compile_lines(graph, node, device, run_layer_norm, "norm", "norm",
-                       {"norm_short_", "norm_"});
+  Step step = launched_step(graph, node, run_layer_norm, "norm");
+  const auto suffix_of = [&](ValueId id) { return type_suffix(graph.value(id).type.dtype); };
+  std::string suffix(suffix_of(node.inputs[0]));
+  if (!same_types(graph, node)) suffix = concat(suffix, "_", suffix_of(node.inputs[1]));
+  step.state = std::make_shared<LinesState>(
+      lines_state(node, step, device, "norm", {"norm_short_", "norm_"}, suffix));
+  return step;
 }
 
 // ---- InstanceNormalization, GroupNormalization, BatchNormalization
@@ -177,6 +190,7 @@ std::vector<LaunchedOp> row_ops() {
   return {{"", "Softmax", softmax_refuses, compile_softmax},
           {"", "LogSoftmax", softmax_refuses, compile_softmax},
           {"", "LayerNormalization", layer_norm_refuses, compile_layer_norm},
+          {"tiercel", "LayerNormalization", layer_norm_refuses, compile_layer_norm},
           {"", "RMSNormalization", layer_norm_refuses, compile_layer_norm},
           {"", "InstanceNormalization", group_norm_refuses, compile_group_norm},
           {"", "GroupNormalization", group_norm_refuses, compile_group_norm},
