@@ -110,10 +110,16 @@ class Widener {
 
   // Whether it is a sum that a norm reads, and others too, or that adds to such a one.
   [[nodiscard]] bool adds_up(NodeId id, ValueId sum) const {
-    const auto& users = users_[static_cast<size_t>(sum)];
-    const auto norms = std::ranges::count_if(
-        users, [&](NodeId user) { return is_norm(graph_.node(user)); });
-    return norms > 0 && (norms < std::ssize(users) || adds_to_wide(graph_.node(id)));
+    bool normed = false, goes_on = adds_to_wide(graph_.node(id));
+    for (const NodeId user : users_[static_cast<size_t>(sum)]) {
+      const Node& node = graph_.node(user);
+      const bool norm = is_norm(node) && node.inputs[0] == sum;
+      normed = normed || norm;
+      goes_on = goes_on || !norm || std::ranges::any_of(subgraphs(node), [&](const Body& body) {
+                  return captures(*body, sum);
+                });
+    }
+    return normed && goes_on;
   }
 
   [[nodiscard]] bool adds_to_wide(const Node& node) const {
