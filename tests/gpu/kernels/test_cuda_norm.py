@@ -6,18 +6,24 @@ from launch import run
 from values import FLOATS, ceil_div, near, random, wide
 
 
-@pytest.mark.parametrize("name", FLOATS)
+# The type of what is added up, and of the rest, in names of kernels.
+ROWS = {**{name: (name, name) for name in FLOATS}, "f32_f16": ("f32", "f16")}
+ROWS["f32_bf16"] = ("f32", "bf16")
+
+
+@pytest.mark.parametrize("suffix", ROWS)
 @pytest.mark.parametrize("rms", [0, 1])
-def test_rows(name, rms):
+def test_rows(suffix, rms):
+    given, name = ROWS[suffix]
     rng = np.random.default_rng(1)
     for seed, n in enumerate(
         [1, 5, 64, 100, 257, 400, 768, 1024, 2000, 3001, 4096, 8192, 8193, 9000]
     ):
         rows = 9 if n <= 1024 else 3
-        x = random(rng, (rows, n), name) + random(rng, (rows, 1), name)
+        x = random(rng, (rows, n), given) + random(rng, (rows, 1), given)
         scale, bias = random(rng, n, name), random(rng, n, name)
-        residual = random(rng, (3, n), name) if seed % 3 else None
-        add = random(rng, n, name) if seed % 3 == 2 else None
+        residual = random(rng, (3, n), given) if seed % 3 else None
+        add = random(rng, n, given) if seed % 3 == 2 else None
         v = wide(x)
         if residual is not None:
             v = v + np.tile(wide(residual), (rows // 3, 1))
@@ -29,14 +35,14 @@ def test_rows(name, rms):
         for kernel in ("norm_short", "norm"):
             if kernel == "norm_short" and n > 1024:
                 continue
-            y, total = np.zeros_like(x), np.zeros_like(x)
+            y, total = np.zeros(x.shape, scale.dtype), np.zeros_like(x)
             stats = np.zeros((2, rows), np.float32)
             grid = rows if kernel == "norm" else ceil_div(rows, 8)
             operands = [x, residual, add, scale, bias, y, total, stats[0], stats[1]]
             numbers = [rows, n, 3, np.float32(1e-3), np.int32(rms)]
-            run("norm", f"{kernel}_{name}", grid, 256, *operands, *numbers, seed=seed)
+            run("norm", f"{kernel}_{suffix}", grid, 256, *operands, *numbers, seed=seed)
             near(y, want, name, scale=4)
-            near(total, v, name)
+            near(total, v, given)
             near(stats[1:], inverse.T, "f32", scale=10)
 
 
