@@ -36,10 +36,14 @@ constexpr Pass kGeneric[] = {
 // The layout pass comes before the fusion of pointwise programs, which then become epilogues of
 // blocked kernels.
 constexpr Pass kProvider[] = {
-    {"narrow", Basic, narrow},        {"fuse-transpose", Extended, fuse_transpose},
-    {"layout", Layout, layout},       {"fuse-pointwise", Extended, fuse_pointwise},
-    {"widen", Extended, widen},       {"dce-provider", Basic, dce},
-    {"allow-bfloat16", DisableAll, allow_bfloat16}, {"infer-provider", Basic, infer},
+    {"narrow", Basic, narrow},
+    {"fuse-transpose", Extended, fuse_transpose},
+    {"layout", Layout, layout},
+    {"fuse-pointwise", Extended, fuse_pointwise},
+    {"widen", Extended, widen},
+    {"dce-provider", Basic, dce},
+    {"allow-bfloat16", DisableAll, allow_bfloat16},
+    {"infer-provider", Basic, infer},
 };
 
 constexpr Pass kSpecialise[] = {

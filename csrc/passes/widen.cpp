@@ -198,8 +198,8 @@ class Widener {
 
   // A single elementwise node as a program, others as they are.
   [[nodiscard]] Node programmed(const Node& node) const {
-    const bool single = node.def != nullptr && node.def->has(kElementwise) &&
-                        node.domain.empty() && node.outputs.size() == 1;
+    const bool single = node.def != nullptr && node.def->has(kElementwise) && node.domain.empty() &&
+                        node.outputs.size() == 1;
     return single ? as_program(graph_, node) : node;
   }
 

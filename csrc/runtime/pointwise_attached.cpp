@@ -51,9 +51,8 @@ void AttachedProgram::apply_rows(const void* context, void* data, int64_t start,
 }
 
 // Without `data`, which kernels find by the type of their sums: the result may be wider.
-void AttachedProgram::apply_sums(const void* context, const float* sums, int64_t sums_stride,
-                                 void*, int64_t start, int64_t count, int64_t rows,
-                                 int64_t stride) {
+void AttachedProgram::apply_sums(const void* context, const float* sums, int64_t sums_stride, void*,
+                                 int64_t start, int64_t count, int64_t rows, int64_t stride) {
   const auto& self = *static_cast<const AttachedProgram*>(context);
   if (count == stride && count == sums_stride) count *= std::exchange(rows, 1);  // they touch
   self.compute(*self.program_->of_sums, sums - start, self.main_,

@@ -86,7 +86,9 @@ def expected(t: Array, k: Arrays, op: str) -> Array:
     return made + wide(k["b"]) if "b" in k else made
 
 
-def text_of(nodes: list[NodeProto], operands: Arrays, inputs: set[str], outputs: list[str]) -> bytes:
+def text_of(
+    nodes: list[NodeProto], operands: Arrays, inputs: set[str], outputs: list[str]
+) -> bytes:
     """A model whose inputs have those names; other operands are constants."""
     kind, shape = element_type(operands["x"]), operands["r"].shape
     graph = helper.make_graph(

@@ -39,8 +39,8 @@ struct PointwiseForm {
 [[nodiscard]] std::string pointwise_ptx(const PointwiseProgram& program, const PointwiseForm& form);
 
 // A program inside an entry of kernels/cuda: see through_program in kernels/cuda/device.cuh. Its
-// first input and its result are of type `dtype`, and halves are float32 around it. `wide`: it makes
-// float32 of sums that the entry else stores as halves.
+// first input and its result are of type `dtype`, and halves are float32 around it. `wide`: it
+// makes float32 of sums that the entry else stores as halves.
 struct PointwiseInside {
   bool wide = false;
   std::string functions;   // stand before the entry

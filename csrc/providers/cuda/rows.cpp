@@ -100,8 +100,8 @@ void run_layer_norm(const Step& step, RunContext& context) {
 std::optional<std::string> layer_norm_refuses(const Graph& graph, const Node& node) {
   if (auto refusal = float_lines_refused(graph, node)) return refusal;
   const bool wide = graph.value(node.inputs[0]).type.dtype == DType::Float;
-  const bool halves = wide && (others_are(graph, node, DType::Float16) ||
-                               others_are(graph, node, DType::BFloat16));
+  const bool halves =
+      wide && (others_are(graph, node, DType::Float16) || others_are(graph, node, DType::BFloat16));
   if (!halves && !same_types(graph, node)) return "a scale of another type";
   for (size_t i = 1; i < node.outputs.size(); ++i) {
     const ValueId id = node.outputs[i];

@@ -5,7 +5,6 @@ import pytest
 from launch import run
 from values import FLOATS, ceil_div, near, random, wide
 
-
 # The type of what is added up, and of the rest, in names of kernels.
 ROWS = {**{name: (name, name) for name in FLOATS}, "f32_f16": ("f32", "f16")}
 ROWS["f32_bf16"] = ("f32", "bf16")
