@@ -216,3 +216,16 @@ def test_a_cast_of_the_model_rounds() -> None:
         y = Add(t, n)
         }}"""
     assert not widened(session(model(text, dtype)))
+
+
+def test_programs_behind_nodes_keep_the_type() -> None:
+    """A written model may hold programs; none may make other types than kernels have room for."""
+    inner = onnx.parser.parse_graph(
+        "e (float[4, 4] a) => (double[4, 4] o) { o = Cast<to = 11>(a) }"
+    )
+    m = onnx.parser.parse_model(
+        HEADER + "g (float[4, 4] x) => (float[4, 4] y) { y = MatMul(x, x) }"
+    )
+    m.graph.node[0].attribute.append(onnx.helper.make_attribute("epilogue", inner))
+    with pytest.raises(Exception, match=r"\(MatMul\): its epilogue makes double of float"):
+        tiercel.InferenceSession(m.SerializeToString())

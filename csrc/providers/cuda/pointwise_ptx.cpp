@@ -422,10 +422,8 @@ std::string entry_with_program(std::string_view text, const std::string& entry,
   constexpr std::string_view kEntry = ".visible .entry ";
   const size_t start = text.find(concat(kEntry, entry, "("));
   std::string own(text.substr(start, text.find(kEntry, start + 1) - start));
-  if (program.wide && !replace_all(own, kNarrowResults, kWideResults)) {
-    throw_error(ErrorKind::EPFail, "CUDAExecutionProvider: ", entry, " stores no float32");
-  }
   if (!replace_all(own, program.place, program.statements)) return "";
+  if (program.wide && !replace_all(own, kNarrowResults, kWideResults)) return "";
   own.insert(own.find("\n)"), program.parameters);
   return concat(text.substr(0, text.find(kEntry)), program.functions, own);
 }

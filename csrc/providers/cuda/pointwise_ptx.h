@@ -51,7 +51,7 @@ struct PointwiseInside {
 [[nodiscard]] PointwiseInside pointwise_inside(const PointwiseProgram& program,
                                                const PointwiseForm& form, DType dtype);
 // The text of a file of kernels/cuda with that entry alone and the program in it; empty where the
-// entry has no place for such a program. Throws Error(EPFail) where it cannot store float32.
+// entry has no place for such a program.
 [[nodiscard]] std::string entry_with_program(std::string_view text, const std::string& entry,
                                              const PointwiseInside& program);
 
