@@ -30,7 +30,9 @@ DEVICE ConvTile conv_simt(const float* x, const float* w, const Tap* table, cons
   const bool packed = packed_lines(w, k, 1);
   const int n = threadIdx.x % BN;
   const ConvColumn<float, FORWARD> column(x, c, at.group, at.n + n);
-  run_simt(tile, shared, (int)ceil_div(k, BK), [&](int i, float* as, float* bs) {
+  const ConvPart<BK> part(k);
+  run_simt(tile, shared, part.tiles, [&](int number, float* as, float* bs) {
+    const int i = part.first + number;
     copy_tile<float, BM, BK, Tile::PA, Tile::THREADS>(as, w + (i64)i * BK, k, 1, rows,
                                                       k - (i64)i * BK, packed);
     _Pragma("unroll 4") for (int j = threadIdx.x / BN; j < BK; j += STEP) {
@@ -48,7 +50,7 @@ DEVICE void conv_by_fma(const float* x, const float* w, const float* bias, float
   __shared__ __align__(16) float shared[2 * (Tile::A_ITEMS + Tile::B_ITEMS)];
   Tile tile;
   const ConvTile at = conv_simt<Tile, BM, BN, FORWARD>(x, w, table, c, shared, tile);
-  store_simt(tile, shared, ConvOutput<float>(y, {bias}, c, at));
+  store_simt(tile, shared, ConvOutput<float>(ConvPart<16>::result(y, c), {bias}, c, at));
 }
 
 template <int BM, int BN, bool FORWARD>
@@ -58,7 +60,7 @@ DEVICE void conv_by_tf32(const float* x, const float* w, const float* bias, floa
   __shared__ __align__(16) float shared[2 * (Tile::A_ITEMS + Tile::B_ITEMS)];
   Tile tile;
   const ConvTile at = conv_simt<Tile, BM, BN, FORWARD>(x, w, table, c, shared, tile);
-  store_mma(tile, shared, ConvOutput<float>(y, {bias}, c, at));
+  store_mma(tile, shared, ConvOutput<float>(ConvPart<16>::result(y, c), {bias}, c, at));
 }
 
 // ---- f16 and bf16: items are read to registers while the tile before is multiplied
@@ -104,8 +106,8 @@ DEVICE void conv_half(const T* x, const T* w, const T* bias, T* y, const Tap* ta
 }
 
 // w: [groups * filters, channels * kernel], also for transposed convolutions (whose weights are
-// permuted first). grid: groups * ceil(filters / BM) * ceil(batch * out / BN); block: THREADS; no
-// dynamic shared memory.
+// permuted first). grid: groups * ceil(filters / BM) * ceil(batch * out / BN), parts of k (of
+// floats: each writes a result, to be added up); block: THREADS; no dynamic shared memory.
 #define CONV(name, T, THREADS, BLOCKS, BODY)                                        \
   KERNEL(THREADS, BLOCKS)                                                           \
   name(const T* x, const T* w, const T* bias, T* y, const Tap* table, ConvArgs c) { \

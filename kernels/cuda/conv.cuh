@@ -10,6 +10,21 @@ struct ConvArgs {
   i32 size[3], out[3], kernel[3], stride[3], dilation[3], pad[3];  // pad: before the first item
 };
 
+// The part of k that a block sums up, of gridDim.y, in tiles of BK: its sums are a result of their
+// own.
+template <int BK>
+struct ConvPart {
+  int first, tiles;
+  __device__ __forceinline__ explicit ConvPart(i64 k) {
+    const int all = (int)ceil_div(k, BK), each = (all + gridDim.y - 1) / gridDim.y;
+    first = min(all, each * (int)blockIdx.y);
+    tiles = min(each, all - first);
+  }
+  static __device__ __forceinline__ float* result(float* y, const ConvArgs& c) {
+    return y + (i64)blockIdx.y * c.batch * c.groups * c.filters * c.out[0] * c.out[1] * c.out[2];
+  }
+};
+
 // Where an item of the kernel (one k of the product) lies: offset in the image, and shifts along
 // the axes. The table of a convolution has ceil(channels * kernel / 32) * 32 entries, made by
 // conv_table.

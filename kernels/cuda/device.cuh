@@ -171,6 +171,9 @@ DEVICE void copy_async(void* to, const void* from, int valid) {
                  "l"(from), "r"(valid), "n"(BYTES)
                  : "memory");
 }
+DEVICE void copy_async16(u32 to, const void* from) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
+}
 DEVICE void commit_async() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int PENDING>
 DEVICE void wait_async() {
@@ -179,17 +182,21 @@ DEVICE void wait_async() {
 
 // Four 8x8 matrices of 16-bit items; lane i gives the address of row i % 8 of matrix i / 8.
 template <bool TRANSPOSED>
-DEVICE void load_matrices(u32 (&r)[4], const void* p) {
+DEVICE void load_matrices(u32 (&r)[4], u32 shared) {
   if (TRANSPOSED)
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                 : "r"(shared_address(p))
+                 : "r"(shared)
                  : "memory");
   else
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                 : "r"(shared_address(p))
+                 : "r"(shared)
                  : "memory");
+}
+template <bool TRANSPOSED>
+DEVICE void load_matrices(u32 (&r)[4], const void* p) {
+  load_matrices<TRANSPOSED>(r, shared_address(p));
 }
 
 #define MMA_FLOAT(shape_types)                                          \

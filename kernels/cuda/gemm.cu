@@ -41,12 +41,13 @@ DEVICE void gemm_by_tf32(const float* a, const float* b, const float* c, const f
   store_mma(tile, shared, out);
 }
 
-// grid: batches * ceil(m / BM) * ceil(n / BN); block: 256; no dynamic shared memory.
-#define GEMM(name, T, BM, BN, TM, TN)                                                        \
-  KERNEL(256, 2) name(const T* a, const T* b, const T* c, const T* bias, T* d, GemmArgs g) { \
-    gemm_simt<T, BM, BN, TM, TN>(a, b, c, bias, d, g);                                       \
+// grid: batches * ceil(m / BM) * ceil(n / BN); block: BM / TM * BN / TN; no dynamic shared memory.
+#define GEMM(name, T, BM, BN, TM, TN)                                         \
+  KERNEL(BM / TM * (BN / TN), BM / TM * (BN / TN) == 128 ? 3 : 2)             \
+  name(const T* a, const T* b, const T* c, const T* bias, T* d, GemmArgs g) { \
+    gemm_simt<T, BM, BN, TM, TN>(a, b, c, bias, d, g);                        \
   }
-GEMM(gemm_f32, float, 128, 128, 8, 8)
+GEMM(gemm_f32, float, 128, 128, 16, 8)
 GEMM(gemm_small_f32, float, 64, 64, 4, 4)
 GEMM(gemm_small_f64, double, 64, 64, 4, 4)
 GEMM(gemm_small_i32, int, 64, 64, 4, 4)

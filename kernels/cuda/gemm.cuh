@@ -12,6 +12,7 @@ struct GemmArgs {
   i64 c[5];      // of c along m, n and the batch axes; 0 broadcasts
   i64 d[5];      // of d along m, n and the batch axes
   float alpha, beta;
+  float* sums;  // where sums of a part of k go, as they are, instead of d; null: they are whole
 };
 
 struct GemmTile {
@@ -31,9 +32,19 @@ DEVICE i64 batch_offset(const GemmArgs& g, const i64 (&strides)[5], i64 batch) {
   return b / n2 / n1 * strides[2] + b / n2 % n1 * strides[3] + b % n2 * strides[4];
 }
 
+template <class A, class B>
+struct Same {
+  static constexpr bool value = false;
+};
+template <class A>
+struct Same<A, A> {
+  static constexpr bool value = true;
+};
+
 // Writes results; T is the type of d, C of c and bias, Acc of the sums.  WITH_C: c may be there.
 template <class T, class C, class Acc, bool WITH_C = true>
 struct GemmOutput {
+  static constexpr bool FLOATS = Same<Acc, float>::value;
   const C *c, *bias;
   T* d;
   const GemmArgs& g;
@@ -59,13 +70,18 @@ struct GemmOutput {
   // (i, j) in the tile
   __device__ __forceinline__ void put(int i, int j, Acc x) const {
     const i64 r = m + i, s = n + j, at = place(r, s);
-    if (r < g.m && s < g.n) put_finished(d, at, value(r, s, x));
+    if (r >= g.m || s >= g.n) return;
+    if (FLOATS && g.sums)
+      g.sums[at] = (float)x;
+    else
+      put_finished(d, at, value(r, s, x));
   }
   // (i, j) and (i, j + 1), j even: one store of both where that is possible
   __device__ __forceinline__ void put_pair(int i, int j, Acc x, Acc y) const {
     const i64 r = m + i, s = n + j, at = place(r, s);
     if (r >= g.m || s >= g.n) return;
     const bool two = s + 1 < g.n;
+    if (FLOATS && g.sums) return store_pair(g.sums + at, (float)x, (float)y, two);
     x = through_program(value(r, s, x), at);
     if (two) y = through_program(value(r, s + 1, y), at + g.d[1]);
     if (wide_results<T>())
@@ -90,31 +106,49 @@ struct GemmOutput {
 // Starts the copies of the tiles that tensor cores multiply.
 template <class Tile, class TA, class TB, int BM, int BN, bool AT, bool BT>
 struct GemmLoad {
+  static constexpr int BK = Tile::BK, E = Tile::E, TH = Tile::THREADS;
+  typedef ChunkCopies<TA, AT ? BK : BM, AT ? BM / E : 4, TH> CopiesA;
+  typedef ChunkCopies<TB, BT ? BN : BK, BT ? 4 : BN / E, TH> CopiesB;
   const TA* a;
   const TB* b;
   const GemmArgs& g;
   i64 m, n;  // rows of a and columns of b that are left
   bool pa, pb;
+  CopiesA copies_a;
+  CopiesB copies_b;
+  static __device__ __forceinline__ const TA* start_a(const TA* a, const GemmArgs& g,
+                                                      const GemmTile& at) {
+    return a + batch_offset(g, g.a, at.batch) + at.m * g.a[0];
+  }
+  static __device__ __forceinline__ const TB* start_b(const TB* b, const GemmArgs& g,
+                                                      const GemmTile& at) {
+    return b + batch_offset(g, g.b, at.batch) + at.n * g.b[1];
+  }
   __device__ __forceinline__ GemmLoad(const TA* a_, const TB* b_, const GemmArgs& g_,
                                       const GemmTile& at)
-      : a(a_), b(b_), g(g_), m(g_.m - at.m), n(g_.n - at.n) {
-    a += batch_offset(g, g.a, at.batch) + at.m * g.a[0];
-    b += batch_offset(g, g.b, at.batch) + at.n * g.b[1];
+      : a(start_a(a_, g_, at)),
+        b(start_b(b_, g_, at)),
+        g(g_),
+        m(g_.m - at.m),
+        n(g_.n - at.n),
+        copies_a(a, AT ? g_.a[1] : g_.a[0], AT ? BK : m, AT ? m : BK),
+        copies_b(b, BT ? g_.b[1] : g_.b[0], BT ? n : BK, BT ? BK : n) {
     pa = AT ? packed_lines(a, g.a[1], g.a[0]) : packed_lines(a, g.a[0], g.a[1]);
     pb = BT ? packed_lines(b, g.b[1], g.b[0]) : packed_lines(b, g.b[0], g.b[1]);
   }
   __device__ __forceinline__ void operator()(int i, TA* as, TB* bs) const {
-    constexpr int BK = Tile::BK, E = Tile::E, TH = Tile::THREADS;
     const i64 k = (i64)i * BK, left = g.k - k;
-    const TA* from = a + k * g.a[1];
-    if (AT)
-      copy_chunks<TA, BK, BM / E, TH>(as, from, g.a[1], g.a[0], left, m, pa);
+    if (pa && left >= BK)
+      copies_a(as, k * g.a[1]);
+    else if (AT)
+      copy_chunks<TA, BK, BM / E, TH>(as, a + k * g.a[1], g.a[1], g.a[0], left, m, pa);
     else
-      copy_chunks<TA, BM, 4, TH>(as, from, g.a[0], g.a[1], m, left, pa);
-    const TB* from_b = b + k * g.b[0];
-    if (BT)
-      copy_chunks<TB, BN, 4, TH>(bs, from_b, g.b[1], g.b[0], n, left, pb);
+      copy_chunks<TA, BM, 4, TH>(as, a + k * g.a[1], g.a[0], g.a[1], m, left, pa);
+    if (pb && left >= BK)
+      copies_b(bs, k * g.b[0]);
+    else if (BT)
+      copy_chunks<TB, BN, 4, TH>(bs, b + k * g.b[0], g.b[1], g.b[0], n, left, pb);
     else
-      copy_chunks<TB, BK, BN / E, TH>(bs, from_b, g.b[0], g.b[1], left, n, pb);
+      copy_chunks<TB, BK, BN / E, TH>(bs, b + k * g.b[0], g.b[0], g.b[1], left, n, pb);
   }
 };

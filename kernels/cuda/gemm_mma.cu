@@ -31,11 +31,11 @@ DEVICE void gemm_any(const T* a, const T* b, const T* c, const T* bias, T* d, co
 // grid: batches * ceil(m / BM) * ceil(n / BN); block: BM / WM * BN / WN * 32; no dynamic shared
 // memory.
 #define GEMM(name, T, BM, BN, WM, WN)                                         \
-  KERNEL(BM / WM * (BN / WN) * 32)                                            \
+  KERNEL(BM / WM * (BN / WN) * 32, 2)                                         \
   name(const T* a, const T* b, const T* c, const T* bias, T* d, GemmArgs g) { \
     gemm_any<T, BM, BN, WM, WN>(a, b, c, bias, d, g);                         \
   }
-GEMM(gemm_f16, f16, 128, 128, 64, 32)
-GEMM(gemm_bf16, bf16, 128, 128, 64, 32)
+GEMM(gemm_f16, f16, 128, 128, 64, 64)
+GEMM(gemm_bf16, bf16, 128, 128, 64, 64)
 GEMM(gemm_small_f16, f16, 64, 64, 32, 32)
 GEMM(gemm_small_bf16, bf16, 64, 64, 32, 32)

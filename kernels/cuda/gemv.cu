@@ -31,7 +31,7 @@ DEVICE void along_k(const T* a, const T* b, const T* c, const T* bias, T* d, con
       g.b[0] == 1 && aligned16(column) && packed_lines(rows.a, ROWS > 1 ? g.a[0] : 0, g.a[1]);
   i64 k = 0;
   if (packed) {
-    for (k = lane * E; k + E <= g.k; k += 32 * E) {
+    _Pragma("unroll 4") for (k = lane * E; k + E <= g.k; k += 32 * E) {
       const Pack<T> y = load16(column + k);
       UNROLL
       for (int i = 0; i < ROWS; i++) {
@@ -52,37 +52,44 @@ DEVICE void along_k(const T* a, const T* b, const T* c, const T* bias, T* d, con
   }
 }
 
-// b with neighbours along n: a block has 32 * V columns, V a lane; its eight warps share k.
-template <class T, int ROWS, int V>
+// b with neighbours along n: a block has 32 * V columns, V a lane; its eight warps share k, and a
+// thread reads AT_ONCE rows of b before it uses them.
+template <class T, int ROWS>
 DEVICE void along_n(const T* a, const T* b, const T* c, const T* bias, T* d, const GemmArgs& g,
                     float* room) {
   typedef compute_t<T> C;
-  constexpr int LINE = 32 * V + 1;
+  constexpr int V = Pack<T>::N, LINE = 32 * V + 1, AT_ONCE = 8 / ROWS;
   const u32 blocks = (u32)ceil_div(g.n, 32 * V), batch = blockIdx.x / blocks;
   const i64 first = (i64)(blockIdx.x % blocks) * (32 * V);
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const i64 n = first + lane * V;
   const Rows<T, ROWS> rows(a, g, batch);
   b += batch_offset(g, g.b, batch) + n * g.b[1];
-  struct alignas(V * sizeof(T)) Some {
-    T v[V];
-  };
-  const bool packed = g.b[1] == 1 && g.b[0] % V == 0 && n + V <= g.n &&
-                      reinterpret_cast<u64>(b) % sizeof(Some) == 0;
+  const bool packed = packed_lines(b, g.b[0], g.b[1]) && n + V <= g.n;
   C sum[ROWS][V] = {};
-  _Pragma("unroll 2") for (i64 k = warp; k < g.k; k += 8) {
-    Some y;
-    if (packed)
-      y = *reinterpret_cast<const Some*>(b + k * g.b[0]);
-    else
-      UNROLL
-    for (int v = 0; v < V; v++) y.v[v] = n + v < g.n ? b[k * g.b[0] + v * g.b[1]] : narrow<T>(0.f);
+  const auto multiply = [&](i64 k, const Pack<T>& y) {
     UNROLL
     for (int i = 0; i < ROWS; i++) {
       const C x = widen(rows[i][k * g.a[1]]);
       UNROLL
       for (int v = 0; v < V; v++) sum[i][v] += x * widen(y.v[v]);
     }
+  };
+  i64 k = warp;
+  if (packed) {
+    for (; k + 8 * (AT_ONCE - 1) < g.k; k += 8 * AT_ONCE) {
+      Pack<T> y[AT_ONCE];
+      UNROLL
+      for (int u = 0; u < AT_ONCE; u++) y[u] = load16(b + (k + 8 * u) * g.b[0]);
+      UNROLL
+      for (int u = 0; u < AT_ONCE; u++) multiply(k + 8 * u, y[u]);
+    }
+  }
+  _Pragma("unroll 1") for (; k < g.k; k += 8) {
+    Pack<T> y;
+    UNROLL
+    for (int v = 0; v < V; v++) y.v[v] = n + v < g.n ? b[k * g.b[0] + v * g.b[1]] : narrow<T>(0.f);
+    multiply(k, y);
   }
   const GemmOutput<T, T, C> out(c, bias, d, g, {batch, 0, first});
   UNROLL
@@ -111,30 +118,30 @@ DEVICE void rows_along_k(const T* a, const T* b, const T* c, const T* bias, T* d
   else
     along_k<T, 8>(a, b, c, bias, d, g, columns);
 }
-template <class T, int V>
+template <class T>
 DEVICE void rows_along_n(const T* a, const T* b, const T* c, const T* bias, T* d,
                          const GemmArgs& g) {
-  __shared__ float room[8 * (32 * V + 1)];
+  __shared__ float room[8 * (32 * Pack<T>::N + 1)];
   if (g.m == 1)
-    along_n<T, 1, V>(a, b, c, bias, d, g, room);
+    along_n<T, 1>(a, b, c, bias, d, g, room);
   else if (g.m <= 4)
-    along_n<T, 4, V>(a, b, c, bias, d, g, room);
+    along_n<T, 4>(a, b, c, bias, d, g, room);
   else
-    along_n<T, 8, V>(a, b, c, bias, d, g, room);
+    along_n<T, 8>(a, b, c, bias, d, g, room);
 }
 
 // gemv_k_*: fast where b[0] is 1; grid: ceil(columns / 8); block: 256; no dynamic shared memory.
-// gemv_n_*: fast where b[1] is 1; grid: batches * ceil(n / 128); block: 256; no dynamic shared
-// memory.
+// gemv_n_*: fast where b[1] is 1; grid: batches * ceil(n / columns of 512 bytes); block: 256; no
+// dynamic shared memory.
 #define GEMV(suffix, T)                                                                  \
-  KERNEL(256, 1)                                                                         \
+  KERNEL(256, 2)                                                                         \
   gemv_k_##suffix(const T* a, const T* b, const T* c, const T* bias, T* d, GemmArgs g,   \
                   i64 columns) {                                                         \
     rows_along_k<T>(a, b, c, bias, d, g, columns);                                       \
   }                                                                                      \
-  KERNEL(256)                                                                            \
+  KERNEL(256, 2)                                                                         \
   gemv_n_##suffix(const T* a, const T* b, const T* c, const T* bias, T* d, GemmArgs g) { \
-    rows_along_n<T, 4>(a, b, c, bias, d, g);                                             \
+    rows_along_n<T>(a, b, c, bias, d, g);                                                \
   }
 GEMV(f32, float)
 GEMV(f16, f16)

@@ -212,6 +212,57 @@ DEVICE void copy_chunks(T* to, const T* from, i64 line_stride, i64 item_stride, 
   }
 }
 
+// Where a lane reads the fragments of a warp, COUNT of 16 lines (or, ACROSS, of 16 items of each
+// line) for two steps of k, in a tile of lines of CHUNKS chunks.
+template <bool ACROSS, int COUNT, int CHUNKS>
+struct FragmentPlaces {
+  i32 at[ACROSS ? COUNT : 2];  // bytes
+  // Of fragment 0 and step 0: a line, and a chunk in it. Steps and fragments change bits of it.
+  __device__ __forceinline__ void set(int line, int q) {
+    UNROLL
+    for (int i = 0; i < (ACROSS ? COUNT : 2); i++)
+      at[i] = opaque(chunk_at<CHUNKS>(line, q ^ (i * 2)) * 16);
+  }
+  __device__ __forceinline__ i32 of(int i, int step) const {
+    return ACROSS ? at[i] + step * 16 * CHUNKS * 16 : at[step] + i * 16 * CHUNKS * 16;
+  }
+};
+
+// The copies of a thread for whole tiles of lines that are packed: their addresses lie a constant
+// apart, so that a tile costs little more than the copies.
+template <class T, int LINES, int CHUNKS, int THREADS>
+struct ChunkCopies {
+  static constexpr int E = Pack<T>::N, STEP = THREADS / CHUNKS, COUNT = LINES / STEP;
+  static_assert(THREADS % CHUNKS == 0 && LINES % STEP == 0 && STEP % 8 == 0, "one swizzle each");
+  const T* from;  // of the first tile
+  i64 between;    // items from a copy to the next
+  int to;         // bytes in the tile
+  int lines;      // that are there, from the thread's first one on
+  int bytes;      // of a copy that are there
+  // `lines_` and `items` count what is left of the matrix.
+  __device__ __forceinline__ ChunkCopies(const T* from_, i64 line_stride, i64 lines_, i64 items) {
+    const int line = threadIdx.x / CHUNKS, q = threadIdx.x % CHUNKS;
+    from = from_ + line * line_stride + q * E;
+    between = STEP * line_stride;
+    to = opaque(chunk_at<CHUNKS>(line, q) * 16);
+    lines = opaque(clamp_int(lines_ - line, 0, LINES));
+    bytes = opaque(clamp_int(items - q * E, 0, E) * (int)sizeof(T));
+  }
+  // Of the tile `offset` items on.
+  __device__ __forceinline__ void operator()(T* tile, i64 offset) const {
+    const T* p = from + offset;
+    u8* place = reinterpret_cast<u8*>(tile) + to;
+    if (lines > LINES - STEP && bytes == 16) {
+      const u32 at = shared_address(place);
+      UNROLL
+      for (int c = 0; c < COUNT; c++, p += between) copy_async16(at + c * STEP * CHUNKS * 16, p);
+      return;
+    }
+    _Pragma("unroll 1") for (int c = 0; c < COUNT; c++, p += between)
+        copy_async<16>(place + c * STEP * CHUNKS * 16, p, c * STEP < lines ? bytes : 0);
+  }
+};
+
 // Tile of BM x BN, in warps of WM x WN.  AT: A lies as lines of m (else of k); BT: B as lines of k
 // (else of n).
 template <class TA, class TB, class Acc, int BM, int BN, int WM, int WN, bool AT, bool BT>
@@ -221,43 +272,39 @@ struct MmaTile {
   static constexpr int A_ITEMS = BM * BK, B_ITEMS = BN * BK;
   static constexpr int BYTES = STAGES * (A_ITEMS + B_ITEMS) * sizeof(TA);
   Acc acc[MT][NT][4];
+  FragmentPlaces<AT, MT, AT ? BM / 8 : 4> a_at;
+  FragmentPlaces<!BT, NT / 2, BT ? 4 : BN / 8> b_at;
 
   __device__ __forceinline__ void clear() {
     UNROLL
     for (int i = 0; i < MT * NT * 4; i++) acc[i / (NT * 4)][i / 4 % NT][i % 4] = 0;
+    find_fragments();
   }
   static __device__ __forceinline__ int warp_row() { return threadIdx.x / 32 / (BN / WN) * WM; }
   static __device__ __forceinline__ int warp_column() { return threadIdx.x / 32 % (BN / WN) * WN; }
-  static __device__ __forceinline__ void load_a(u32 (&a)[4], const TA* as, int m, int step) {
-    const int lane = threadIdx.x % 32;
-    if (AT) {
-      const int k = step * 16 + lane % 8 + lane / 16 * 8, q = m / 8 + lane / 8 % 2;
-      load_matrices<true>(a, as + chunk_at<BM / 8>(k, q) * E);
-    } else {
-      load_matrices<false>(a, as + chunk_at<4>(m + lane % 16, step * 2 + lane / 16) * E);
-    }
-  }
-  static __device__ __forceinline__ void load_b(u32 (&b)[4], const TB* bs, int n, int step) {
-    const int lane = threadIdx.x % 32;
-    if (BT) {
-      const int line = n + lane % 8 + lane / 16 * 8;
-      load_matrices<false>(b, bs + chunk_at<4>(line, step * 2 + lane / 8 % 2) * E);
-    } else {
-      const int k = step * 16 + lane % 16, q = n / 8 + lane / 16;
-      load_matrices<true>(b, bs + chunk_at<BN / 8>(k, q) * E);
-    }
+  __device__ __forceinline__ void find_fragments() {
+    const int lane = threadIdx.x % 32, m = warp_row(), n = warp_column();
+    const int low = lane % 8, upper = lane / 16, middle = lane / 8 % 2;
+    if (AT)
+      a_at.set(low + upper * 8, m / 8 + middle);
+    else
+      a_at.set(m + lane % 16, upper);
+    if (BT)
+      b_at.set(n + low + upper * 8, middle);
+    else
+      b_at.set(lane % 16, n / 8 + upper);
   }
   // `also(a, b, step)` sees each fragment, for sums of rows and columns.
   template <class Also>
   __device__ __forceinline__ void multiply(const TA* as, const TB* bs, Also also) {
-    const int m = warp_row(), n = warp_column();
+    const u32 a_from = shared_address(as), b_from = shared_address(bs);
     UNROLL
     for (int step = 0; step < 2; step++) {
       u32 a[MT][4], b[NT / 2][4];
       UNROLL
-      for (int i = 0; i < MT; i++) load_a(a[i], as, m + i * 16, step);
+      for (int i = 0; i < MT; i++) load_matrices<AT>(a[i], a_from + a_at.of(i, step));
       UNROLL
-      for (int j = 0; j < NT / 2; j++) load_b(b[j], bs, n + j * 16, step);
+      for (int j = 0; j < NT / 2; j++) load_matrices<!BT>(b[j], b_from + b_at.of(j, step));
       UNROLL
       for (int i = 0; i < MT; i++) UNROLL
       for (int j = 0; j < NT; j++)

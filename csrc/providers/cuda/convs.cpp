@@ -7,6 +7,7 @@
 #include "providers/cuda/gemm.h"
 #include "providers/cuda/kept.h"
 #include "providers/cuda/lines.h"
+#include "providers/cuda/product_plan.h"
 #include "runtime/executor.h"
 
 namespace tiercel::cuda {
@@ -111,12 +112,38 @@ void launch_depthwise(const ConvState& state, const ConvArgs& args, const void* 
   results.launch(*state.device, "conv", "conv_depthwise_" + state.suffix, made, grid);
 }
 
-void launch_product(const ConvState& state, const ConvArgs& args, const void* x, const void* w,
-                    const void* bias, void* y, const Results& results) {
+// The result as that of a product: filters are rows, points columns; a and b are not set.
+Product product_of(const ConvArgs& args, const void* bias, void* y) {
+  Product product{.c = bias, .d = y};
+  GemmArgs& g = product.args;
+  const int64_t groups = args.groups, filters = args.filters;
+  g.m = filters, g.n = args.points(), g.k = args.channels * args.volume();
+  g.d[0] = g.n, g.d[1] = 1;
+  g.d[4] = filters * g.n, g.d[3] = groups * g.d[4];
+  g.c[0] = 1, g.c[4] = filters;
+  g.batch[0] = args.batch, g.batch[1] = groups;
+  g.alpha = g.beta = 1;
+  product.batches = args.batch * groups;
+  return product;
+}
+
+ProductPlan plan_product(const ConvState& state, const ConvArgs& args) {
   const bool transposed = state.window.transposed;
   const int64_t columns = args.batch * args.points();
-  const bool by_tf32 = state.tf32 && !transposed;
-  const bool large = by_tf32 || (!transposed && args.filters > 64 && columns > 64);
+  const auto sizes = transposed                          ? TileSizes::small
+                     : state.tf32                        ? TileSizes::large
+                     : args.filters > 64 && columns > 64 ? TileSizes::both
+                                                         : TileSizes::small;
+  const ProductWork work{args.groups, args.filters, columns,         args.channels * args.volume(),
+                         state.item,  sizes,        state.item == 4, false};
+  return plan_tiles(work, state.device->multiprocessors());
+}
+
+void launch_product(const ConvState& state, const ConvArgs& args, const void* x, const void* w,
+                    const void* bias, void* y, const Results& results) {
+  const bool transposed = state.window.transposed, by_tf32 = state.tf32 && !transposed;
+  const int64_t columns = args.batch * args.points();
+  const auto [large, parts] = plan_product(state, args);
   const int64_t tile = large ? 128 : 64;
   const std::string key(reinterpret_cast<const char*>(&args), sizeof args);
   const auto table =
@@ -124,11 +151,20 @@ void launch_product(const ConvState& state, const ConvArgs& args, const void* x,
   const void* const taps = table->data();
   Grid grid;
   grid.x = args.groups * groups_of(args.filters, tile) * groups_of(columns, tile);
+  grid.y = static_cast<unsigned>(parts);
   grid.threads = large || state.suffix == "f32" ? 256 : 128;
   const char* name = transposed ? "conv_transpose_" : large ? "conv_" : "conv_small_";
-  Arguments made;
-  made.add(x).add(w).add(bias).add(y).add(taps).add(args);
-  results.launch(*state.device, "conv", by_tf32 ? "conv_tf32" : name + state.suffix, made, grid);
+  const std::string entry = by_tf32 ? "conv_tf32" : name + state.suffix;
+  const auto launch = [&](const void* with_bias, void* to, const Results& after) {
+    Arguments made;
+    made.add(x).add(w).add(with_bias).add(to).add(taps).add(args);
+    after.launch(*state.device, "conv", entry, made, grid);
+  };
+  if (parts == 1) return launch(bias, y, results);
+  const Product product = product_of(args, bias, y);
+  const auto sums = state.products.room_for_sums(product, parts);
+  launch(nullptr, sums->data(), Results());
+  state.products.add_parts(product, parts, sums->data(), results);
 }
 
 // Windows of one item that follow one another: a product of matrices.
@@ -142,18 +178,11 @@ bool is_plain_product(const ConvArgs& args) {
 
 void launch_plain_product(const ConvState& state, const ConvArgs& args, const void* x,
                           const void* w, const void* bias, void* y, const Results& results) {
-  Product product{.a = w, .b = x, .c = bias, .d = y};
+  Product product = product_of(args, bias, y);
+  product.a = w, product.b = x;
   GemmArgs& g = product.args;
-  const int64_t groups = args.groups, filters = args.filters, channels = args.channels;
-  g.m = filters, g.n = args.points(), g.k = channels;
-  g.a[0] = channels, g.a[1] = 1, g.a[4] = filters * channels;
-  g.b[0] = g.d[0] = g.n, g.b[1] = g.d[1] = 1;
-  g.b[4] = channels * g.n, g.d[4] = filters * g.n;
-  g.b[3] = groups * g.b[4], g.d[3] = groups * g.d[4];
-  g.c[0] = 1, g.c[4] = filters;
-  g.batch[0] = args.batch, g.batch[1] = groups;
-  g.alpha = g.beta = 1;
-  product.batches = args.batch * groups;
+  g.a[0] = g.k, g.a[1] = 1, g.a[4] = g.m * g.k;
+  g.b[0] = g.n, g.b[1] = 1, g.b[4] = g.k * g.n, g.b[3] = args.groups * g.b[4];
   state.products.run(product, results);
 }
 

@@ -4,6 +4,8 @@
 #include <array>
 
 #include "base/error.h"
+#include "providers/cuda/lines.h"
+#include "providers/cuda/product_plan.h"
 
 namespace tiercel::cuda {
 namespace {
@@ -101,7 +103,10 @@ std::optional<std::string> ranks_refused(const Graph& graph, ValueId a, ValueId 
 }
 
 ProductKernels::ProductKernels(std::shared_ptr<Device> device, DType dtype, bool tf32)
-    : device_(std::move(device)), suffix_(type_suffix(dtype)), tf32_(tf32) {
+    : device_(std::move(device)),
+      suffix_(type_suffix(dtype)),
+      item_bytes_(dtype_bytes(dtype, 1)),
+      tf32_(tf32) {
   if (dtype == DType::UInt32) suffix_ = "i32";  // the same bits
   if (dtype == DType::UInt64) suffix_ = "i64";
 }
@@ -111,15 +116,30 @@ void ProductKernels::run(const Product& product, const Results& results) const {
   if (product.batches == 0 || g.m == 0 || g.n == 0) return;
   const bool floats = suffix_ == "f32" || suffix_ == "f16" || suffix_ == "bf16";
   if (floats && g.m <= kFewRows && (g.b[0] == 1 || g.b[1] == 1)) {
-    return by_rows(product, results);
+    if (g.b[1] != 1) return by_rows(product, results);
+    const ProductPlan plan = plan_rows(product, item_bytes_, device_->multiprocessors());
+    return by_parts(product, plan.parts, results,
+                    [&](const Product& part, const Results& to) { by_rows(part, to); });
   }
+  if (!floats) return by_tiles(product, false, results);
+  const auto sizes = tf32_ && suffix_ == "f32" ? TileSizes::large
+                     : g.m > 64 && g.n > 64    ? TileSizes::both
+                                               : TileSizes::small;
+  const ProductWork work{
+      product.batches, g.m, g.n, g.k, item_bytes_, sizes, has_room_for_parts(product)};
+  const ProductPlan plan = plan_tiles(work, device_->multiprocessors());
+  by_parts(product, plan.parts, results,
+           [&](const Product& part, const Results& to) { by_tiles(part, plan.large, to); });
+}
+
+void ProductKernels::by_tiles(const Product& product, bool large, const Results& results) const {
+  const GemmArgs& g = product.args;
   const bool by_tf32 = tf32_ && suffix_ == "f32";
-  const bool large = by_tf32 || (floats && g.m > 64 && g.n > 64);
+  const bool tensor_cores = suffix_ == "f16" || suffix_ == "bf16";
   const int64_t tile = large ? 128 : 64;
   Grid grid;
   grid.x = product.batches * groups_of(g.m, tile) * groups_of(g.n, tile);
-  const bool tensor_cores = suffix_ == "f16" || suffix_ == "bf16";
-  grid.threads = tensor_cores && !large ? 128 : 256;
+  grid.threads = tensor_cores || (large && !by_tf32) ? 128 : 256;
   const std::string name = by_tf32 ? "gemm_tf32" : concat(large ? "gemm_" : "gemm_small_", suffix_);
   Arguments made = product_arguments(product);
   results.launch(*device_, tensor_cores ? "gemm_mma" : "gemm", name, made, grid);
@@ -131,10 +151,36 @@ void ProductKernels::by_rows(const Product& product, const Results& results) con
   const bool along_n = g.b[1] == 1;
   const int64_t columns = g.n * product.batches;
   Grid grid;
-  grid.x = along_n ? product.batches * groups_of(g.n, 128) : groups_of(columns, 8);
+  grid.x =
+      along_n ? product.batches * groups_of(g.n, row_columns(item_bytes_)) : groups_of(columns, 8);
   Arguments made = product_arguments(product);
   if (!along_n) made.add(columns);
   results.launch(*device_, "gemv", concat(along_n ? "gemv_n_" : "gemv_k_", suffix_), made, grid);
+}
+
+template <class Run>
+void ProductKernels::by_parts(const Product& product, int64_t parts, const Results& results,
+                              const Run& run) const {
+  if (parts == 1) return run(product, results);
+  const auto sums = room_for_sums(product, parts);
+  run(in_parts(product, parts, sums->data()), Results());
+  add_parts(product, parts, sums->data(), results);
+}
+
+std::shared_ptr<Buffer> ProductKernels::room_for_sums(const Product& product, int64_t parts) const {
+  const int64_t total = product.batches * product.args.m * product.args.n;
+  return device_->allocate(parts * total * static_cast<int64_t>(sizeof(float)));
+}
+
+void ProductKernels::add_parts(const Product& product, int64_t parts, void* sums,
+                               const Results& results) const {
+  const GemmArgs& g = product.args;
+  const int64_t total = product.batches * g.m * g.n;
+  const void* const no_bias = nullptr;
+  Arguments made;
+  made.add(sums).add(product.c).add(no_bias).add(product.d).add(g).add(total).add(parts);
+  results.launch(*device_, "sums", concat("sum_parts_", suffix_), made,
+                 looping_grid(*device_, total));
 }
 
 }  // namespace tiercel::cuda

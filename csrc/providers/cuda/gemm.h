@@ -16,6 +16,7 @@ struct GemmArgs {
   int64_t batch[2];
   int64_t a[5], b[5], c[5], d[5];
   float alpha, beta;
+  void* sums;  // of parts of k; nullptr: they are whole
 };
 
 constexpr int kBatchAxes = 3;
@@ -48,12 +49,21 @@ class ProductKernels {
   ProductKernels(std::shared_ptr<Device> device, DType dtype, bool tf32);
   // One launch; where d is output 0 of a step, with its epilogue.
   void run(const Product& product, const Results& results = {}) const;
+  // Floats for the sums of so many parts of k, and d made of them; `g.sums` is not read.
+  [[nodiscard]] std::shared_ptr<Buffer> room_for_sums(const Product& product, int64_t parts) const;
+  void add_parts(const Product& product, int64_t parts, void* sums, const Results& results) const;
 
  private:
   void by_rows(const Product& product, const Results& results) const;
+  void by_tiles(const Product& product, bool large, const Results& results) const;
+  // `run` on parts of k, then their sum.
+  template <class Run>
+  void by_parts(const Product& product, int64_t parts, const Results& results,
+                const Run& run) const;
 
   std::shared_ptr<Device> device_;
   std::string_view suffix_;
+  int64_t item_bytes_;
   bool tf32_;
 };
 

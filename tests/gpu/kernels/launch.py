@@ -87,7 +87,7 @@ def run(source, kernel, grid, block, *arguments, shared=0, seed=0):
         grid: Blocks.
         block: Threads, or a tuple of extents.
         arguments: numpy arrays and None (pointers; arrays hold the results afterwards), int (long
-            long), numpy scalars, ctypes structures.
+            long), numpy scalars, ctypes structures, whose `arrays` are those that fields point to.
         shared: Bytes of dynamic shared memory.
         seed: Order of blocks and threads; 0 is ascending.
     """
@@ -96,6 +96,9 @@ def run(source, kernel, grid, block, *arguments, shared=0, seed=0):
     extents = block if isinstance(block, tuple) else (block,)
 
     def start(arrays):
+        for argument in arguments:
+            for field, array in getattr(argument, "arrays", {}).items():
+                setattr(argument, field, int(arrays.pointer(array)))
         values = [
             arrays.pointer(a) if a is None or isinstance(a, np.ndarray)
             else np.int64(a) if isinstance(a, int)

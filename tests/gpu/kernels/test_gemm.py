@@ -22,6 +22,7 @@ class GemmArgs(ctypes.Structure):
         ("d", ctypes.c_longlong * 5),
         ("alpha", ctypes.c_float),
         ("beta", ctypes.c_float),
+        ("sums", ctypes.c_void_p),
     ]
 
 
@@ -43,14 +44,14 @@ def arguments(a, b, c, d, alpha=1.0, beta=1.0):
 
 
 TILES = {
-    "gemm_f32": ("gemm", 128, 128, 256),
+    "gemm_f32": ("gemm", 128, 128, 128),
     "gemm_tf32": ("gemm", 128, 128, 256),
     "gemm_small_f32": ("gemm", 64, 64, 256),
     "gemm_small_f64": ("gemm", 64, 64, 256),
     "gemm_small_i32": ("gemm", 64, 64, 256),
     "gemm_small_i64": ("gemm", 64, 64, 256),
-    "gemm_f16": ("gemm_mma", 128, 128, 256),
-    "gemm_bf16": ("gemm_mma", 128, 128, 256),
+    "gemm_f16": ("gemm_mma", 128, 128, 128),
+    "gemm_bf16": ("gemm_mma", 128, 128, 128),
     "gemm_small_f16": ("gemm_mma", 64, 64, 128),
     "gemm_small_bf16": ("gemm_mma", 64, 64, 128),
 }
@@ -148,5 +149,39 @@ def test_few_rows(name):
                 if kernel == "gemv_k":
                     run("gemv", f"gemv_k_{name}", ceil_div(2 * n, 8), 256, *args, 2 * n, seed=i + j)
                 else:
-                    run("gemv", f"gemv_n_{name}", 2 * ceil_div(n, 128), 256, *args, seed=i + j)
+                    run(
+                        "gemv",
+                        f"gemv_n_{name}",
+                        2 * ceil_div(n, 512 // a.itemsize),
+                        256,
+                        *args,
+                        seed=i + j,
+                    )
                 near(d, want, name, scale=np.sqrt(k))
+
+
+@pytest.mark.parametrize("name", ["f32", "f16", "bf16"])
+def test_parts_of_k(name):
+    """Parts leave their sums in floats, as further batches; sum_parts_* adds and finishes them."""
+    rng = np.random.default_rng(3)
+    parts, m, n, k = 3, 70, 72, 96
+    a, b = random(rng, (m, k), name), random(rng, (k, n), name)
+    c, bias = random(rng, (m, 1), name), random(rng, (n,), name)
+    for kernel, source, columns, block in (
+        (f"gemm_{name}", "gemm" if name == "f32" else "gemm_mma", 128, 128),
+        (f"gemv_n_{name}", "gemv", 512 // a.itemsize, 256),
+    ):
+        rows = 5 if kernel.startswith("gemv") else m
+        d = np.zeros((rows, n), a.dtype)
+        sums = np.full((parts, rows, n), np.nan, np.float32)
+        whole = arguments(a[:rows], b, c[:rows], d, 0.5, -1.5)
+        part = arguments(a[:rows], b, None, d)
+        part.k = k // parts
+        part.a[2], part.b[2], part.d[2] = k // parts, k // parts * n, rows * n
+        grid = parts * ceil_div(n, columns)
+        part.arrays = {"sums": sums}
+        run(source, kernel, grid, block, a[:rows], b, None, None, d, part)
+        want = np.stack([wide(a[:rows, i : i + 32]) @ wide(b[i : i + 32]) for i in (0, 32, 64)])
+        near(sums, want, "f32" if name == "f32" else "f16", scale=8)
+        run("sums", f"sum_parts_{name}", 2, 256, sums, c[:rows], bias, d, whole, d.size, parts)
+        near(d, 0.5 * want.sum(0) - 1.5 * wide(c[:rows]) + wide(bias), name, scale=8)
