@@ -43,6 +43,49 @@ DEVICE i32 zero_number(const u8* zeros, i64 line, i64 at, const WeightArgs& a) {
 
 // ---- by columns: a warp a column; lanes take eight weights at a time, for ROWS rows of x
 
+// Eight numbers of a whole line, less `zero`, as floats without conversions: 2^23 + number is the
+// number in the last bits.
+template <int BITS>
+DEVICE void eight_differences(float (&w)[8], const u8* p, u32 flips, i32 zero) {
+  u32 words[2];
+  words[0] = *reinterpret_cast<const u32*>(p) ^ flips;
+  if (BITS == 8) words[1] = *reinterpret_cast<const u32*>(p + 4) ^ flips;
+  const float from = (float)((1 << 23) + zero);
+  UNROLL
+  for (int e = 0; e < 8; e++) {
+    const u32 word = words[e * BITS / 32] >> e * BITS % 32;
+    w[e] = __uint_as_float(0x4b000000u | (word & ((1 << BITS) - 1))) - from;
+  }
+}
+
+// The part of a column's product that whole groups of eight give; `k` is behind them afterwards.
+// Lines of x are packed, numbers aligned, a block is a power of two.
+template <class T, int ROWS, int BITS>
+DEVICE void packed_column(float (&sum)[ROWS], i32& k, const T* x, const u8* line, const T* scales,
+                          const u8* zeros, i64 n, const WeightArgs& a) {
+  constexpr int E = Pack<T>::N;
+  const i32 shift = 31 - __clz(a.block);
+  const u32 flips = a.flip * (BITS == 4 ? 0x11111111u : 0x01010101u);
+  _Pragma("unroll ROWS == 1 ? 8 : 1") for (; k + 8 <= a.k; k += 256) {
+    const i32 block = k >> shift;
+    float w[8];
+    eight_differences<BITS>(w, line + k / 8 * BITS, flips, zero_number(zeros, n, block, a));
+    const float scale = widen(scales[block]);
+    UNROLL
+    for (int r = 0; r < ROWS; r++) {
+      const T* row = x + min(r, (i32)a.m - 1) * a.k + k;
+      float part = 0.f;
+      UNROLL
+      for (int e = 0; e < 8; e += E) {
+        const Pack<T> items = load16(row + e);
+        UNROLL
+        for (int i = 0; i < E; i++) part += widen(items.v[i]) * w[e + i];
+      }
+      sum[r] += part * scale;
+    }
+  }
+}
+
 template <class T, int ROWS>
 DEVICE void columns_product(const T* x, const u8* b, const T* scales, const u8* zeros, T* y,
                             const WeightArgs& a) {
@@ -50,11 +93,21 @@ DEVICE void columns_product(const T* x, const u8* b, const T* scales, const u8* 
   if (n >= a.n) return;
   const int lane = threadIdx.x % 32;
   float sum[ROWS] = {};
-  for (i32 k = lane * 8; k < a.k; k += 256) {
+  b += n * a.pitch;
+  scales += n * a.blocks;
+  i32 k = lane * 8;
+  if ((a.block & (a.block - 1)) == 0 && reinterpret_cast<u64>(b) % 4 == 0 &&
+      packed_lines(x, a.m > 1 ? a.k : 0, 1)) {
+    if (a.bits == 4)
+      packed_column<T, ROWS, 4>(sum, k, x, b, scales, zeros, n, a);
+    else
+      packed_column<T, ROWS, 8>(sum, k, x, b, scales, zeros, n, a);
+  }
+  _Pragma("unroll 1") for (; k < a.k; k += 256) {
     i32 w[8];
-    eight_numbers(w, b + n * a.pitch, k, a);
+    eight_numbers(w, b, k, a);
     const i32 block = k / a.block, zero = zero_number(zeros, n, block, a);
-    const float scale = widen(scales[n * a.blocks + block]);
+    const float scale = widen(scales[block]);
     UNROLL
     for (int r = 0; r < ROWS; r++) {
       const T* row = x + min(r, (i32)a.m - 1) * a.k + k;
@@ -160,7 +213,7 @@ DEVICE void weight_product(const T* x, const u8* b, const T* scales, const u8* z
 // weights_columns_*, m <= 8: grid: ceil(n / 8); weights_rows_*, m <= 8: ceil(n / 64); widen_*: any;
 // block: 256.  No dynamic shared memory.
 #define WEIGHTS(suffix, T)                                                                    \
-  KERNEL(256, 1)                                                                              \
+  KERNEL(256, 2)                                                                              \
   weights_columns_##suffix(const T* x, const u8* b, const T* scales, const u8* zeros, T* y,   \
                            WeightArgs a) {                                                    \
     weight_product<T>(x, b, scales, zeros, y, a, false);                                      \
