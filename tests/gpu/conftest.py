@@ -45,3 +45,11 @@ def cuda_driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[softcuda.Device]:
         device.synchronize()  # no work of this test is left over, and none is dropped
     finally:
         device.reset()
+
+
+@pytest.fixture
+def software_device(cuda_driver: softcuda.Device) -> softcuda.Device:
+    """The device of a test that asks for what only the software device counts or keeps."""
+    if not cuda_driver.software:
+        pytest.skip("a card counts nothing, and keeps machine code in place of PTX")
+    return cuda_driver

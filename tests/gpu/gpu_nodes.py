@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ml_dtypes
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto, helper
 
+import softcuda
 import tiercel
 
 Array = npt.NDArray[Any]
@@ -83,6 +84,13 @@ def gpu_session(model: bytes) -> tiercel.InferenceSession:
     options = tiercel.SessionOptions()
     options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     return tiercel.InferenceSession(model, options, providers=["CUDAExecutionProvider"])
+
+
+def launches(device: softcuda.Device, run: Callable[[], object]) -> int:
+    """How many a call makes."""
+    before = device.statistic("launches")
+    run()
+    return device.statistic("launches") - before
 
 
 def agree(

@@ -196,7 +196,7 @@ PATCHES: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any], str]] = [
 @pytest.mark.parametrize("dtype", ["f16", "bf16"])
 @pytest.mark.parametrize("x,w,attributes,tile", PATCHES, ids=lambda v: str(v) if v else "")
 def test_kernels_by_patches_are_chosen(
-    cuda_driver: softcuda.Device,
+    software_device: softcuda.Device,
     x: tuple[int, ...],
     w: tuple[int, ...],
     attributes: dict[str, Any],
@@ -206,7 +206,7 @@ def test_kernels_by_patches_are_chosen(
     names = [f"conv_patch_{m}_{n}_{dtype}" for m in (64, 128) for n in (64, 128)]
 
     def launches() -> dict[str, int]:
-        return {name: max(0, cuda_driver.statistic(name)) for name in names}
+        return {name: max(0, software_device.statistic(name)) for name in names}
 
     before = launches()
     convolve("Conv", x, w, dtype, **attributes)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from onnx import NodeProto, ValueInfoProto, helper
 
 import softcuda
 from gpu_models import model, normal
-from gpu_nodes import element_type
+from gpu_nodes import element_type, launches
 from tiercel import InferenceSession, SessionOptions
 
 Array = NDArray[Any]
@@ -200,13 +200,6 @@ def near(got: Array, want: Array, kind: str) -> None:
     np.testing.assert_allclose(*wide, rtol=limit, atol=limit * scale)
 
 
-def launches(device: softcuda.Device, run: Callable[[], object]) -> int:
-    """How many a call makes."""
-    before = int(device.statistic("launches"))
-    run()
-    return int(device.statistic("launches")) - before
-
-
 EACH = [(name, kind) for name, case in CASES.items() for kind in case.kinds]
 
 
@@ -275,7 +268,9 @@ session.run(None, feeds)
 @pytest.mark.parametrize(
     ("name", "kind"), [("gemm", "f32"), ("small gemm", "f64"), ("rows along k", "f16")]
 )
-def test_machine_code(cuda_driver: softcuda.Device, tmp_path: Path, name: str, kind: str) -> None:
+def test_machine_code(
+    software_device: softcuda.Device, tmp_path: Path, name: str, kind: str
+) -> None:
     (ptxas,) = [found for base in nvidia.__path__ for found in Path(base).glob("*/bin/ptxas")]
     made = Model(CASES[name], kind, len(name))
     texts = [text for text in kept_texts(tmp_path, made) if "%program_at" in text]

@@ -109,9 +109,9 @@ def test_options_of_onnx_runtime_that_mean_nothing_here(cuda_driver: softcuda.De
     gpu_session(model(PRODUCT, w=WEIGHT), **options)
 
 
-def test_memory_over_its_limit(cuda_driver: softcuda.Device) -> None:
+def test_memory_over_its_limit(software_device: softcuda.Device) -> None:
     made = model("g (float[n,1024] x) => (float[n,1024] y) { y = Relu(x) }")
-    session = gpu_session(made, gpu_mem_limit=cuda_driver.statistic("live_bytes") + (64 << 20))
+    session = gpu_session(made, gpu_mem_limit=software_device.statistic("live_bytes") + (64 << 20))
     small = {"x": normal(3, 1024)}
     assert session.run(None, small)[0].shape == (3, 1024)
     large = {"x": np.zeros((40_000, 1024), np.float32)}

@@ -34,12 +34,12 @@ LEFT_OUT = {
 
 
 def test_it_compares_and_reports(
-    cuda_driver: softcuda.Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    software_device: softcuda.Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("TIERCEL_CUDA_DRIVER")
     report = tmp_path / "report.json"
     command = [sys.executable, "-m", "tiercel.cuda.selftest", "--no-times", "--only", CHOSEN]
-    command += ["--driver", str(cuda_driver.path), "--report", str(report)]
+    command += ["--driver", str(software_device.path), "--report", str(report)]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert answer.stdout.startswith("tiercel software device, compute capability 8.0, CUDA ")
