@@ -239,9 +239,9 @@ def norms() -> Iterator[Case]:
 def products() -> Iterator[Case]:
     """A tile of each kernel: the operands of other tiles come from the cache."""
     for kernel, source, dtype, tile, threads, flight, rate in (
-        ("gemm_f32", "gemm", "f32", 128, 256, 64, 1.0),
+        ("gemm_f32", "gemm", "f32", 128, 128, 64, 1.0),
         ("gemm_tf32", "gemm", "f32", 128, 256, 64, 0.5),
-        ("gemm_f16", "gemm_mma", "f16", 128, 256, 128, 1.0),
+        ("gemm_f16", "gemm_mma", "f16", 128, 128, 256, 1.0),
         ("gemm_small_f16", "gemm_mma", "f16", 64, 128, 128, 1.0),
     ):
         k = 1024

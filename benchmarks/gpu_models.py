@@ -125,7 +125,7 @@ def times(case: Case) -> dict[str, float]:
     found = {}
     for name, provider in runs.items():
         session = tiercel.InferenceSession(case.path, providers=[provider])
-        found[name] = median_ms(partial(session.run, None, case.feeds), 1.0)
+        found[name] = median_ms(partial(session.run, None, case.feeds))
     return found
 
 
