@@ -90,6 +90,11 @@ struct AddBias {
   }
 };
 
+// A sum of a part of k stays as it is.
+struct KeepSum {
+  __device__ __forceinline__ float operator()(u32, i64, float x) const { return x; }
+};
+
 // Writes results; finish(row, at, sum) makes item `at` of a sum, rows counting over all groups.
 template <class T, class Finish = AddBias<T>>
 struct ConvOutput {

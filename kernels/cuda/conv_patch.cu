@@ -8,11 +8,13 @@ constexpr int CHUNK = 32 / sizeof(T);  // channels at once
 
 // A tile has BN >> bits lines of 1 << bits points of one image, whose windows reach `lines` lines
 // of `places` places: the patch.  Places lie `step` apart: more than 1 where a kernel of one item
-// skips what is between; stride counts places.  kernel[0] is 1.
+// skips what is between; stride counts places.  kernel[0] is 1.  sums: where each of gridDim.y
+// parts of the channels leaves its sums, a result of their own; null: y.
 struct PatchArgs {
   ConvArgs c;
   i32 bits, lines, places;
   i32 step[3];
+  float* sums;
 };
 
 // Floats are multiplied as tf32.
@@ -167,10 +169,10 @@ struct PatchTile : MmaTile<T, T, float, BM, BN, 64, 32, false, true> {
   static constexpr int PLACES = (48 * 1024 - BYTES) / (2 * 32 + 4);
   const Patches<T, THREADS> patches;
   Taps<C> shifts;
-  const i32 taps, steps, chunks;
-  i32 chunk = 0, step = 0;
-  T *patch, *then;           // of this chunk and the next
-  i32 line, points[NT / 2];  // what this lane reads of weights, and of points for the first tap
+  const i32 taps, steps;
+  i32 chunk, stop, step = 0;  // of this block's part: from chunk to stop
+  T *patch, *then;            // of this chunk and the next
+  i32 line, points[NT / 2];   // what this lane reads of weights, and of points for the first tap
 
   __device__ __forceinline__ PatchTile(const T* x, const PatchArgs& a, const PatchSpot& at, T* room,
                                        i32* offsets)
@@ -178,9 +180,11 @@ struct PatchTile : MmaTile<T, T, float, BM, BN, 64, 32, false, true> {
         shifts(a),
         taps(a.c.kernel[1] * a.c.kernel[2]),
         steps((taps + 1) / 2),
-        chunks((a.c.channels + C - 1) / C),
         patch(room),
         then(room + PLACES * C) {
+    const ConvPart<C> part(a.c.channels);
+    chunk = part.first;
+    stop = part.first + part.tiles;
     const int lane = threadIdx.x % 32;
     line = opaque(chunk_at<4>(Base::warp_row() + lane % 16, lane / 16) * E);
     UNROLL
@@ -193,7 +197,7 @@ struct PatchTile : MmaTile<T, T, float, BM, BN, 64, 32, false, true> {
     __syncthreads();  // offsets are there
     Pack<T> held;
     for (int round = 0; round * THREADS < 2 * patches.places; round++) {
-      patches.read(0, round, held);
+      patches.read(chunk, round, held);
       patches.write(patch, round, held);
     }
   }
@@ -213,7 +217,7 @@ struct PatchTile : MmaTile<T, T, float, BM, BN, 64, 32, false, true> {
   }
   __device__ __forceinline__ void multiply(const T* as, const T*, Nothing) {
     const i32 round = step * ROUNDS;
-    const bool more = chunk + 1 < chunks && round * THREADS < 2 * patches.places;
+    const bool more = chunk + 1 < stop && round * THREADS < 2 * patches.places;
     Pack<T> held[ROUNDS];
     UNROLL
     for (int r = 0; r < ROUNDS; r++)
@@ -233,9 +237,9 @@ struct PatchTile : MmaTile<T, T, float, BM, BN, 64, 32, false, true> {
   }
 };
 
-template <class T>
+template <class Out>
 struct PatchOutput {
-  const ConvOutput<T> out;
+  const Out out;
   const PatchSpot& at;
   const i32 bits;
   __device__ __forceinline__ void put_pair(int i, int j, float a, float b) const {
@@ -256,17 +260,23 @@ DEVICE void conv_by_patches(const T* x, const T* w, const T* bias, T* y, const P
   const ConvArgs& c = a.c;
   const PatchSpot at = patch_spot<BM, BN>(a);
   Tile tile(x, a, at, room, offsets);
-  const i64 k = (i64)tile.chunks * tile.taps * Tile::C;
-  w += ((i64)at.tile.group * c.filters + at.tile.m) * k;
+  const i64 chunk = tile.taps * Tile::C, k = ceil_div(c.channels, Tile::C) * chunk;
+  w += ((i64)at.tile.group * c.filters + at.tile.m) * k + tile.chunk * chunk;
   PatchWeights<T, BM, Tile::THREADS> weights(w, k, c.filters - at.tile.m, tile.taps);
   run_mma(
-      tile, stages, stages, tile.chunks * tile.steps, [&](int, T* to, T*) { weights.copy(to); },
-      [](int, T*, T*) {}, Nothing());
-  const PatchOutput<T> out{ConvOutput<T>(y, {bias}, c, at.tile), at, a.bits};
-  store_mma(tile, reinterpret_cast<float*>(stages), out);
+      tile, stages, stages, (tile.stop - tile.chunk) * tile.steps,
+      [&](int, T* to, T*) { weights.copy(to); }, [](int, T*, T*) {}, Nothing());
+  const auto store = [&](const auto& out) {
+    store_mma(tile, reinterpret_cast<float*>(stages), PatchOutput<decltype(out)>{out, at, a.bits});
+  };
+  if (a.sums)
+    store(ConvOutput<float, KeepSum>(ConvPart<1>::result(a.sums, c), {}, c, at.tile));
+  else
+    store(ConvOutput<T>(y, {bias}, c, at.tile));
 }
 
-// grid: groups * batch * tiles * ceil(filters / BM); block: THREADS; no dynamic shared memory.
+// grid: groups * batch * tiles * ceil(filters / BM), parts; block: THREADS; no dynamic shared
+// memory.
 #define CONV_PATCH(name, T, THREADS, BM, BN)                       \
   KERNEL(THREADS)                                                  \
   name(const T* x, const T* w, const T* bias, T* y, PatchArgs a) { \

@@ -64,3 +64,11 @@ def test_an_epilogue_follows_the_sum(cuda_driver: softcuda.Device) -> None:
     session = both(made, {"x": normal("float", 3, 2048) / 30}, atol=1e-4)
     assert parts_of(cuda_driver, "float") - before == 2
     assert "epilogue of" in session.explain()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_convolutions_by_patches(cuda_driver: softcuda.Device, dtype: str) -> None:
+    x, w = normal(dtype, 1, 192, 7, 7), normal(dtype, 40, 192, 3, 3, seed=1)
+    bias = normal(dtype, 40, seed=2)
+    check(cuda_driver, "Conv", True, x, w, bias, kernel="conv", pads=[1, 1, 1, 1])
+    check(cuda_driver, "Conv", False, x[:, :16], w[:, :16], bias, kernel="conv")

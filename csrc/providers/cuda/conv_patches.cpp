@@ -1,6 +1,7 @@
 // Which tiles convolutions by tensor cores take, where they run by the kernels of conv_patch.cu.
 #include "providers/cuda/conv_patches.h"
 
+#include <algorithm>
 #include <tuple>
 #include <utility>
 
@@ -10,8 +11,10 @@ namespace tiercel::cuda {
 namespace {
 
 constexpr int64_t kSharedBytes = 48 * 1024;
-constexpr int64_t kStages = 3;         // of weights, of two items of the kernel
-constexpr int64_t kRounds = 3;         // of reads of a patch in a stage
+constexpr int64_t kStages = 3;        // of weights, of two items of the kernel
+constexpr int64_t kRounds = 3;        // of reads of a patch in a stage
+constexpr int64_t kLeastStages = 20;  // of a part: a second launch costs as much as these
+constexpr int64_t kMostParts = 32;
 constexpr int32_t kNarrowestBits = 3;  // of the points of a line: ldmatrix reads eight
 
 // Sizes of a tile, the best first.
@@ -29,6 +32,16 @@ bool fits(const ConvArgs& c, const TileSize& tile, int64_t places) {
   const int64_t room = (kSharedBytes - weights) / (2 * kPatchBytes + 4);
   const int64_t threads = tile.filters * tile.points / 64, stages = groups_of(c.volume(), 2);
   return places <= room && 2 * places <= stages * kRounds * threads;
+}
+
+// Parts of the channels where blocks would leave multiprocessors idle; each has something to do.
+int64_t parts_of(const PatchPlan& plan, int64_t item, int64_t multiprocessors) {
+  const ConvArgs& c = plan.args.c;
+  const int64_t chunks = groups_of(c.channels, kPatchBytes / item);
+  const int64_t stages = chunks * groups_of(c.volume(), 2);
+  const int64_t most = std::min({chunks, stages / kLeastStages, kMostParts});
+  const int64_t wanted = std::min(most, 2 * multiprocessors / plan.blocks);
+  return wanted < 2 ? 1 : groups_of(chunks, groups_of(chunks, wanted));
 }
 
 }  // namespace
@@ -55,10 +68,11 @@ std::optional<PatchPlan> plan_patches(const ConvArgs& conv, int64_t item, int64_
       if (best && all >= least) continue;
       least = all;
       const PatchArgs args{
-          c, bits, conv_word(lines), conv_word(places), {step[0], step[1], step[2]}};
+          c, bits, conv_word(lines), conv_word(places), {step[0], step[1], step[2]}, nullptr};
       best = {args, tile.filters, tile.points, blocks};
     }
   }
+  if (best) best->parts = parts_of(*best, item, multiprocessors);
   return best;
 }
 

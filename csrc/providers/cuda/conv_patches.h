@@ -13,12 +13,14 @@ struct PatchArgs {
   ConvArgs c;
   int32_t bits, lines, places;
   int32_t step[kSpatial];
+  void* sums;
 };
 
 struct PatchPlan {
   PatchArgs args{};
   int64_t filters = 0, points = 0;  // of a tile
   int64_t blocks = 0;
+  int64_t parts = 1;  // of the channels, each with sums of its own
 };
 
 // The tiles that a GPU of so many multiprocessors is done with first, for items of so many bytes;

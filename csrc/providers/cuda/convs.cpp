@@ -86,32 +86,6 @@ std::shared_ptr<Buffer> chunked(const ConvState& state, const ConvArgs& args, co
   return made;
 }
 
-void launch_patches(const ConvState& state, const PatchPlan& plan, const void* x, const void* w,
-                    const void* bias, void* y, const Results& results) {
-  const auto weights =
-      state.weights->get(*state.device, [&] { return chunked(state, plan.args.c, w); });
-  const void* const from = weights->data();
-  Grid grid;
-  grid.x = plan.blocks;
-  grid.threads = static_cast<unsigned>(plan.filters * plan.points / 64);
-  Arguments made;
-  made.add(x).add(from).add(bias).add(y).add(plan.args);
-  const auto entry = concat("conv_patch_", plan.filters, "_", plan.points, "_",
-                            state.tf32 ? "tf32" : state.suffix);
-  results.launch(*state.device, "conv_patch", entry, made, grid);
-}
-
-void launch_depthwise(const ConvState& state, const ConvArgs& args, const void* x, const void* w,
-                      const void* bias, void* y, const Results& results) {
-  const int64_t total = args.batch * args.points() * args.groups * args.filters;
-  const int64_t most = int64_t{state.device->multiprocessors()} * 16;
-  Grid grid;
-  grid.x = std::min(groups_of(total, grid.threads), most);
-  Arguments made;
-  made.add(x).add(w).add(bias).add(y).add(args);
-  results.launch(*state.device, "conv", "conv_depthwise_" + state.suffix, made, grid);
-}
-
 // The result as that of a product: filters are rows, points columns; a and b are not set.
 Product product_of(const ConvArgs& args, const void* bias, void* y) {
   Product product{.c = bias, .d = y};
@@ -125,6 +99,49 @@ Product product_of(const ConvArgs& args, const void* bias, void* y) {
   g.alpha = g.beta = 1;
   product.batches = args.batch * groups;
   return product;
+}
+
+// Sums of parts that `launch` leaves, and y of them.
+template <class Launch>
+void add_up(const ConvState& state, const ConvArgs& args, int64_t parts, const void* bias, void* y,
+            const Results& results, const Launch& launch) {
+  const Product product = product_of(args, bias, y);
+  const auto sums = state.products.room_for_sums(product, parts);
+  launch(sums->data());
+  state.products.add_parts(product, parts, sums->data(), results);
+}
+
+void launch_patches(const ConvState& state, const PatchPlan& plan, const void* x, const void* w,
+                    const void* bias, void* y, const Results& results) {
+  const auto weights =
+      state.weights->get(*state.device, [&] { return chunked(state, plan.args.c, w); });
+  const void* const from = weights->data();
+  Grid grid;
+  grid.x = plan.blocks;
+  grid.y = static_cast<unsigned>(plan.parts);
+  grid.threads = static_cast<unsigned>(plan.filters * plan.points / 64);
+  const auto entry = concat("conv_patch_", plan.filters, "_", plan.points, "_",
+                            state.tf32 ? "tf32" : state.suffix);
+  const auto launch = [&](PatchArgs args, void* sums, const Results& after) {
+    args.sums = sums;
+    Arguments made;
+    made.add(x).add(from).add(bias).add(y).add(args);
+    after.launch(*state.device, "conv_patch", entry, made, grid);
+  };
+  if (plan.parts == 1) return launch(plan.args, nullptr, results);
+  add_up(state, plan.args.c, plan.parts, bias, y, results,
+         [&](void* sums) { launch(plan.args, sums, Results()); });
+}
+
+void launch_depthwise(const ConvState& state, const ConvArgs& args, const void* x, const void* w,
+                      const void* bias, void* y, const Results& results) {
+  const int64_t total = args.batch * args.points() * args.groups * args.filters;
+  const int64_t most = int64_t{state.device->multiprocessors()} * 16;
+  Grid grid;
+  grid.x = std::min(groups_of(total, grid.threads), most);
+  Arguments made;
+  made.add(x).add(w).add(bias).add(y).add(args);
+  results.launch(*state.device, "conv", "conv_depthwise_" + state.suffix, made, grid);
 }
 
 ProductPlan plan_product(const ConvState& state, const ConvArgs& args) {
@@ -161,10 +178,8 @@ void launch_product(const ConvState& state, const ConvArgs& args, const void* x,
     after.launch(*state.device, "conv", entry, made, grid);
   };
   if (parts == 1) return launch(bias, y, results);
-  const Product product = product_of(args, bias, y);
-  const auto sums = state.products.room_for_sums(product, parts);
-  launch(nullptr, sums->data(), Results());
-  state.products.add_parts(product, parts, sums->data(), results);
+  add_up(state, args, parts, bias, y, results,
+         [&](void* sums) { launch(nullptr, sums, Results()); });
 }
 
 // Windows of one item that follow one another: a product of matrices.

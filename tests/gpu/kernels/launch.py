@@ -84,7 +84,7 @@ def run(source, kernel, grid, block, *arguments, shared=0, seed=0):
     Args:
         source: The file.
         kernel: Its kernel.
-        grid: Blocks.
+        grid: Blocks, or a tuple of extents.
         block: Threads, or a tuple of extents.
         arguments: numpy arrays and None (pointers; arrays hold the results afterwards), int (long
             long), numpy scalars, ctypes structures, whose `arrays` are those that fields point to.
@@ -93,6 +93,7 @@ def run(source, kernel, grid, block, *arguments, shared=0, seed=0):
     """
     if grid == 0:
         return
+    blocks = grid if isinstance(grid, tuple) else (grid,)
     extents = block if isinstance(block, tuple) else (block,)
 
     def start(arrays):
@@ -105,7 +106,7 @@ def run(source, kernel, grid, block, *arguments, shared=0, seed=0):
             else a
             for a in arguments
         ]  # fmt: skip
-        module(source).launch(kernel, (grid,), extents, values, shared)
+        module(source).launch(kernel, blocks, extents, values, shared)
         device().synchronize()  # also where no argument is an array
 
     for watch in WATCHERS:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from launch import run
 from test_conv import ConvArgs, build, draw
-from values import ceil_div, near, random
+from values import ceil_div, near, random, wide
 
 BYTES = 32  # of the channels of a place that are in a patch at once
 
@@ -18,6 +18,7 @@ class PatchArgs(ctypes.Structure):
         ("c", ConvArgs),
         *[(name, ctypes.c_int) for name in ("bits", "lines", "places")],
         ("step", ctypes.c_int * 3),
+        ("sums", ctypes.c_void_p),
     ]
 
 
@@ -54,8 +55,8 @@ def arranged(w):
     return y
 
 
-def convolve(name, tile, bits, x, w, bias, c, seed=0):
-    """One launch; None where the patch does not fit."""
+def convolve(name, tile, bits, x, w, bias, c, seed=0, parts=0):
+    """One launch; None where the patch does not fit. The sum of `parts` of the channels, if any."""
     filters, points = tile
     args = patch_args(ConvArgs.from_buffer_copy(c), points, bits)
     threads = filters // 64 * (points // 32) * 32
@@ -67,6 +68,12 @@ def convolve(name, tile, bits, x, w, bias, c, seed=0):
     tiles = ceil_div(c.out[1], points >> bits) * ceil_div(c.out[2], 1 << bits)
     grid = c.groups * c.batch * tiles * ceil_div(c.filters, filters)
     kernel = f"conv_patch_{filters}_{points}_{name}"
+    if parts:
+        sums = np.full((parts, *y.shape), np.nan, np.float32)
+        args.arrays = {"sums": sums}
+        blocks = (grid, parts)
+        run("conv_patch", kernel, blocks, threads, x, arranged(w), None, y, args, seed=seed)
+        return sums.sum(0)
     run("conv_patch", kernel, grid, threads, x, arranged(w), bias, y, args, seed=seed)
     return y
 
@@ -110,3 +117,18 @@ def test_only_windows_that_see_it_are_touched(value):
     seen = np.zeros((12, 16), bool)
     seen[4:7, 14:] = True
     np.testing.assert_array_equal(~np.isfinite(got[0]).all(0), seen)
+
+
+@pytest.mark.parametrize("tile", TILES)
+@pytest.mark.parametrize("name", ["f16", "bf16", "tf32"])
+def test_parts_of_the_channels(name, tile):
+    seen = 0
+    for seed, x, w, bias, args, want in draw(CASES[:6], name, 4):
+        got = convolve(
+            name, tile, 3 + seed % 4, x, w, None, args, seed=seed + 1, parts=2 + seed % 3
+        )
+        if got is not None:
+            seen += 1
+            plain = want if bias is None else want - wide(bias)[:, *[None] * (x.ndim - 2)]
+            near(got, plain, name, scale=np.sqrt(w[0].size))
+    assert seen > 2
