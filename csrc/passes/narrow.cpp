@@ -11,9 +11,12 @@ namespace tiercel::passes {
 
 namespace {
 
-constexpr std::string_view kNarrowed[] = {"Conv",          "ConvTranspose", "MaxPool",
-                                          "AveragePool",   "LpPool",        "GlobalAveragePool",
-                                          "GlobalMaxPool", "GlobalLpPool"};
+constexpr std::string_view kNarrowed[] = {
+    "Conv",          "ConvTranspose", "MaxPool",   "AveragePool",     "LpPool",
+    "GlobalMaxPool", "GlobalLpPool",  "ReduceSum", "ReduceProd",      "GlobalAveragePool",
+    "ReduceMax",     "ReduceMin",     "ReduceL1",  "ReduceSumSquare", "ReduceLogSum",
+    "ReduceMean",    "ReduceL2",
+};
 
 bool is_half(DType dtype) { return dtype == DType::Float16 || dtype == DType::BFloat16; }
 

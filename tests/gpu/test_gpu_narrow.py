@@ -17,6 +17,9 @@ X = np.random.default_rng(0).standard_normal((2, 4, 9, 9)).astype(np.float16)
 W = np.random.default_rng(1).standard_normal((6, 4, 3, 3)).astype(np.float16)
 ROUNDED = (W.astype(np.float32) * np.float32(1 / 3)).astype(np.float32)  # not exact in 16 bits
 
+KINDS = "Sum Mean Prod Max Min L1 L2 SumSquare LogSum"
+REDUCTIONS = [f"Reduce{kind}" for kind in KINDS.split()]
+
 
 def made(text: str, **constants: np.ndarray) -> bytes:
     model = onnx.parser.parse_model(HEADER + text)
@@ -50,6 +53,17 @@ def test_a_network_of_halves_has_no_conversions(cuda_driver: softcuda.Device) ->
     assert conversions(session) == 0
     assert "T=float16" in session.explain()
     assert "narrow                   changed" in session.explain()
+
+
+@pytest.mark.parametrize("op", REDUCTIONS)
+@pytest.mark.parametrize("axes", [[1], [2, 3]])
+def test_reductions_of_halves_have_no_conversions(
+    cuda_driver: softcuda.Device, op: str, axes: list[int]
+) -> None:
+    text = f"g (float16[2, 4, 9, 9] x) => (float16[a, b, c, d] y) {{ y = {op}(x, axes) }}"
+    session = same(made(text, axes=np.array(axes)), np.abs(X))
+    assert conversions(session) == 0
+    assert "reduce cuda T=float16" in session.explain()
 
 
 @pytest.mark.parametrize(
