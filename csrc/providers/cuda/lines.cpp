@@ -57,7 +57,7 @@ Grid grid_of(int64_t blocks, unsigned threads) {
 }
 
 Grid looping_grid(const Device& device, int64_t items) {
-  const int64_t most = int64_t{device.multiprocessors()} * 8;
+  const int64_t most = int64_t{device.multiprocessors()} * 32;
   return grid_of(std::min(groups_of(items, 256), most));
 }
 
