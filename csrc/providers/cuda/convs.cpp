@@ -1,9 +1,11 @@
-// Convolutions on a GPU: Conv and ConvTranspose by the kernels of conv.cu and conv_patch.cu.
+// Convolutions on a GPU: Conv and ConvTranspose by the kernels of conv.cu,
+// conv_patch.cu and depthwise.cu.
 #include <algorithm>
 
 #include "ops/op_def.h"
 #include "providers/cuda/attached.h"
 #include "providers/cuda/conv_patches.h"
+#include "providers/cuda/depthwise.h"
 #include "providers/cuda/gemm.h"
 #include "providers/cuda/kept.h"
 #include "providers/cuda/lines.h"
@@ -135,6 +137,15 @@ void launch_patches(const ConvState& state, const PatchPlan& plan, const void* x
 
 void launch_depthwise(const ConvState& state, const ConvArgs& args, const void* x, const void* w,
                       const void* bias, void* y, const Results& results) {
+  if (const auto plan = plan_depthwise(args, state.device->multiprocessors())) {
+    Grid tiles;
+    tiles.x = plan->blocks;
+    Arguments made;
+    made.add(x).add(w).add(bias).add(y).add(plan->args);
+    const auto entry = concat("conv_depthwise_", args.kernel[1], "_", state.suffix);
+    results.launch(*state.device, "depthwise", entry, made, tiles);
+    return;
+  }
   const int64_t total = args.batch * args.points() * args.groups * args.filters;
   const int64_t most = int64_t{state.device->multiprocessors()} * 16;
   Grid grid;
