@@ -190,9 +190,10 @@ def softmax() -> Iterator[Case]:
         for rows, n in ((64, 128), (64, 1024), (4, 4096), (2, 32768)):
             x = _random((rows, n), dtype)
             short = n <= 1024
-            kernel = f"softmax_short_{dtype}" if short else f"softmax_{dtype}"
+            form = "softmax_few" if n <= 256 else "softmax_short" if short else "softmax"
+            kernel = f"{form}_{dtype}"
             numbers = (rows, n, 0) if short else (n, 0)
-            grid = rows // 8 if short else rows
+            grid = rows // 16 if n <= 128 else rows // 8 if short else rows
             arguments = (x, np.zeros_like(x), *numbers)
             yield Case(
                 "softmax", f"Softmax {dtype}, {n} items", "softmax", kernel, grid, (256,),
@@ -211,14 +212,14 @@ def norms() -> Iterator[Case]:
     for dtype in TYPES:
         for rows, n in ((64, 256), (64, 768), (4, 4096), (2, 16384)):
             x, line = _random((rows, n), dtype), _random((n,), dtype)
-            short = n <= 1024
-            kernel = f"norm_short_{dtype}" if short else f"norm_{dtype}"
+            form = "norm_few" if n <= 256 else "norm_short" if n <= 1024 else "norm"
+            kernel = f"{'norm_long' if n > 8192 else form}_{dtype}"
             pointers = (x, None, None, line, line, np.zeros_like(x), None, None, None)
             arguments = (*pointers, rows, n, 1, 1e-5, 0)
             yield Case(
                 "norm", f"LayerNormalization {dtype}, {n} items", "norm", kernel,
-                rows // 8 if short else rows, (256,), arguments, x.size, 2 * x.nbytes,
-                32 if n > 8192 else 0,
+                rows // 8 if n <= 1024 else rows, (512 if n > 8192 else 256,), arguments, x.size,
+                2 * x.nbytes, 32 if n > 8192 else 0,
             )  # fmt: skip
         x, line = _random((2, 8, 4096), dtype), _random((8,), dtype)
         yield Case(

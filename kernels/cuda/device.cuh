@@ -296,10 +296,10 @@ struct Smallest {
     return a < b || a != a ? a : b;
   }
 };
-template <class T, class F>
+template <int LANES = 32, class T, class F>  // LANES: neighbours that share a result
 DEVICE T reduce_warp(T v, F f) {
   UNROLL
-  for (int o = 16; o; o >>= 1) v = f(v, __shfl_xor_sync(ALL_LANES, v, o));
+  for (int o = LANES / 2; o; o >>= 1) v = f(v, __shfl_xor_sync(ALL_LANES, v, o));
   return v;
 }
 // `room`: one item for each warp, at most 32; free to be used again after the next barrier.

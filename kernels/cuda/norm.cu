@@ -37,41 +37,117 @@ DEVICE bool packed_norm(const NormArgs<T, V>& a) {
   return packed;
 }
 
-template <int LANES, class T, class V, int H, class Row>
-DEVICE void norm_items(Row row, const NormArgs<T, V>& a, i64 index, float* room) {
-  const int n = (int)a.n;
-  const NormRow<T> items(a, index);
-  float held[H], total = 0.f, squares = 0.f;
-  row.read(items.x, n, [&](int i, float v) { held[i] = v; });
-  if (items.residual) row.read(items.residual, n, [&](int i, float v) { held[i] += v; });
-  if (items.add) row.read(items.add, n, [&](int i, float v) { held[i] += v; });
-  row.each(n, [&](int i, int) { total += held[i]; });
-  const float mean = a.rms ? 0.f : reduce_row<LANES>(total, Add(), 0.f, room) / n;
-  row.each(n, [&](int i, int) { squares += (held[i] - mean) * (held[i] - mean); });
-  const float variance = reduce_row<LANES>(squares, Add(), 0.f, room + 32) / n;
-  const float inverse = 1.f / sqrtf(variance + a.epsilon);
-  if (row_lane<LANES>() == 0 && a.mean) a.mean[index] = mean;
-  if (row_lane<LANES>() == 0 && a.inverse) a.inverse[index] = inverse;
-  if (a.sum) row.write(a.sum + index * n, n, [&](int i) { return held[i]; });
-  row.each(n, [&](int i, int) { held[i] = (held[i] - mean) * inverse; });
-  if (a.scale) row.read(a.scale, n, [&](int i, float v) { held[i] *= v; });
-  if (a.bias) row.read(a.bias, n, [&](int i, float v) { held[i] += v; });
-  row.write(a.y + index * n, n, [&](int i) { return held[i]; });
+// What is left to do for items of a row once its mean and spread are known.
+template <int E, class T, class V>
+DEVICE void finish_items(const NormArgs<T, V>& a, i64 row, i64 i, float (&v)[E], float mean,
+                         float inverse) {
+  float scale[E], bias[E];
+  if (a.scale) read_items<E>(a.scale + i, scale);
+  if (a.bias) read_items<E>(a.bias + i, bias);
+  UNROLL
+  for (int e = 0; e < E; e++) {
+    v[e] = (v[e] - mean) * inverse;
+    if (a.scale) v[e] *= scale[e];
+    if (a.bias) v[e] += bias[e];
+  }
+  write_items<E>(a.y + row * a.n + i, v);
 }
-template <class T, class V, int LANES>
-DEVICE void norm_held(const NormArgs<T, V>& a, i64 index, float* room) {
-  with_held_row<V, LANES>((int)a.n, packed_norm(a), [&](auto row) {
-    typedef decltype(row) Row;
-    norm_items<LANES, T, V, Row::PACKS * Row::E>(row, a, index, room);
-  });
+template <class T, class V>
+DEVICE void keep_statistics(const NormArgs<T, V>& a, i64 row, float mean, float inverse) {
+  if (a.mean) a.mean[row] = mean;
+  if (a.inverse) a.inverse[row] = inverse;
 }
 
-template <class T, class V, int E>
-DEVICE void norm_long(const NormArgs<T, V>& a, i64 row, float* room) {
-  const NormRow<T> items(a, row);
+// Rows of x alone, of which a thread holds PACKS times what makes a pack of y; n = 0: no row.
+template <int LANES, int PACKS, class T, class V>
+DEVICE void norm_held(const NormArgs<T, V>& a, i64 row, int n, float* room) {
+  constexpr int E = Pack<V>::N, EACH = Pack<T>::N;
+  const int first = row_lane<LANES>() * E, step = LANES * E;
+  Pack<T> held[PACKS][E / EACH];
+  UNROLL
+  for (int q = 0; q < PACKS; q++) {
+    if (first + q * step >= n) continue;
+    UNROLL
+    for (int p = 0; p < E / EACH; p++)
+      held[q][p] = load16(a.x + row * a.n + first + q * step + p * EACH);
+  }
+  auto each = [&](auto use) {  // use(v) for each item
+    UNROLL
+    for (int q = 0; q < PACKS; q++) {
+      if (first + q * step >= n) continue;
+      UNROLL
+      for (int e = 0; e < E; e++) use(widen(held[q][e / EACH].v[e % EACH]));
+    }
+  };
   float total = 0.f, squares = 0.f;
+  each([&](float v) { total += v; });
+  const float mean = a.rms ? 0.f : reduce_row<LANES>(total, Add(), 0.f, room) / a.n;
+  each([&](float v) { squares += (v - mean) * (v - mean); });
+  const float variance = reduce_row<LANES>(squares, Add(), 0.f, room + 32) / a.n;
+  const float inverse = 1.f / sqrtf(variance + a.epsilon);
+  if (first == 0 && n > 0) keep_statistics(a, row, mean, inverse);
+  UNROLL
+  for (int q = 0; q < PACKS; q++) {
+    if (first + q * step >= n) continue;
+    float v[E];
+    UNROLL
+    for (int e = 0; e < E; e++) v[e] = widen(held[q][e / EACH].v[e % EACH]);
+    finish_items(a, row, first + q * step, v, mean, inverse);
+  }
+}
+
+// Mean of items, or zero, and the sum of their squared distances from it.
+struct Moments {
+  float count, mean, squares;
+  __device__ __forceinline__ Moments merged(const Moments& other) const {
+    const float all = count + other.count;
+    const float part = all > 0.f ? __fdividef(other.count, all) : 0.f;
+    const float apart = other.mean - mean;
+    return {all, mean + apart * part, squares + other.squares + apart * (apart * (count * part))};
+  }
+};
+template <int E>
+DEVICE Moments moments_of(const float (&v)[E], bool from_zero = false) {
+  Moments m = {(float)E, 0.f, 0.f};
+  UNROLL
+  for (int e = 0; e < E; e++) m.mean += v[e];
+  m.mean = from_zero ? 0.f : m.mean / E;
+  UNROLL
+  for (int e = 0; e < E; e++) m.squares += (v[e] - m.mean) * (v[e] - m.mean);
+  return m;
+}
+template <int LANES>
+DEVICE Moments merge_lanes(Moments m) {
+  UNROLL
+  for (int o = LANES / 2; o; o >>= 1)
+    m = m.merged({__shfl_xor_sync(ALL_LANES, m.count, o), __shfl_xor_sync(ALL_LANES, m.mean, o),
+                  __shfl_xor_sync(ALL_LANES, m.squares, o)});
+  return m;
+}
+// Of the LANES threads of a row; `room`: three lines of 32.
+template <int LANES>
+DEVICE Moments merge_row(Moments m, float* room) {
+  m = merge_lanes<(LANES < 32 ? LANES : 32)>(m);
+  if (LANES <= 32) return m;
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
+  if (lane == 0) {
+    room[warp] = m.count;
+    room[32 + warp] = m.mean;
+    room[64 + warp] = m.squares;
+  }
+  __syncthreads();
+  Moments of_warp = {0.f, 0.f, 0.f};
+  if (lane < warps) of_warp = {room[lane], room[32 + lane], room[64 + lane]};
+  return merge_lanes<32>(of_warp);
+}
+
+// Rows of any length, with all that is added to them, are read twice.
+template <int LANES, int E, class T, class V>
+DEVICE void norm_long(const NormArgs<T, V>& a, i64 row, i64 n, float* room) {
+  constexpr int AT_ONCE = E > Pack<T>::N ? 1 : 2;
+  const NormRow<T> items(a, row);
   auto each = [&](auto use) {
-    _Pragma("unroll 2") for (i64 i = threadIdx.x * E; i < a.n; i += blockDim.x * E) {
+    _Pragma("unroll AT_ONCE") for (i64 i = row_lane<LANES>() * E; i < n; i += LANES * E) {
       float v[E], other[E];
       read_items<E>(items.x + i, v);
       if (items.residual) {
@@ -87,37 +163,53 @@ DEVICE void norm_long(const NormArgs<T, V>& a, i64 row, float* room) {
       use(v, i);
     }
   };
-  if (!a.rms)
-    each([&](const float (&v)[E], i64) {
-      UNROLL
-      for (int e = 0; e < E; e++) total += v[e];
-    });
-  const float mean = a.rms ? 0.f : reduce_block(total, Add(), 0.f, room) / a.n;
-  each([&](const float (&v)[E], i64) {
-    UNROLL
-    for (int e = 0; e < E; e++) squares += (v[e] - mean) * (v[e] - mean);
-  });
-  const float variance = reduce_block(squares, Add(), 0.f, room + 32) / a.n;
-  const float inverse = 1.f / sqrtf(variance + a.epsilon);
-  if (threadIdx.x == 0 && a.mean) a.mean[row] = mean;
-  if (threadIdx.x == 0 && a.inverse) a.inverse[row] = inverse;
+  Moments m = {0.f, 0.f, 0.f};
+  each([&](const float (&v)[E], i64) { m = m.merged(moments_of(v, a.rms)); });
+  m = merge_row<LANES>(m, room);
+  const float inverse = 1.f / sqrtf(m.squares / a.n + a.epsilon);
+  if (row_lane<LANES>() == 0 && n > 0) keep_statistics(a, row, m.mean, inverse);
   each([&](float (&v)[E], i64 i) {
     if (a.sum) write_items<E>(a.sum + row * a.n + i, v);
-    float scale[E], bias[E];
-    if (a.scale) read_items<E>(a.scale + i, scale);
-    if (a.bias) read_items<E>(a.bias + i, bias);
-    UNROLL
-    for (int e = 0; e < E; e++) {
-      v[e] = (v[e] - mean) * inverse;
-      if (a.scale) v[e] *= scale[e];
-      if (a.bias) v[e] += bias[e];
-    }
-    write_items<E>(a.y + row * a.n + i, v);
+    finish_items(a, row, i, v, m.mean, inverse);
   });
 }
+
+// Rows that can be held, of x alone.
+template <int LANES, class T, class V>
+DEVICE void norm_row(const NormArgs<T, V>& a, i64 row, float* room) {
+  constexpr int E = Pack<V>::N;
+  const int n = (int)a.n;
+  if (!packed_norm(a))
+    norm_long<LANES, 1>(a, row, n, room);
+  else if (n <= 8 * LANES)
+    norm_held<LANES, 8 / E>(a, row, n, room);
+  else if (n <= 16 * LANES)
+    norm_held<LANES, 16 / E>(a, row, n, room);
+  else
+    norm_held<LANES, HELD / E>(a, row, n, room);
+}
+// Rows of at most 256 items, several a warp.
+template <class T, class V>
+DEVICE void norm_few(const NormArgs<T, V>& a) {
+  constexpr int E = Pack<V>::N;
+  with_few_lanes(a.n, [&](auto lanes) {
+    constexpr int L = decltype(lanes)::COUNT;
+    const i64 row = row_index<L>();
+    const int n = row < a.rows ? (int)a.n : 0;  // all lanes of a warp take part in its shuffles
+    if (packed_norm(a))
+      norm_held<L, 8 / E>(a, row, n, nullptr);
+    else
+      norm_long<L, 1>(a, row, n, nullptr);
+  });
+}
+
 // Arguments as in NormArgs, one by one.
+// norm_few_*, norm_short_*, norm_*: neither residual, add nor sum.
+// norm_few_*: n <= 256; grid: ceil(rows * lanes / 256), lanes 4, 8, 16, 32 for n <= 32, 64, 128,
+// 256; block: 256.
 // norm_short_*: n <= 1024; grid: ceil(rows / 8); block: 256.
-// norm_*: any n; grid: rows; block: 256.  No dynamic shared memory.
+// norm_*: n <= 8192; grid: rows; block: 256.
+// norm_long_*: any n; grid: rows; block: 512.  No dynamic shared memory.
 #define NORM_PARAMETERS(T, V)                                                               \
   const T *x, const T *residual, const T *add, const V *scale, const V *bias, V *y, T *sum, \
       float *mean, float *inverse, i64 rows, i64 n, i64 residual_rows, float epsilon, i32 rms
@@ -125,19 +217,22 @@ DEVICE void norm_long(const NormArgs<T, V>& a, i64 row, float* room) {
   NormArgs<T, V> {                                                                             \
     x, residual, add, scale, bias, y, sum, mean, inverse, rows, n, residual_rows, epsilon, rms \
   }
-#define NORM(suffix, T, V)                                              \
-  KERNEL(256) norm_short_##suffix(NORM_PARAMETERS(T, V)) {              \
-    const i64 row = row_index<32>();                                    \
-    if (row < rows) norm_held<T, V, 32>(NORM_ARGS(T, V), row, nullptr); \
-  }                                                                     \
-  KERNEL(256) norm_##suffix(NORM_PARAMETERS(T, V)) {                    \
-    __shared__ float room[64];                                          \
-    if (n <= HELD * 256)                                                \
-      norm_held<T, V, 256>(NORM_ARGS(T, V), blockIdx.x, room);          \
-    else if (packed_norm(NORM_ARGS(T, V)))                              \
-      norm_long<T, V, Pack<V>::N>(NORM_ARGS(T, V), blockIdx.x, room);   \
-    else                                                                \
-      norm_long<T, V, 1>(NORM_ARGS(T, V), blockIdx.x, room);            \
+#define NORM(suffix, T, V)                                                               \
+  KERNEL(256, 4) norm_few_##suffix(NORM_PARAMETERS(T, V)) { norm_few(NORM_ARGS(T, V)); } \
+  KERNEL(256, 4) norm_short_##suffix(NORM_PARAMETERS(T, V)) {                            \
+    const i64 row = row_index<32>();                                                     \
+    if (row < rows) norm_row<32>(NORM_ARGS(T, V), row, nullptr);                         \
+  }                                                                                      \
+  KERNEL(256, 4) norm_##suffix(NORM_PARAMETERS(T, V)) {                                  \
+    __shared__ float room[96];                                                           \
+    norm_row<256>(NORM_ARGS(T, V), blockIdx.x, room);                                    \
+  }                                                                                      \
+  KERNEL(512, 2) norm_long_##suffix(NORM_PARAMETERS(T, V)) {                             \
+    __shared__ float room[96];                                                           \
+    if (packed_norm(NORM_ARGS(T, V)))                                                    \
+      norm_long<512, Pack<V>::N>(NORM_ARGS(T, V), blockIdx.x, n, room);                  \
+    else                                                                                 \
+      norm_long<512, 1>(NORM_ARGS(T, V), blockIdx.x, n, room);                           \
   }
 NORM(f32, float, float)
 NORM(f16, f16, f16)
@@ -150,7 +245,7 @@ NORM(f32_bf16, float, bf16)
 template <class T>
 DEVICE void norm_group(const T* x, const T* scale, const T* bias, T* y, i64 groups, i64 channels,
                        i64 inner, float epsilon) {
-  __shared__ float room[64];
+  __shared__ float room[96];
   constexpr int E = Pack<T>::N;
   const i64 n = channels * inner,
             first = (blockIdx.x - divide(blockIdx.x, groups) * groups) * channels;
@@ -168,27 +263,22 @@ DEVICE void norm_group(const T* x, const T* scale, const T* bias, T* y, i64 grou
         use(v, i, 1);
       }
   };
-  float total = 0.f, squares = 0.f;
+  Moments m = {0.f, 0.f, 0.f};
   each([&](const Pack<T>& v, i64, int count) {
+    float items[E];
     UNROLL
-    for (int e = 0; e < E; e++)
-      if (e < count) total += widen(v.v[e]);
+    for (int e = 0; e < E; e++) items[e] = e < count ? widen(v.v[e]) : 0.f;
+    m = count == E ? m.merged(moments_of(items)) : m.merged({1.f, items[0], 0.f});
   });
-  const float mean = reduce_block(total, Add(), 0.f, room) / n;
-  each([&](const Pack<T>& v, i64, int count) {
-    UNROLL
-    for (int e = 0; e < E; e++)
-      if (e < count) squares += (widen(v.v[e]) - mean) * (widen(v.v[e]) - mean);
-  });
-  const float variance = reduce_block(squares, Add(), 0.f, room + 32) / n;
-  const float inverse = 1.f / sqrtf(variance + epsilon);
+  m = merge_row<512>(m, room);
+  const float inverse = 1.f / sqrtf(m.squares / n + epsilon);
   each([&](Pack<T> v, i64 i, int count) {
     const i64 channel = first + divide(i, inner);
     const float factor = inverse * (scale ? widen(scale[channel]) : 1.f);
     const float add = bias ? widen(bias[channel]) : 0.f;
     UNROLL
     for (int e = 0; e < E; e++)
-      if (e < count) v.v[e] = finished<T>((widen(v.v[e]) - mean) * factor + add, start + i + e);
+      if (e < count) v.v[e] = finished<T>((widen(v.v[e]) - m.mean) * factor + add, start + i + e);
     if (count == E)
       store16(y + i, v);
     else

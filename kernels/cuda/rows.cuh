@@ -5,19 +5,36 @@
 
 static constexpr int HELD = 32;  // items of a row that a thread holds at most
 
-// LANES threads share a row: 32 (a warp, several rows a block) or all of a larger block.
+// LANES threads share a row: those of a warp or fewer (several rows a block), or all of a larger
+// block.
 template <int LANES>
 DEVICE int row_lane() {
-  return LANES == 32 ? threadIdx.x % 32 : threadIdx.x;
+  return LANES <= 32 ? threadIdx.x % LANES : threadIdx.x;
 }
-// The row of this thread; LANES == 32: as many rows a block as it has warps.
+// The row of this thread; LANES <= 32: as many rows a block as it has groups of lanes.
 template <int LANES>
 DEVICE i64 row_index() {
-  return LANES == 32 ? ((i64)blockIdx.x * blockDim.x + threadIdx.x) / 32 : blockIdx.x;
+  return LANES <= 32 ? first_item() / LANES : blockIdx.x;
 }
 template <int LANES, class T, class F>
 DEVICE T reduce_row(T v, F f, T identity, T* room) {
-  return LANES == 32 ? reduce_warp(v, f) : reduce_block(v, f, identity, room);
+  return LANES <= 32 ? reduce_warp<LANES>(v, f) : reduce_block(v, f, identity, room);
+}
+template <int LANES>
+struct Lanes {
+  static constexpr int COUNT = LANES;
+};
+// `run(lanes)` with as many lanes a row as have at most eight items each of a row of up to 256.
+template <class Run>
+DEVICE void with_few_lanes(i64 n, Run run) {
+  if (n <= 32)
+    run(Lanes<4>());
+  else if (n <= 64)
+    run(Lanes<8>());
+  else if (n <= 128)
+    run(Lanes<16>());
+  else
+    run(Lanes<32>());
 }
 
 // E items at p: in packs, or one alone.

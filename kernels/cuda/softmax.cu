@@ -156,11 +156,32 @@ DEVICE void softmax_columns(const T* x, T* y, i64 n, i64 inner, i32 logarithm) {
   });
 }
 
+// Rows of at most 256 items, several a warp.
+template <class T>
+DEVICE void softmax_few(const T* x, T* y, i64 rows, i64 n, i32 logarithm) {
+  with_few_lanes(n, [&](auto lanes) {
+    constexpr int L = decltype(lanes)::COUNT;
+    const i64 row = row_index<L>();
+    const int items = row < rows ? (int)n : 0;  // all lanes of a warp take part in its shuffles
+    if (packed_rows(x, n) && aligned16(y))
+      softmax_items<L, T, 8>(HeldRow<T, L, 8, true>(), x + row * n, y + row * n, items, logarithm,
+                             nullptr);
+    else
+      softmax_items<L, T, 8>(HeldRow<T, L, 8, false>(), x + row * n, y + row * n, items, logarithm,
+                             nullptr);
+  });
+}
+
+// softmax_few_*: n <= 256; grid: ceil(rows * lanes / 256), lanes 4, 8, 16, 32 for n <= 32, 64, 128,
+// 256; block: 256.
 // softmax_short_*: n <= 1024; grid: ceil(rows / 8); block: 256.
 // softmax_*: any n; grid: rows; block: 256.
 // softmax_inner_*: [outer, n, inner]; grid: outer * ceil(inner / 32); block: 256.
 // logarithm: 1 for LogSoftmax.  No dynamic shared memory.
 #define SOFTMAX(suffix, T)                                                                     \
+  KERNEL(256, 6) softmax_few_##suffix(const T* x, T* y, i64 rows, i64 n, i32 logarithm) {      \
+    softmax_few<T>(x, y, rows, n, logarithm);                                                  \
+  }                                                                                            \
   KERNEL(256, 3) softmax_short_##suffix(const T* x, T* y, i64 rows, i64 n, i32 logarithm) {    \
     const i64 row = row_index<32>();                                                           \
     if (row < rows) softmax_held<T, 32>(x + row * n, y + row * n, (int)n, logarithm, nullptr); \

@@ -10,7 +10,16 @@
 namespace tiercel::cuda {
 namespace {
 
-constexpr int64_t kShortRow = 1024;  // items at most for kernels that give a warp to each row
+constexpr int64_t kFewItems = 256;   // of a row, at most, for kernels that give a warp several rows
+constexpr int64_t kShortRow = 1024;  // for those that give a warp to each row
+constexpr int64_t kHeldRow = 8192;   // for those that hold a row in the registers of a block
+
+// Blocks for rows of at most kFewItems items: a thread has eight, or less where the row ends.
+int64_t blocks_of_few(int64_t rows, int64_t n) {
+  int64_t lanes = 4;
+  while (lanes * 8 < n) lanes *= 2;
+  return groups_of(rows * lanes, 256);
+}
 
 // The data of an input or output of the step; nullptr where it is absent.
 void* data_of(RunContext& context, const std::vector<ValueId>& ids, size_t i) {
@@ -47,8 +56,10 @@ void run_softmax(const Step& step, RunContext& context) {
     made.add(lines.n).add(lines.inner).add(logarithm);
     state.launch(2, made, grid_of(lines.outer * groups_of(lines.inner, 32)), step, context);
   } else if (lines.n <= kShortRow) {
+    const bool few = lines.n <= kFewItems;
     made.add(lines.outer).add(lines.n).add(logarithm);
-    state.launch(0, made, grid_of(groups_of(lines.outer, 8)), step, context);
+    const auto blocks = few ? blocks_of_few(lines.outer, lines.n) : groups_of(lines.outer, 8);
+    state.launch(few ? 3 : 0, made, grid_of(blocks), step, context);
   } else {
     made.add(lines.n).add(logarithm);
     state.launch(1, made, grid_of(lines.outer), step, context);
@@ -61,7 +72,7 @@ std::optional<std::string> softmax_refuses(const Graph& graph, const Node& node)
 
 Step compile_softmax(const Graph& graph, const Node& node, const std::shared_ptr<Device>& device) {
   return compile_lines(graph, node, device, run_softmax, "softmax", "softmax",
-                       {"softmax_short_", "softmax_", "softmax_inner_"});
+                       {"softmax_short_", "softmax_", "softmax_inner_", "softmax_few_"});
 }
 
 // ---- LayerNormalization, RMSNormalization
@@ -92,9 +103,15 @@ void run_layer_norm(const Step& step, RunContext& context) {
   made.add(context.tensor(step.outputs[0])->data).add(none);
   made.add(data_of(context, step.outputs, 1)).add(data_of(context, step.outputs, 2));
   made.add(lines.outer).add(lines.n).add(int64_t{1}).add(epsilon_of(node)).add(rms);
-  const bool is_short = lines.n <= kShortRow;
-  state.launch(is_short ? 0 : 1, made, grid_of(is_short ? groups_of(lines.outer, 8) : lines.outer),
-               step, context);
+  if (lines.n <= kFewItems) {
+    state.launch(0, made, grid_of(blocks_of_few(lines.outer, lines.n)), step, context);
+  } else if (lines.n <= kShortRow) {
+    state.launch(1, made, grid_of(groups_of(lines.outer, 8)), step, context);
+  } else if (lines.n <= kHeldRow) {
+    state.launch(2, made, grid_of(lines.outer), step, context);
+  } else {
+    state.launch(3, made, grid_of(lines.outer, 512), step, context);
+  }
 }
 
 std::optional<std::string> layer_norm_refuses(const Graph& graph, const Node& node) {
@@ -128,8 +145,8 @@ Step compile_layer_norm(const Graph& graph, const Node& node,
   const auto suffix_of = [&](ValueId id) { return type_suffix(graph.value(id).type.dtype); };
   std::string suffix(suffix_of(node.inputs[0]));
   if (!same_types(graph, node)) suffix = concat(suffix, "_", suffix_of(node.inputs[1]));
-  step.state = std::make_shared<LinesState>(
-      lines_state(node, step, device, "norm", {"norm_short_", "norm_"}, suffix));
+  step.state = std::make_shared<LinesState>(lines_state(
+      node, step, device, "norm", {"norm_few_", "norm_short_", "norm_", "norm_long_"}, suffix));
   return step;
 }
 

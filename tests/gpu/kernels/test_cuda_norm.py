@@ -3,7 +3,23 @@
 import numpy as np
 import pytest
 from launch import run
-from values import FLOATS, ceil_div, near, random, wide
+from values import FLOATS, ceil_div, lanes_of_few, near, random, wide
+
+LENGTHS = [1, 5, 24, 64, 100, 120, 256, 257, 400, 768, 1024]
+LENGTHS += [2000, 3001, 4096, 8192, 8193, 9000]
+
+
+def grids(rows, n, alone):
+    """Kernels for such rows: grid and block; some take no more than x."""
+    found = {"norm_long": (rows, 512)}
+    if alone and n <= 8192:
+        found["norm"] = (rows, 256)
+    if alone and n <= 1024:
+        found["norm_short"] = (ceil_div(rows, 8), 256)
+    if alone and n <= 256:
+        found["norm_few"] = (ceil_div(rows * lanes_of_few(n), 256), 256)
+    return found
+
 
 # The type of what is added up, and of the rest, in names of kernels.
 ROWS = {**{name: (name, name) for name in FLOATS}, "f32_f16": ("f32", "f16")}
@@ -15,34 +31,32 @@ ROWS["f32_bf16"] = ("f32", "bf16")
 def test_rows(suffix, rms):
     given, name = ROWS[suffix]
     rng = np.random.default_rng(1)
-    for seed, n in enumerate(
-        [1, 5, 64, 100, 257, 400, 768, 1024, 2000, 3001, 4096, 8192, 8193, 9000]
-    ):
+    for seed, n in enumerate(LENGTHS):
         rows = 9 if n <= 1024 else 3
         x = random(rng, (rows, n), given) + random(rng, (rows, 1), given)
         scale, bias = random(rng, n, name), random(rng, n, name)
-        residual = random(rng, (3, n), given) if seed % 3 else None
-        add = random(rng, n, given) if seed % 3 == 2 else None
-        v = wide(x)
-        if residual is not None:
-            v = v + np.tile(wide(residual), (rows // 3, 1))
-        if add is not None:
-            v = v + wide(add)
-        mean = 0 if rms else v.mean(1, keepdims=True)
-        inverse = 1 / np.sqrt(((v - mean) ** 2).mean(1, keepdims=True) + 1e-3)
-        want = (v - mean) * inverse * wide(scale) + wide(bias)
-        for kernel in ("norm_short", "norm"):
-            if kernel == "norm_short" and n > 1024:
-                continue
-            y, total = np.zeros(x.shape, scale.dtype), np.zeros_like(x)
-            stats = np.zeros((2, rows), np.float32)
-            grid = rows if kernel == "norm" else ceil_div(rows, 8)
-            operands = [x, residual, add, scale, bias, y, total, stats[0], stats[1]]
-            numbers = [rows, n, 3, np.float32(1e-3), np.int32(rms)]
-            run("norm", f"{kernel}_{suffix}", grid, 256, *operands, *numbers, seed=seed)
-            near(y, want, name, scale=4)
-            near(total, v, given)
-            near(stats[1:], inverse.T, "f32", scale=10)
+        for alone in (True, False):
+            residual = None if alone else random(rng, (3, n), given)
+            add = random(rng, n, given) if not alone and seed % 2 else None
+            v = wide(x)
+            if residual is not None:
+                v = v + np.tile(wide(residual), (rows // 3, 1))
+            if add is not None:
+                v = v + wide(add)
+            mean = 0 if rms else v.mean(1, keepdims=True)
+            inverse = 1 / np.sqrt(((v - mean) ** 2).mean(1, keepdims=True) + 1e-3)
+            want = (v - mean) * inverse * wide(scale) + wide(bias)
+            for kernel, (grid, block) in grids(rows, n, alone).items():
+                y = np.zeros(x.shape, scale.dtype)
+                total = None if alone else np.zeros_like(x)
+                stats = np.zeros((2, rows), np.float32)
+                operands = [x, residual, add, scale, bias, y, total, stats[0], stats[1]]
+                numbers = [rows, n, 3, np.float32(1e-3), np.int32(rms)]
+                run("norm", f"{kernel}_{suffix}", grid, block, *operands, *numbers, seed=seed)
+                near(y, want, name, scale=4)
+                near(stats[1:], inverse.T, "f32", scale=10)
+                if total is not None:
+                    near(total, v, given)
 
 
 @pytest.mark.parametrize("name", FLOATS)
@@ -50,9 +64,24 @@ def test_only_what_is_given(name):
     x = random(np.random.default_rng(4), (2, 40), name)
     y = np.zeros_like(x)
     nothing = [None] * 4
-    run("norm", f"norm_{name}", 2, 256, x, *nothing, y, None, None, None, 2, 40, 1,
-        np.float32(0), np.int32(1))  # fmt: skip
-    near(y, wide(x) / np.sqrt((wide(x) ** 2).mean(1, keepdims=True)), name)
+    for kernel, (grid, block) in grids(2, 40, True).items():
+        y[:] = 0
+        run("norm", f"{kernel}_{name}", grid, block, x, *nothing, y, None, None, None, 2, 40, 1,
+            np.float32(0), np.int32(1))  # fmt: skip
+        near(y, wide(x) / np.sqrt((wide(x) ** 2).mean(1, keepdims=True)), name)
+
+
+@pytest.mark.parametrize("kernel", ["norm_few", "norm_short", "norm", "norm_long"])
+def test_a_mean_far_from_zero(kernel):
+    n = 200
+    x = random(np.random.default_rng(5), (2, n), "f32") + np.float32(1e4)
+    x[0, 0] = -1e6  # far from the others
+    y = np.zeros_like(x)
+    grid, block = grids(2, n, True)[kernel]
+    run("norm", f"{kernel}_f32", grid, block, x, *[None] * 4, y, None, None, None, 2, n, 1,
+        np.float32(0), np.int32(0))  # fmt: skip
+    v = wide(x) - wide(x).mean(1, keepdims=True)
+    np.testing.assert_allclose(y, v / np.sqrt((v**2).mean(1, keepdims=True)), rtol=0, atol=2e-3)
 
 
 @pytest.mark.parametrize("name", FLOATS)

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 from launch import run
-from values import FLOATS, ceil_div, near, random, wide
+from values import FLOATS, ceil_div, lanes_of_few, near, random, wide
 
 # Around every number of items that a thread may hold, in packs and one by one.
-LENGTHS = [1, 3, 32, 100, 257, 400, 1000, 1024, 1500, 3000, 3001, 8192, 8200, 9001]
+LENGTHS = [1, 3, 32, 48, 61, 100, 200, 256]
+LENGTHS += [257, 400, 1000, 1024, 1500, 3000, 3001, 8192, 8200, 9001]
 
 
 def reference(x, axis, logarithm):
@@ -36,14 +37,14 @@ def test_last_axis(name, logarithm):
         rows = 11 if n <= 1024 else 5
         x = spiced(rng, (rows, n), name)
         want = reference(x, 1, logarithm)
-        for kernel in ("softmax_short", "softmax"):
-            if kernel == "softmax_short" and n > 1024:
-                continue
+        grids = {"softmax": rows}
+        if n <= 1024:
+            grids["softmax_short"] = ceil_div(rows, 8)
+        if n <= 256:
+            grids["softmax_few"] = ceil_div(rows * lanes_of_few(n), 256)
+        for kernel, grid in grids.items():
             y = np.zeros_like(x)
-            if kernel == "softmax_short":
-                args = [ceil_div(rows, 8), 256, x, y, rows, n]
-            else:
-                args = [rows, 256, x, y, n]
+            args = [grid, 256, x, y, *([n] if kernel == "softmax" else [rows, n])]
             run("softmax", f"{kernel}_{name}", *args, np.int32(logarithm), seed=seed)
             near(y, want, name)
 

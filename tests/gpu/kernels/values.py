@@ -45,3 +45,8 @@ def near(got, want, name="f32", scale=1.0):
 def ceil_div(a, b):
     """Quotient rounded up."""
     return -(-a // b)
+
+
+def lanes_of_few(n):
+    """Threads a row of the kernels that give a warp several rows, of at most 256 items."""
+    return 4 if n <= 32 else 8 if n <= 64 else 16 if n <= 128 else 32
