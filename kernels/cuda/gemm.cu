@@ -43,7 +43,7 @@ DEVICE void gemm_by_tf32(const float* a, const float* b, const float* c, const f
 
 // grid: batches * ceil(m / BM) * ceil(n / BN); block: BM / TM * BN / TN; no dynamic shared memory.
 #define GEMM(name, T, BM, BN, TM, TN)                                         \
-  KERNEL(BM / TM * (BN / TN), BM / TM * (BN / TN) == 128 ? 3 : 2)             \
+  KERNEL(BM / TM * (BN / TN), 2)                                              \
   name(const T* a, const T* b, const T* c, const T* bias, T* d, GemmArgs g) { \
     gemm_simt<T, BM, BN, TM, TN>(a, b, c, bias, d, g);                        \
   }

@@ -217,28 +217,28 @@ DEVICE void norm_few(const NormArgs<T, V>& a) {
   NormArgs<T, V> {                                                                             \
     x, residual, add, scale, bias, y, sum, mean, inverse, rows, n, residual_rows, epsilon, rms \
   }
-#define NORM(suffix, T, V)                                                               \
-  KERNEL(256, 4) norm_few_##suffix(NORM_PARAMETERS(T, V)) { norm_few(NORM_ARGS(T, V)); } \
-  KERNEL(256, 4) norm_short_##suffix(NORM_PARAMETERS(T, V)) {                            \
-    const i64 row = row_index<32>();                                                     \
-    if (row < rows) norm_row<32>(NORM_ARGS(T, V), row, nullptr);                         \
-  }                                                                                      \
-  KERNEL(256, 4) norm_##suffix(NORM_PARAMETERS(T, V)) {                                  \
-    __shared__ float room[96];                                                           \
-    norm_row<256>(NORM_ARGS(T, V), blockIdx.x, room);                                    \
-  }                                                                                      \
-  KERNEL(512, 2) norm_long_##suffix(NORM_PARAMETERS(T, V)) {                             \
-    __shared__ float room[96];                                                           \
-    if (packed_norm(NORM_ARGS(T, V)))                                                    \
-      norm_long<512, Pack<V>::N>(NORM_ARGS(T, V), blockIdx.x, n, room);                  \
-    else                                                                                 \
-      norm_long<512, 1>(NORM_ARGS(T, V), blockIdx.x, n, room);                           \
+#define NORM(suffix, T, V, BLOCKS)                                                            \
+  KERNEL(256, BLOCKS) norm_few_##suffix(NORM_PARAMETERS(T, V)) { norm_few(NORM_ARGS(T, V)); } \
+  KERNEL(256, BLOCKS) norm_short_##suffix(NORM_PARAMETERS(T, V)) {                            \
+    const i64 row = row_index<32>();                                                          \
+    if (row < rows) norm_row<32>(NORM_ARGS(T, V), row, nullptr);                              \
+  }                                                                                           \
+  KERNEL(256, BLOCKS) norm_##suffix(NORM_PARAMETERS(T, V)) {                                  \
+    __shared__ float room[96];                                                                \
+    norm_row<256>(NORM_ARGS(T, V), blockIdx.x, room);                                         \
+  }                                                                                           \
+  KERNEL(512, 2) norm_long_##suffix(NORM_PARAMETERS(T, V)) {                                  \
+    __shared__ float room[96];                                                                \
+    if (packed_norm(NORM_ARGS(T, V)))                                                         \
+      norm_long<512, Pack<V>::N>(NORM_ARGS(T, V), blockIdx.x, n, room);                       \
+    else                                                                                      \
+      norm_long<512, 1>(NORM_ARGS(T, V), blockIdx.x, n, room);                                \
   }
-NORM(f32, float, float)
-NORM(f16, f16, f16)
-NORM(bf16, bf16, bf16)
-NORM(f32_f16, float, f16)
-NORM(f32_bf16, float, bf16)
+NORM(f32, float, float, 4)
+NORM(f16, f16, f16, 4)
+NORM(bf16, bf16, bf16, 4)
+NORM(f32_f16, float, f16, 3)
+NORM(f32_bf16, float, bf16, 3)
 
 // ---- [batch, groups, channels, inner]: one mean a group, one scale and bias a channel
 
