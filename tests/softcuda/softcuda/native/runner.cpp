@@ -76,7 +76,7 @@ std::optional<Failure> Runner::run(const Launch& launch) {
 void Runner::prepare_block(const Launch& launch, uint64_t number) {
   const Dim& g = launch.grid;
   const Dim& d = launch.block;
-  const uint32_t dynamic = (launch.kernel->shared_bytes + 127) / 128 * 128;
+  const uint32_t dynamic = (launch.kernel->shared_bytes + 1023) / 1024 * 1024;
   block_ = Block{};
   block_.index = {static_cast<uint32_t>(number % g.x), static_cast<uint32_t>(number / g.x % g.y),
                   static_cast<uint32_t>(number / g.x / g.y)};
