@@ -20,6 +20,8 @@ constexpr int64_t kRing = 4 << 20;    // bytes of parameters between two waits
 constexpr unsigned kNoEventTiming = 2;
 constexpr int kRelaxedCapture = 2;  // other threads may call the driver meanwhile
 constexpr int64_t kAlignment = 256;
+constexpr unsigned kUsualSharedBytes = 48 << 10;  // of a block, for which nothing is asked
+constexpr int kMostDynamicSharedBytes = 8;        // an attribute of functions
 
 DevicePointer address(const void* pointer) { return reinterpret_cast<DevicePointer>(pointer); }
 
@@ -384,6 +386,11 @@ void Device::launch(FunctionHandle function, const Grid& grid, std::span<void* c
   if (grid.x < 0 || grid.x > INT32_MAX) {
     throw_error(ErrorKind::EPFail, "CUDAExecutionProvider: a launch of ", grid.x,
                 " blocks; at most ", INT32_MAX);
+  }
+  if (grid.shared_bytes > kUsualSharedBytes) {
+    driver_.check(driver_.set_function(function, kMostDynamicSharedBytes,
+                                       static_cast<int>(grid.shared_bytes)),
+                  "cuFuncSetAttribute");
   }
   driver_.check(driver_.launch(function, static_cast<unsigned>(grid.x), grid.y, grid.z,
                                grid.threads, grid.threads_y, 1, grid.shared_bytes, stream_,

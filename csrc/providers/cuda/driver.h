@@ -62,6 +62,7 @@ using LinkHandle = struct LinkObject*;
   X(link_destroy, "cuLinkDestroy", (LinkHandle))                                                 \
   X(module_load, "cuModuleLoadDataEx", (ModuleHandle*, const void*, unsigned, int*, void**))     \
   X(module_function, "cuModuleGetFunction", (FunctionHandle*, ModuleHandle, const char*))        \
+  X(set_function, "cuFuncSetAttribute", (FunctionHandle, int, int))                              \
   X(launch, "cuLaunchKernel",                                                                    \
     (FunctionHandle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,       \
      StreamHandle, void**, void**))
