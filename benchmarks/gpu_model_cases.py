@@ -318,11 +318,11 @@ def taps(args: Any, entries: int) -> Any:
 
 
 def attention() -> Iterator[Case]:
-    """64 queries, 512 keys."""
-    rows, keys = 64, 512
+    """128 queries, 512 keys."""
+    rows, keys = 128, 512
     for kernel, source, dtype, size, block, threads, flight in (
-        ("attention_64_f16", "attention", "f16", 64, 64, 128, 64),
-        ("attention_128_f16", "attention", "f16", 128, 64, 128, 128),
+        ("attention_64_f16", "attention", "f16", 64, 128, 128, 128),
+        ("attention_128_f16", "attention", "f16", 128, 128, 128, 128),
         ("attention_64_f32", "attention_fma", "f32", 64, 64, 128, 64),
         ("attention_128_f32", "attention_fma", "f32", 128, 32, 64, 128),
         ("attention_256_f32", "attention_fma", "f32", 256, 32, 64, 64),

@@ -18,10 +18,25 @@ struct AttentionArgs {
   float scale, softcap;  // softcap 0: none
 };
 
+static constexpr float LOG2_E = 1.44269504f;  // the logarithm of e to base 2
+DEVICE float power_of_2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+DEVICE float finite(float largest) { return largest == -INFINITE ? 0.f : largest; }
+
 // With an absolute error of about 1e-7, in few instructions; NaN stays.
 DEVICE float hyperbolic_tangent(float x) {
   return 1.f - __fdividef(2.f, 1.f + __expf(fminf(2.f * x, 80.f) + (x - x)));
 }
+
+// A score with its mask, both times LOG2_E; the bytes of a mask hide where they are 0.
+template <class M>
+DEVICE float masked_score(float x, M mask) {
+  return fmaf(widen(mask), LOG2_E, x);
+}
+DEVICE float masked_score(float x, u8 mask) { return mask ? x : -INFINITE; }
 
 // What a block knows about its head.
 template <class T>
@@ -60,18 +75,30 @@ struct Head {
   __device__ __forceinline__ bool plain(i32 row, i32 last, i32 j, i32 to) const {
     return a.mask_kind == NO_MASK && a.softcap == 0.f && j >= first(last) && to <= end(row);
   }
-  // Item c of the result of query i.
-  __device__ __forceinline__ void put(i32 i, i32 c, float x) const {
-    if (i < a.rows && c < a.value_size) y[i * a.y[2] + c * a.y[3]] = narrow<T>(x);
+  // Item c of the result of query i, of the head that comes `further` behind.
+  __device__ __forceinline__ void put(i32 i, i32 c, float x, i32 further = 0) const {
+    if (i < a.rows && c < a.value_size)
+      y[further * a.y[1] + i * a.y[2] + c * a.y[3]] = narrow<T>(x);
   }
-  // The score of query i and key j, whose product is x.
-  __device__ __forceinline__ float score(float x, i32 i, i32 j) const {
+  // The same of two items, c even.
+  __device__ __forceinline__ void put_pair(i32 i, i32 c, float x, float z) const {
+    if (i >= a.rows || c >= a.value_size) return;
+    T* const to = y + i * a.y[2] + c * a.y[3];
+    if (a.y[3] == 1 && c + 1 < a.value_size && (reinterpret_cast<u64>(to) & 3) == 0) {
+      *reinterpret_cast<u32*>(to) = pack_pair<T>(x, z);
+      return;
+    }
+    to[0] = narrow<T>(x);
+    if (c + 1 < a.value_size) to[a.y[3]] = narrow<T>(z);
+  }
+  // The score of query i and key j, whose product is x, of the head that comes `further` behind.
+  __device__ __forceinline__ float score(float x, i32 i, i32 j, i32 further = 0) const {
     x *= a.scale;
     if (opaque(a.softcap != 0.f)) x = a.softcap * hyperbolic_tangent(__fdividef(x, a.softcap));
     const bool seen = i < a.rows && j < end(i) && j >= first(i);
     const i32 kind = opaque(seen ? a.mask_kind : NO_MASK);
     if (kind != NO_MASK) {
-      const i64 at = i * a.mask[2] + j * a.mask[3];
+      const i64 at = further * a.mask[1] + i * a.mask[2] + j * a.mask[3];
       if (kind == MASK_OF_TYPE)
         x += widen(mask[at]);
       else if (kind == MASK_OF_FLOATS)

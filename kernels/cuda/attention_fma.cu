@@ -1,4 +1,4 @@
-// Attention by FMA: tiles of queries in f32, and one query a block in any type, for few queries.
+// Attention by FMA: tiles of queries in f32.
 #include "attention.cuh"
 
 // ---- f32: D is the size of keys and values, rounded up
@@ -180,67 +180,3 @@ DEVICE void attention_fma(const float* q, const float* k, const float* v, const 
 ATTENTION_FMA(64)
 ATTENTION_FMA(128)
 ATTENTION_FMA(256)
-
-// ---- one query a block: eight warps share the keys, lanes the items of a key
-
-static constexpr int WARPS = 8, ITEMS = 8;  // items a lane, at most 256 in all
-
-template <class T>
-DEVICE void attention_one(const T* q, const T* k, const T* v, const void* mask, const i64* lengths,
-                          T* y, const AttentionArgs& a) {
-  __shared__ float parts[WARPS][32 * ITEMS], tops[WARPS], sums[WARPS];
-  const i32 i = blockIdx.x % a.rows;
-  const u32 h = blockIdx.x / a.rows;
-  const Head<T> head(q, k, v, mask, lengths, y, a, h / a.heads, h % a.heads);
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  float query[ITEMS], o[ITEMS] = {}, largest = -INFINITE, sum = 0.f;
-  UNROLL
-  for (int e = 0; e < ITEMS; e++)
-    query[e] = lane + 32 * e < a.size ? widen(head.q[i * a.q[2] + (lane + 32 * e) * a.q[3]]) : 0.f;
-  const i32 end = head.end(i);
-  for (i32 j = head.first(i) + warp; j < end; j += WARPS) {
-    float x = 0.f;
-    UNROLL
-    for (int e = 0; e < ITEMS; e++)
-      if (lane + 32 * e < a.size)
-        x += query[e] * widen(head.k[j * a.k[2] + (lane + 32 * e) * a.k[3]]);
-    x = head.score(reduce_warp(x, Add()), i, j);
-    const float before = largest;
-    largest = fmaxf(largest, x);
-    const float factor = rescale(before, largest), w = weight(x, largest);
-    sum = sum * factor + w;
-    UNROLL
-    for (int e = 0; e < ITEMS; e++)
-      if (lane + 32 * e < a.value_size)
-        o[e] = o[e] * factor + w * widen(head.v[j * a.v[2] + (lane + 32 * e) * a.v[3]]);
-  }
-  UNROLL
-  for (int e = 0; e < ITEMS; e++) parts[warp][lane + 32 * e] = o[e];
-  if (lane == 0) {
-    tops[warp] = largest;
-    sums[warp] = sum;
-  }
-  __syncthreads();  // the parts of all warps are there
-  largest = tops[0];
-  UNROLL
-  for (int w = 1; w < WARPS; w++) largest = fmaxf(largest, tops[w]);
-  float total = 0.f, result = 0.f;
-  UNROLL
-  for (int w = 0; w < WARPS; w++) {
-    const float factor = rescale(tops[w], largest);
-    total += sums[w] * factor;
-    result += parts[w][threadIdx.x] * factor;
-  }
-  head.put(i, threadIdx.x, result * inverse_sum(total));
-}
-
-// grid: batch * heads * rows; block: 256; no dynamic shared memory.
-#define ATTENTION_ONE(suffix, T)                                                                   \
-  KERNEL(256)                                                                                      \
-  attention_one_##suffix(const T* q, const T* k, const T* v, const void* mask, const i64* lengths, \
-                         T* y, AttentionArgs a) {                                                  \
-    attention_one<T>(q, k, v, mask, lengths, y, a);                                                \
-  }
-ATTENTION_ONE(f32, float)
-ATTENTION_ONE(f16, f16)
-ATTENTION_ONE(bf16, bf16)

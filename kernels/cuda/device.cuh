@@ -171,6 +171,10 @@ DEVICE void copy_async(void* to, const void* from, int valid) {
                  "l"(from), "r"(valid), "n"(BYTES)
                  : "memory");
 }
+DEVICE void copy_async16(u32 to, const void* from, int valid) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(valid)
+               : "memory");
+}
 DEVICE void copy_async16(u32 to, const void* from) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
 }

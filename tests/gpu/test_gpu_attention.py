@@ -86,6 +86,16 @@ def test_attributes(
     Case(dtype, rows=rows, keys=44).agree(**attributes)
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("size", [20, 64, 128, 200])
+def test_queries_that_share_blocks_out(cuda_driver: softcuda.Device, dtype: str, size: int) -> None:
+    case = Case(dtype, batch=1, heads=2, rows=1, keys=300, size=size, value_size=size)
+    case.agree()
+    case.feeds["past_key"] = normal(dtype, 1, 2, 70, size, seed=7)
+    case.feeds["past_value"] = normal(dtype, 1, 2, 70, size, seed=8)
+    case.agree(3, is_causal=1)
+
+
 def mask_of(case: Case, kind: str, shape: tuple[int, ...], dtype: str) -> Array:
     rng = np.random.default_rng(5)
     if kind == "bool":

@@ -14,7 +14,10 @@ namespace {
 using Strides = std::array<int64_t, 4>;  // batch, head, row, item
 
 constexpr int64_t kMostItems = 256;  // of a head of keys or values
-constexpr int64_t kFewQueries = 8;   // that that get a block each
+constexpr int64_t kFewQueries = 8;   // that tiles would be too large for
+constexpr int64_t kSharing = 4;      // of them, at most, that share a block
+constexpr int64_t kFewestKeys = 64;  // of such a block where a query has several
+constexpr int64_t kFewBlocks = 2;    // such blocks that a multiprocessor has at once
 
 // As in kernels/cuda/attention.cuh.
 struct AttentionArgs {
@@ -67,19 +70,41 @@ std::optional<int64_t> head_items(const Graph& graph, const Node& node, size_t i
 
 struct AttentionState {
   std::shared_ptr<Device> device;
-  FunctionHandle tiles = nullptr, one = nullptr;
+  FunctionHandle tiles = nullptr, one = nullptr, shared = nullptr, join = nullptr;
   int64_t tile_rows = 64, item_bytes = 4;
-  unsigned threads = 128;
+  unsigned threads = 128, shared_bytes = 0;
+  bool packed = false;  // tiles read 16 bytes at once
 };
+
+// Copies all rows of `from` to the rows of `to` from `row` on.
+void copy_rows(const AttentionState& state, const Operand& from, const Operand& to, int64_t row) {
+  const int64_t shape[] = {from.batch, from.heads, from.rows, from.size};
+  Move move;
+  for (size_t i = 0; i < 4; ++i) move.axes.push_back({shape[i], from.strides[i], to.strides[i]});
+  move.to = row * to.strides[2];
+  move.run(*state.device, from.data, to.data, state.item_bytes);
+}
+
+// The operand, or a copy in `memory` where tiles cannot read it.
+Operand readable(const AttentionState& state, const Operand& from,
+                 std::shared_ptr<Buffer>& memory) {
+  if (!state.packed || reinterpret_cast<uintptr_t>(from.data) % 16 == 0) return from;
+  memory =
+      state.device->allocate(from.batch * from.heads * from.rows * from.size * state.item_bytes);
+  const Operand to = planes(memory->data(), from.batch, from.heads, from.rows, from.size);
+  copy_rows(state, from, to, 0);
+  return to;
+}
 
 // Keys or values of the past and the new ones, one after the other.
 class Cache {
  public:
   Cache(const AttentionState& state, const Operand& added, const TclTensor& past,
-        const TclTensor& present)
-      : state_(state) {
-    all_ = added;
-    if (past.rank < 0 && present.rank < 0) return;
+        const TclTensor& present) {
+    if (past.rank < 0 && present.rank < 0) {
+      all_ = readable(state, added, memory_);
+      return;
+    }
     const int64_t before = past.rank < 0 ? 0 : past.dims[2];
     const int64_t rows = before + added.rows;
     void* data = present.data;
@@ -89,25 +114,15 @@ class Cache {
       data = memory_->data();
     }
     all_ = planes(data, added.batch, added.heads, rows, added.size);
-    if (before > 0) put(operand(past, 0), 0);
-    put(added, before);
+    if (before > 0) copy_rows(state, operand(past, 0), all_, 0);
+    copy_rows(state, added, all_, before);
+    all_ = readable(state, all_, aligned_);
   }
   [[nodiscard]] const Operand& all() const { return all_; }
 
  private:
-  // Copies all rows of `from` to the rows from `row` on.
-  void put(const Operand& from, int64_t row) const {
-    const int64_t shape[] = {from.batch, from.heads, from.rows, from.size};
-    Move move;
-    for (size_t i = 0; i < 4; ++i)
-      move.axes.push_back({shape[i], from.strides[i], all_.strides[i]});
-    move.to = row * all_.strides[2];
-    move.run(*state_.device, from.data, all_.data, state_.item_bytes);
-  }
-
-  const AttentionState& state_;
   Operand all_;
-  std::shared_ptr<Buffer> memory_;
+  std::shared_ptr<Buffer> memory_, aligned_;
 };
 
 // A mask of up to four axes; keys behind a shorter last axis are hidden.
@@ -151,12 +166,37 @@ AttentionArgs arguments_of(const Node& node, const Operand& q, const Operand& k,
   return args;
 }
 
+// Few queries: a block has one, or some that share keys and values, and all keys, or a part of them
+// where there would be too few blocks for the GPU.
+void run_few(const AttentionState& state, Arguments& made, const AttentionArgs& args, void* out) {
+  Device& device = *state.device;
+  const int64_t sharing = int64_t{args.heads} / args.kv_heads * args.rows;
+  const int64_t blocks = int64_t{args.batch} * args.kv_heads * groups_of(sharing, kSharing);
+  const int64_t wanted = int64_t{device.multiprocessors()} * kFewBlocks / blocks;
+  const int64_t most = std::min(wanted, args.keys / kFewestKeys);
+  const int64_t keys = groups_of(std::max(args.keys, 1), std::max<int64_t>(most, 1));
+  const int64_t parts = groups_of(std::max(args.keys, 1), keys);
+  std::shared_ptr<Buffer> memory;
+  if (parts > 1) {
+    const int64_t lines = int64_t{args.batch} * args.heads * args.rows;
+    memory = device.allocate(lines * parts * (args.value_size + 2) * int64_t{sizeof(float)});
+  }
+  void* const found = memory ? memory->data() : nullptr;
+  made.add(found).add(static_cast<int32_t>(parts)).add(static_cast<int32_t>(keys));
+  made.launch(device, sharing > 1 ? state.shared : state.one, grid_of(blocks * parts));
+  if (parts == 1) return;
+  Arguments joined;
+  joined.add(out).add(args).add(found).add(static_cast<int32_t>(parts));
+  joined.launch(device, state.join, grid_of(int64_t{args.batch} * args.heads * args.rows));
+}
+
 void run_attention(const Step& step, RunContext& context) {
   const auto& state = *static_cast<const AttentionState*>(step.state.get());
   const Node& node = context.node(step);
   const auto heads = node.attributes.get_or<int64_t>("q_num_heads", 0);
   const auto kv_heads = node.attributes.get_or<int64_t>("kv_num_heads", 0);
-  const Operand q = operand(given(context, step.inputs, 0), heads);
+  std::shared_ptr<Buffer> memory;
+  const Operand q = readable(state, operand(given(context, step.inputs, 0), heads), memory);
   const TclTensor& past = given(context, step.inputs, 4);
   const Cache keys(state, operand(given(context, step.inputs, 1), kv_heads), past,
                    given(context, step.outputs, 1));
@@ -178,12 +218,14 @@ void run_attention(const Step& step, RunContext& context) {
   } else if (lengths.rank >= 0) {
     args.from_lengths = 1;
   }
-  const bool few = q.rows <= kFewQueries;
-  const int64_t blocks = few ? q.rows : groups_of(q.rows, state.tile_rows);
   Arguments made;
   made.add(q.data).add(k.data).add(v.data).add(mask.data).add(lengths.data).add(out.data);
-  made.add(args).launch(*state.device, few ? state.one : state.tiles,
-                        grid_of(q.batch * q.heads * blocks, few ? 256 : state.threads));
+  made.add(args);
+  if (q.rows <= kFewQueries) return run_few(state, made, args, out.data);
+  const int64_t blocks = groups_of(q.rows, state.tile_rows);
+  Grid grid = grid_of(q.batch * q.heads * blocks, state.threads);
+  grid.shared_bytes = state.shared_bytes;
+  made.launch(*state.device, state.tiles, grid);
 }
 
 std::optional<std::string> attention_refuses(const Graph& graph, const Node& node) {
@@ -205,22 +247,43 @@ std::optional<std::string> attention_refuses(const Graph& graph, const Node& nod
   return std::nullopt;
 }
 
+// Whether scores are products times a positive scale, for which there are tiles of their own.
+bool scores_are_products(const Node& node) {
+  const bool masked = node.inputs.size() > 3 && node.inputs[3] != kNone;
+  return !masked && node.attributes.get_or<double>("softcap", 0) <= 0 &&
+         node.attributes.get_or<double>("scale", 0) >= 0;
+}
+
 Step compile_attention(const Graph& graph, const Node& node,
                        const std::shared_ptr<Device>& device) {
   const DType dtype = graph.value(node.inputs[0]).type.dtype;
-  const int64_t most = std::max(*head_items(graph, node, 0, "q_num_heads"),
-                                *head_items(graph, node, 2, "kv_num_heads"));
+  const int64_t size = *head_items(graph, node, 0, "q_num_heads");
+  const int64_t value_size = *head_items(graph, node, 2, "kv_num_heads");
+  const int64_t most = std::max(size, value_size);
   const std::string_view suffix = type_suffix(dtype);
   AttentionState state{.device = device};
   state.item_bytes = dtype_bytes(dtype, 1);
   const auto inside = device->enter();
-  state.one = cuda_function(*device, "attention_fma", concat("attention_one_", suffix));
-  const bool by_fma = dtype == DType::Float;
   const int64_t depth = most > 128 ? 256 : most > 64 ? 128 : 64;
-  state.tiles = cuda_function(*device, by_fma ? "attention_fma" : "attention",
-                              concat("attention_", depth, "_", suffix));
-  state.tile_rows = depth == 256 || (by_fma && depth == 128) ? 32 : 64;
-  state.threads = static_cast<unsigned>(state.tile_rows) * 2;
+  const auto few = [&](std::string_view kernel) {
+    return cuda_function(*device, "attention_few", concat(kernel, depth, "_", suffix));
+  };
+  state.one = few("attention_few_");
+  state.shared = few("attention_shared_");
+  state.join = cuda_function(*device, "attention_few", concat("attention_join_", suffix));
+  if (dtype == DType::Float) {
+    state.tiles = cuda_function(*device, "attention_fma", concat("attention_", depth, "_", suffix));
+    state.tile_rows = depth == 64 ? 64 : 32;
+    state.threads = static_cast<unsigned>(state.tile_rows) * 2;
+  } else {
+    state.packed = scores_are_products(node) && size % 8 == 0 && value_size % 8 == 0;
+    state.tiles =
+        cuda_function(*device, "attention",
+                      concat("attention_", state.packed ? "" : "general_", depth, "_", suffix));
+    state.tile_rows = depth == 256 ? 32 : 128;
+    state.threads = depth == 256 ? 64 : state.packed ? 128 : 256;
+    if (depth == 128) state.shared_bytes = state.packed ? 57344 : 65536;
+  }
   Step step = launched_step(graph, node, run_attention, "attention");
   step.state = std::make_shared<AttentionState>(std::move(state));
   return step;

@@ -55,6 +55,17 @@ def reference(q, k, v, scale, cap, mask, left, right, offsets, lengths):
     return np.einsum("bhij,bhjd->bhid", e / np.where(total == 0, 1, total), v)
 
 
+# Kind, items of a head, queries a block, threads, bytes of dynamic shared memory.
+BLOCKS = (
+    ("", 64, 128, 128, 0),
+    ("", 128, 128, 128, 57344),
+    ("", 256, 32, 64, 0),
+    ("general_", 64, 128, 256, 0),
+    ("general_", 128, 128, 256, 65536),
+    ("general_", 256, 32, 64, 0),
+)
+F32_BLOCKS = ((64, 64), (128, 32), (256, 32))
+
 # batch, heads, kv heads, rows, keys, size, value size, mask, left, right, offset, lengths, cap,
 # layout
 CASES = [
@@ -68,6 +79,8 @@ CASES = [
     (1, 1, 1, 35, 40, 200, 256, None, -1, 0, 0, None, 0, "bhsd"),
     (1, 1, 1, 3, 4, 8, 8, "none seen", -1, -1, 0, None, 0, "bhsd"),
     (2, 2, 1, 70, 40, 64, 64, None, -1, -1, 0, [0, 40], 0, "bhsd"),
+    (1, 2, 1, 150, 210, 64, 56, None, -1, 0, 60, None, 0, "bshd"),
+    (1, 1, 1, 40, 200, 128, 128, None, -1, -1, 0, None, 0, "bhsd"),
 ]
 
 
@@ -99,14 +112,34 @@ def make_mask(rng, kind, name, b, h, rows, keys):
     return mask, 1
 
 
-def kernels(name, rows, size):
-    """Kernels that take the sizes: name, source, queries a block, threads."""
-    found = [(f"attention_one_{name}", "attention_fma", 1, 256)]
-    source, middle = ("attention_fma", 32) if name == "f32" else ("attention", 64)
-    for d, block in ((64, 64), (128, middle), (256, 32)):
-        if size <= d:
-            found.append((f"attention_{d}_{name}", source, block, 2 * block))
-    return found
+def kernels(name, general, size):
+    """Kernels of tiles for sizes: name, source, queries a block, threads, shared bytes."""
+    if name == "f32":
+        return [
+            (f"attention_{d}_f32", "attention_fma", n, 2 * n, 0) for d, n in F32_BLOCKS if size <= d
+        ]
+    return [
+        (f"attention_{kind}{d}_{name}", "attention", n, threads, shared)
+        for kind, d, n, threads, shared in BLOCKS
+        if size <= d and (kind or not general)
+    ]
+
+
+def run_few(name, at_once, size, args, operands, y, parts, seed):
+    """The kernels of few queries, with several blocks each, of runs of keys."""
+    depth = 64 if size <= 64 else 128 if size <= 128 else 256
+    keys = max(ceil_div(args.keys, parts), 1)
+    lines = args.batch * args.heads * args.rows
+    found = np.zeros((lines, parts, args.value_size + 2), np.float32)
+    counts = [np.int32(parts), np.int32(keys)]
+    runs = ceil_div(args.heads // args.kv_heads * args.rows, at_once)
+    kernel = f"attention_{'few' if at_once == 1 else 'shared'}_{depth}_{name}"
+    arguments = [*operands, y, args, found if parts > 1 else None, *counts]
+    blocks = args.batch * args.kv_heads * runs * parts
+    run("attention_few", kernel, blocks, 256, *arguments, seed=seed)
+    if parts > 1:
+        join = f"attention_join_{name}"
+        run("attention_few", join, lines, 256, y, args, found, counts[0], seed=seed)
 
 
 @pytest.mark.parametrize("case", range(len(CASES)))
@@ -126,14 +159,21 @@ def test_attention(name, case):
         v[0, :, count[0] :] = np.nan
     want = reference(q, k, v, scale, cap, mask, left, right, offsets, ends)
     nothing = (ctypes.c_longlong * 4)()
-    for kernel, source, block, threads in kernels(name, rows, max(size, vsize)):
-        y = np.zeros((b, h, rows, vsize), q.dtype)
-        args = AttentionArgs(
-            strides(q), strides(k), strides(v), strides(y),
-            nothing if mask is None else strides(mask),
-            b, h, kv, rows, keys, size, vsize, code, left, right, offset, int(count is not None),
-            scale, cap,
-        )  # fmt: skip
+    y = np.zeros((b, h, rows, vsize), q.dtype)
+    args = AttentionArgs(
+        strides(q), strides(k), strides(v), strides(y),
+        nothing if mask is None else strides(mask),
+        b, h, kv, rows, keys, size, vsize, code, left, right, offset, int(count is not None),
+        scale, cap,
+    )  # fmt: skip
+    operands = (q, k, v, mask, count)
+    for at_once, parts in ((1, 3), (4, 1), (4, 3)):
+        y[...] = 0
+        run_few(name, at_once, max(size, vsize), args, operands, y, parts, case + 1)
+        near(y, want, name, scale=2)
+    general = mask is not None or cap != 0 or layout == "odd" or size % 8 or vsize % 8
+    for kernel, source, block, threads, shared in kernels(name, general, max(size, vsize)):
+        y[...] = 0
         grid = b * h * ceil_div(rows, block)
-        run(source, kernel, grid, threads, q, k, v, mask, count, y, args, seed=case + 1)
+        run(source, kernel, grid, threads, *operands, y, args, shared=shared, seed=case + 1)
         near(y, want, name, scale=2)
