@@ -28,7 +28,8 @@ WHOLE = re.compile(
     r"mma\.sync\.aligned\.m16n8k8\.row\.col\.f32\.tf32\.tf32\.f32|"
     r"mma\.sync\.aligned\.m16n8k16\.row\.col\.f32\.(bf16\.bf16|f16\.f16)\.f32|"
     r"mma\.sync\.aligned\.m16n8k32\.row\.col\.s32\.[su]8\.[su]8\.s32|"
-    r"shf\.[lr]\.(wrap|clamp)\.b32|shfl\.sync\.(bfly|idx|up|down)\.b32"
+    r"shf\.[lr]\.(wrap|clamp)\.b32|shfl\.sync\.(bfly|idx|up|down)\.b32|"
+    r"vote\.sync\.(all|any)\.pred"
 )
 CONVERTED = re.compile(r"cvt(\.(rn|rz|rm|rp|rni|rzi|rmi|rpi|sat|ftz))*")
 STATEMENT = re.compile(

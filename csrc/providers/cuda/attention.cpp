@@ -17,7 +17,6 @@ constexpr int64_t kMostItems = 256;  // of a head of keys or values
 constexpr int64_t kFewQueries = 8;   // that tiles would be too large for
 constexpr int64_t kSharing = 4;      // of them, at most, that share a block
 constexpr int64_t kFewestKeys = 64;  // of such a block where a query has several
-constexpr int64_t kFewBlocks = 2;    // such blocks that a multiprocessor has at once
 
 // As in kernels/cuda/attention.cuh.
 struct AttentionArgs {
@@ -172,7 +171,8 @@ void run_few(const AttentionState& state, Arguments& made, const AttentionArgs& 
   Device& device = *state.device;
   const int64_t sharing = int64_t{args.heads} / args.kv_heads * args.rows;
   const int64_t blocks = int64_t{args.batch} * args.kv_heads * groups_of(sharing, kSharing);
-  const int64_t wanted = int64_t{device.multiprocessors()} * kFewBlocks / blocks;
+  const int64_t at_once = sharing > 1 ? 1 : 2;  // blocks of a multiprocessor
+  const int64_t wanted = device.multiprocessors() * at_once / blocks;
   const int64_t most = std::min(wanted, args.keys / kFewestKeys);
   const int64_t keys = groups_of(std::max(args.keys, 1), std::max<int64_t>(most, 1));
   const int64_t parts = groups_of(std::max(args.keys, 1), keys);
