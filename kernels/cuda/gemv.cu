@@ -25,10 +25,11 @@ DEVICE void along_k(const T* a, const T* b, const T* c, const T* bias, T* d, con
   const i64 batch = divide(index, g.n), n = index - batch * g.n;
   const int lane = threadIdx.x % 32;
   const Rows<T, ROWS> rows(a, g, batch);
-  const T* column = b + batch_offset(g, g.b, batch) + n * g.b[1];
+  b += batch_offset(g, g.b, batch);
+  const T* column = b + n * g.b[1];
   C sum[ROWS] = {};
-  const bool packed =
-      g.b[0] == 1 && aligned16(column) && packed_lines(rows.a, ROWS > 1 ? g.a[0] : 0, g.a[1]);
+  const bool packed = packed_lines(b, g.n > 1 ? g.b[1] : 0, g.b[0]) &&  // of all columns, or none
+                      packed_lines(rows.a, ROWS > 1 ? g.a[0] : 0, g.a[1]);
   i64 k = 0;
   if (packed) {
     _Pragma("unroll 4") for (k = lane * E; k + E <= g.k; k += 32 * E) {

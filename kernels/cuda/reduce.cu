@@ -42,7 +42,8 @@ DEVICE double after(double x, i64 n, i32 how) {
   return how == MEAN ? x / (double)n : how == ROOT ? sqrt(x) : how == LOGARITHM ? log(x) : x;
 }
 
-// Threads along x share a row; rows of a block along y.
+// Threads along x share a row; rows of a block along y.  Equal rows give equal bits: all are read
+// in packs, or none.
 template <class T, class F>
 DEVICE void reduce_rows(const T* x, T* y, i64 rows, i64 n, i32 first, i32 last) {
   typedef compute_t<T> C;
@@ -50,11 +51,12 @@ DEVICE void reduce_rows(const T* x, T* y, i64 rows, i64 n, i32 first, i32 last) 
   __shared__ C room[32];
   const i64 row = (i64)blockIdx.x * blockDim.y + threadIdx.y;
   if (row >= rows) return;
+  const bool packed = aligned16(x) && (rows == 1 || n % E == 0);
   x += row * n;
   const C start = Identity<F, C>::value();
   C sum = start;
   i64 i = threadIdx.x;
-  if (aligned16(x)) {
+  if (packed) {
     for (i = (i64)threadIdx.x * E; i + E <= n; i += blockDim.x * E) {
       const Pack<T> v = load16(x + i);
       UNROLL

@@ -119,3 +119,15 @@ def test_positions(name):
                     run("reduce", f"{kernel}_{name}", grid, 256, x, y, *shape, np.int32(largest),
                         np.int32(last), seed=seed)  # fmt: skip
                     np.testing.assert_array_equal(y, want)
+
+
+@pytest.mark.parametrize("name", ["f32", "f16"])
+@pytest.mark.parametrize("n", [169, 1001])
+def test_equal_rows_give_equal_bits(name, n):
+    """However they lie in memory."""
+    rng = np.random.default_rng(n)
+    x = np.ascontiguousarray(np.broadcast_to(random(rng, (n,), name), (9, n)))
+    y = np.zeros(9, x.dtype)
+    block, grid = ((256, 1), 9) if n > 256 else ((32, 8), 2)
+    run("reduce", f"reduce_sum_{name}", grid, block, x, y, 9, n, np.int32(0), np.int32(1))
+    assert len(np.unique(y)) == 1
