@@ -320,12 +320,12 @@ def taps(args: Any, entries: int) -> Any:
 def attention() -> Iterator[Case]:
     """128 queries, 512 keys."""
     rows, keys = 128, 512
-    for kernel, source, dtype, size, block, threads, flight in (
-        ("attention_64_f16", "attention", "f16", 64, 128, 128, 128),
-        ("attention_128_f16", "attention", "f16", 128, 128, 128, 128),
-        ("attention_64_f32", "attention_fma", "f32", 64, 64, 128, 64),
-        ("attention_128_f32", "attention_fma", "f32", 128, 32, 64, 128),
-        ("attention_256_f32", "attention_fma", "f32", 256, 32, 64, 64),
+    for kernel, source, dtype, size, block, threads, flight, shared in (
+        ("attention_64_f16", "attention", "f16", 64, 128, 128, 128, 0),
+        ("attention_128_f16", "attention", "f16", 128, 128, 128, 128, 56 * 1024),
+        ("attention_64_f32", "attention_fma", "f32", 64, 64, 128, 64, 0),
+        ("attention_128_f32", "attention_fma", "f32", 128, 32, 64, 128, 0),
+        ("attention_256_f32", "attention_fma", "f32", 256, 32, 64, 64, 0),
     ):
         q, k, v = (_random((1, 1, n, size), dtype) for n in (rows, keys, keys))
         y = np.zeros_like(q)
@@ -335,7 +335,7 @@ def attention() -> Iterator[Case]:
         )  # fmt: skip
         yield Case(
             "attention", f"{dtype}, heads of {size}", source, kernel, rows // block, (threads,),
-            (q, k, v, None, None, y, args), y.size, 0, flight, 0, 4 * rows * keys * size,
+            (q, k, v, None, None, y, args), y.size, 0, flight, shared, 4 * rows * keys * size,
         )  # fmt: skip
 
 
