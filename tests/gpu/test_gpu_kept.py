@@ -9,6 +9,7 @@ import pytest
 
 import softcuda
 from gpu_models import cpu_session, gpu_session, model, normal
+from tiercel import _core
 
 BYTES = np.random.default_rng(1).integers(-128, 128, 3 * 20 * 3).astype(np.int8)
 CONVS = model(
@@ -33,6 +34,53 @@ PRODUCTS = model(
 }""",
     w=BYTES.reshape(20, 9),
 )
+LARGE = np.random.default_rng(2).integers(-9, 9, (256, 256, 3)).astype(np.int8)
+WEIGHTS = {
+    "patches": (
+        model(
+            """g (float[1, 256, t] x) => (float[1, 256, t] y) {
+    h = Cast<to = 10>(x)
+    c = Conv<pads = [1, 1]>(h, w)
+    y = Cast<to = 1>(c)
+}""",
+            w=(LARGE / 128).astype(np.float16),
+        ),
+        (1, 256),
+    ),
+    "rows": (
+        model(
+            """g (float[1, 256, t] x) => (float[1, 256, t] y) {
+    y = ConvTranspose<pads = [1, 1]>(x, w)
+}""",
+            w=(LARGE / 128).astype(np.float32),
+        ),
+        (1, 256),
+    ),
+    "bytes": (
+        model(
+            """g (float[1, 256, t] x) => (float[1, 256, t] y) {
+    q, s, z = DynamicQuantizeLinear(x)
+    c = ConvInteger<pads = [1, 1]>(q, w, z)
+    f = Cast<to = 1>(c)
+    y = Mul(f, s)
+}""",
+            w=LARGE,
+        ),
+        (1, 256),
+    ),
+    "matrices": (
+        model(
+            """g (float[t, 256] x) => (float[t, 768] y) {
+    q, s, z = DynamicQuantizeLinear(x)
+    p = MatMulInteger(q, w, z)
+    f = Cast<to = 1>(p)
+    y = Mul(f, s)
+}""",
+            w=LARGE.reshape(256, 768),
+        ),
+        (256,),
+    ),
+}
 
 
 @pytest.mark.parametrize("kind", ["convolutions", "products"])
@@ -44,3 +92,20 @@ def test_recorded_runs_keep_what_they_use(cuda_driver: softcuda.Device, kind: st
         x = normal(*((1, 20, length) if kind == "convolutions" else (length, 20)), seed=seed)
         for got, want in zip(session.run(None, {"x": x}), host.run(None, {"x": x}), strict=True):
             np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["patches", "rows", "bytes", "matrices"])
+def test_plans_share_weights_in_other_orders(cuda_driver: softcuda.Device, kind: str) -> None:
+    """A run with new extents makes a plan, and no copy of the weights of its own."""
+    made, shape = WEIGHTS[kind]
+    session, host = gpu_session(made), cpu_session(made)
+    used = []
+    for length in (8, 6, 7):
+        x = normal(*shape, length, seed=length)
+        x = x if kind != "matrices" else np.ascontiguousarray(x.T)
+        [got], [want] = session.run(None, {"x": x}), host.run(None, {"x": x})
+        np.testing.assert_allclose(got, want, rtol=1e-2, atol=1e-2)
+        session.release_memory()
+        used.append(_core.device_use("cuda", 0)[1])
+    weights = 256 * 256 * 3
+    assert used[2] - used[1] < weights <= used[0], used

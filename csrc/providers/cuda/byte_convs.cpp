@@ -26,7 +26,7 @@ struct ByteConvState {
   int32_t signs = 0;
   FunctionHandle product = nullptr, alone = nullptr, runs = nullptr;
   std::unique_ptr<KeptBuffers> tables = std::make_unique<KeptBuffers>();
-  std::unique_ptr<Derived> weights;  // as the product wants them
+  Derived weights;  // as the product wants them
 };
 
 ByteConvArgs byte_conv_args(const ConvArgs& c) {
@@ -84,8 +84,7 @@ void launch_alone(const ByteConvState& state, const ConvArgs& c, const ByteConvC
 void launch_byte_product(const ByteConvState& state, const ConvArgs& c, const ByteConvCall& call) {
   const ByteConvArgs args = byte_conv_args(c);
   Device& device = *state.device;
-  const auto weights =
-      state.weights->get(device, [&] { return laid_out_weights(state, args, call.w); });
+  const auto weights = state.weights.get([&] { return laid_out_weights(state, args, call.w); });
   const auto images = lay_out(device, args, int64_t{c.batch} * c.groups, call.x, call.x_zero);
   const std::string key(reinterpret_cast<const char*>(&args), sizeof args);
   const auto table = state.tables->get(device, key, [&] { return table_of_runs(state, args); });
@@ -136,8 +135,8 @@ Step compile_byte_conv(const Graph& graph, const Node& node,
   state.signs = (x == DType::Int8 ? 1 : 0) + (w == DType::Int8 ? 2 : 0);
   state.x_zeros = !is_nothing(graph, input_of(node, state.x_zero));
   state.w_zeros = !is_nothing(graph, input_of(node, state.w_zero));
-  state.weights =
-      std::make_unique<Derived>(constant_behind(graph, node.inputs[state.w]) != nullptr);
+  const auto groups = node.attributes.get_or<int64_t>("group", 1);
+  state.weights = {device, graph, node.inputs[state.w], concat("rows of bytes, group ", groups)};
   const auto inside = device->enter();
   const auto entry = [&](const std::string& name) {
     return cuda_function(*device, "conv_bytes", name);

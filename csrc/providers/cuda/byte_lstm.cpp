@@ -32,7 +32,7 @@ struct ByteLstmState {
   bool backwards = false, is_signed = false;
   FunctionHandle range = nullptr, quantize = nullptr, product = nullptr, pack = nullptr,
                  walk = nullptr;
-  std::unique_ptr<Derived> turned, packed;  // weights of the input and of the state
+  Derived turned, packed;  // weights of the input and of the state
 };
 
 struct LstmTensors {
@@ -81,9 +81,8 @@ std::shared_ptr<Buffer> project(const ByteLstmState& state, const LstmTensors& t
   const TclTensor& w = t.input(W);
   const int64_t rows = args.steps * args.batch, depth = w.dims[1], columns = w.dims[2];
   const int64_t pitch = turned_pitch(depth);
-  const auto turned = state.turned->get(*state.device, [&] {
-    return turn_matrices(*state.device, w.data, args.directions, depth, columns);
-  });
+  const auto turned = state.turned.get(
+      [&] { return turn_matrices(*state.device, w.data, args.directions, depth, columns); });
   auto sums = state.device->allocate(args.directions * rows * columns * 4);
   const int64_t zero_step = t.step_of(WZero, args.directions), no_step = 0;
   for (int64_t d = 0; d < args.directions; ++d) {
@@ -109,7 +108,7 @@ std::shared_ptr<Buffer> project(const ByteLstmState& state, const LstmTensors& t
 // Weights of the state in words, then the sums of their columns.
 std::shared_ptr<Buffer> packed_weights(const ByteLstmState& state, const LstmTensors& t,
                                        const ByteLstmArgs& args, int64_t words) {
-  return state.packed->get(*state.device, [&] {
+  return state.packed.get([&] {
     const int64_t columns = args.directions * args.hidden * 4;
     auto made = state.device->allocate((words + columns) * 4);
     const void *const numbers = made->data(), *const totals = made->data() + words * 4;
@@ -177,8 +176,8 @@ Step compile_byte_lstm(const Graph& graph, const Node& node,
   const DType weights = graph.value(node.inputs[W]).type.dtype;
   state.backwards = node.attributes.get_or<std::string>("direction", "forward") == "reverse";
   state.is_signed = weights == DType::Int8;
-  state.turned = std::make_unique<Derived>(constant_behind(graph, node.inputs[W]) != nullptr);
-  state.packed = std::make_unique<Derived>(constant_behind(graph, node.inputs[R]) != nullptr);
+  state.turned = {device, graph, node.inputs[W], kTurned};
+  state.packed = {device, graph, node.inputs[R], "words and their sums"};
   const auto inside = device->enter();
   state.range = cuda_function(*device, "quantize", "range_f32");
   state.quantize = cuda_function(*device, "quantize", "dynamic_quantize_f32");

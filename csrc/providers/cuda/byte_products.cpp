@@ -27,7 +27,7 @@ struct ByteProductState {
   FunctionHandle product = nullptr, few = nullptr;
   bool a_zeros = false, b_zeros = false;  // whether zero points may differ from 0
   int32_t scale_type = 0;
-  std::unique_ptr<Derived> turned;  // the matrices of b
+  Derived turned;  // the matrices of b
 };
 
 bool is_byte(DType dtype) { return dtype == DType::Int8 || dtype == DType::UInt8; }
@@ -91,7 +91,7 @@ ByteOperands operands_of(const ByteProductState& state, const Step& step, RunCon
   made.product.a = a.data;
   made.product.b = b.data;
   if (b.rank >= 2) {
-    made.turned = state.turned->get(*state.device, [&] {
+    made.turned = state.turned.get([&] {
       const int64_t matrices = b.size / std::max<int64_t>(g.k * g.n, 1);
       return turn_matrices(*state.device, b.data, matrices, g.k, g.n);
     });
@@ -204,7 +204,7 @@ Step compile_byte_product(const Graph& graph, const Node& node,
   if (rounded) {
     state.scale_type = type(1) == DType::Float16 ? 1 : type(1) == DType::BFloat16 ? 2 : 0;
   }
-  state.turned = std::make_unique<Derived>(constant_behind(graph, node.inputs[state.b]) != nullptr);
+  state.turned = {device, graph, node.inputs[state.b], kTurned};
   step.state = std::make_shared<ByteProductState>(std::move(state));
   return step;
 }

@@ -1,6 +1,8 @@
 // Bytes as the kernels of 8-bit products and convolutions want them: what is added up lies
 // together.
 #pragma once
+#include <string_view>
+
 #include "providers/cuda/conv_shapes.h"
 #include "providers/cuda/device.h"
 
@@ -17,6 +19,8 @@ struct ByteConvArgs {
 [[nodiscard]] std::shared_ptr<Buffer> lay_out(Device& device, const ByteConvArgs& args,
                                               int64_t images, const void* from, const void* zero);
 
+// The form of constants that turn_matrices has made.
+constexpr std::string_view kTurned = "turned matrices";
 // Bytes of a column of `rows` items in what turn_matrices makes: whole runs of 16.
 [[nodiscard]] int64_t turned_pitch(int64_t rows);
 // Matrices [rows, columns] as [columns, turned_pitch(rows)], with zeros at the ends.

@@ -31,7 +31,7 @@ struct ConvState {
   bool tf32 = false;
   Attached epilogue;
   ProductKernels products;
-  std::unique_ptr<Derived> weights;  // of ConvTranspose and of patches, permuted
+  Derived weights;  // of ConvTranspose and of patches, permuted
   std::unique_ptr<KeptBuffers> tables = std::make_unique<KeptBuffers>();
 };
 
@@ -115,8 +115,7 @@ void add_up(const ConvState& state, const ConvArgs& args, int64_t parts, const v
 
 void launch_patches(const ConvState& state, const PatchPlan& plan, const void* x, const void* w,
                     const void* bias, void* y, const Results& results) {
-  const auto weights =
-      state.weights->get(*state.device, [&] { return chunked(state, plan.args.c, w); });
+  const auto weights = state.weights.get([&] { return chunked(state, plan.args.c, w); });
   const void* const from = weights->data();
   Grid grid;
   grid.x = plan.blocks;
@@ -230,8 +229,7 @@ void run_conv(const Step& step, RunContext& context) {
   if (!state.window.transposed && args.channels == 1) {
     launch_depthwise(state, args, x.data, w.data, bias, y.data, results);
   } else if (state.window.transposed) {
-    const auto weights =
-        state.weights->get(*state.device, [&] { return permuted(state, args, w.data); });
+    const auto weights = state.weights.get([&] { return permuted(state, args, w.data); });
     launch_product(state, args, x.data, weights->data(), bias, y.data, results);
   } else if (is_plain_product(args)) {
     launch_plain_product(state, args, x.data, w.data, bias, y.data, results);
@@ -258,7 +256,9 @@ Step compile_conv(const Graph& graph, const Node& node, const std::shared_ptr<De
   Step step = launched_step(graph, node, run_conv, transposed ? "conv_transpose" : "conv");
   step.inputs.resize(3, kNone);
   Attached epilogue(node, "epilogue", step, device);
-  const bool constant = constant_behind(graph, node.inputs[1]) != nullptr;
+  const auto groups = node.attributes.get_or<int64_t>("group", 1);
+  const std::string order = concat(transposed ? "rows of filters, group " : "patches, group ",
+                                   groups, tf32 ? ", tf32" : "");
   step.state =
       std::make_shared<ConvState>(ConvState{.device = device,
                                             .window = ConvWindow(node),
@@ -267,7 +267,7 @@ Step compile_conv(const Graph& graph, const Node& node, const std::shared_ptr<De
                                             .tf32 = tf32 && dtype == DType::Float,
                                             .epilogue = std::move(epilogue),
                                             .products = {device, dtype, tf32},
-                                            .weights = std::make_unique<Derived>(constant)});
+                                            .weights = {device, graph, node.inputs[1], order}});
   return step;
 }
 
