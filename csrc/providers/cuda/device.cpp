@@ -388,9 +388,13 @@ void Device::launch(FunctionHandle function, const Grid& grid, std::span<void* c
                 " blocks; at most ", INT32_MAX);
   }
   if (grid.shared_bytes > kUsualSharedBytes) {
-    driver_.check(driver_.set_function(function, kMostDynamicSharedBytes,
-                                       static_cast<int>(grid.shared_bytes)),
-                  "cuFuncSetAttribute");
+    unsigned& allowed = shared_bytes_[function];
+    if (grid.shared_bytes > allowed) {
+      driver_.check(driver_.set_function(function, kMostDynamicSharedBytes,
+                                         static_cast<int>(grid.shared_bytes)),
+                    "cuFuncSetAttribute");
+      allowed = grid.shared_bytes;
+    }
   }
   driver_.check(driver_.launch(function, static_cast<unsigned>(grid.x), grid.y, grid.z,
                                grid.threads, grid.threads_y, 1, grid.shared_bytes, stream_,

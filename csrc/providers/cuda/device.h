@@ -129,6 +129,7 @@ class Device final : public DeviceMemory {
   std::unordered_map<std::string, ModuleHandle> modules_;
   std::unordered_map<int64_t, ModuleHandle> library_modules_;  // by the offset of their text
   std::map<std::pair<int64_t, std::string>, FunctionHandle> library_functions_;
+  std::unordered_map<FunctionHandle, unsigned> shared_bytes_;  // that were asked for
   std::unique_ptr<Transfers> transfers_;
   std::atomic<std::thread::id> recorder_{};  // the thread that makes a recording
   Recording* recording_ = nullptr;           // that one: nobody else looks at it
