@@ -64,6 +64,8 @@ bool dtype_is_float(DType dtype) {
   return name.starts_with("float") || dtype == DType::Double || dtype == DType::BFloat16;
 }
 
+bool dtype_is_half(DType dtype) { return dtype == DType::Float16 || dtype == DType::BFloat16; }
+
 bool dtype_is_integer(DType dtype) {
   const std::string_view name = dtype_name(dtype);
   return name.starts_with("int") || name.starts_with("uint");

@@ -50,6 +50,7 @@ enum class DType : int32_t {
 // True for the numbers that TensorProto.DataType defines and this runtime knows.
 [[nodiscard]] bool dtype_is_valid(int64_t number);
 [[nodiscard]] bool dtype_is_float(DType dtype);    // every floating type, 4 to 64 bits
+[[nodiscard]] bool dtype_is_half(DType dtype);     // float16 and bfloat16
 [[nodiscard]] bool dtype_is_integer(DType dtype);  // signed and unsigned, without bool
 
 }  // namespace tiercel

@@ -24,7 +24,7 @@ bool gives_sums(const Node& node) {
 
 DType epilogue_dtype(const Node& node, DType dtype) {
   const auto* epilogue = node.attributes.get<std::shared_ptr<Graph>>("epilogue");
-  const bool half = dtype == DType::Float16 || dtype == DType::BFloat16;
+  const bool half = dtype_is_half(dtype);
   if (!epilogue || !half || !gives_sums(node) || (*epilogue)->outputs.empty()) return dtype;
   const DType result = (*epilogue)->value((*epilogue)->outputs[0]).type.dtype;
   return result == DType::Float ? result : dtype;

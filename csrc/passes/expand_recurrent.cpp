@@ -81,7 +81,7 @@ bool is_usual(const Expander& e, const std::vector<int64_t>& usual) {
 bool recurrent(Graph& graph, NodeId id, const std::vector<int64_t>& usual) {
   Expander e(graph, id);
   const DType dtype = e.dtype(e.input(0));
-  const bool half = dtype == DType::Float16 || dtype == DType::BFloat16;
+  const bool half = dtype_is_half(dtype);
   const bool known = is_usual(e, usual);
   if (!half && known) return false;
   Attributes attributes = e.node().attributes;

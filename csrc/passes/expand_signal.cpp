@@ -4,8 +4,6 @@
 namespace tiercel {
 namespace {
 
-bool is_half(DType dtype) { return dtype == DType::Float16 || dtype == DType::BFloat16; }
-
 // The same node with its inputs in the kernels' types.
 bool widened(Graph& graph, NodeId id, std::span<const size_t> numbers,
              std::span<const size_t> sizes) {
@@ -14,7 +12,7 @@ bool widened(Graph& graph, NodeId id, std::span<const size_t> numbers,
   std::vector<ValueId> inputs = e.node().inputs;
   bool changed = false;
   for (size_t i : numbers) {
-    if (!e.has(i) || !is_half(dtype)) continue;
+    if (!e.has(i) || !dtype_is_half(dtype)) continue;
     inputs[i] = e.cast(inputs[i], DType::Float);
     changed = true;
   }

@@ -18,8 +18,6 @@ constexpr std::string_view kNarrowed[] = {
     "ReduceMean",    "ReduceL2",
 };
 
-bool is_half(DType dtype) { return dtype == DType::Float16 || dtype == DType::BFloat16; }
-
 // A constant in another type, if no element of it is rounded.
 std::optional<Tensor> exactly(const Tensor& tensor, DType dtype) {
   std::vector<double> values;
@@ -82,7 +80,7 @@ class Narrower {
     const ValueId y = made.outputs[0];
     if (first == nullptr || dtype(y) != DType::Float) return false;
     const DType half = dtype(first->inputs[0]);
-    if (!is_half(half)) return false;
+    if (!dtype_is_half(half)) return false;
     const std::vector<NodeId> casts = conversions_of(y, half, users);
     if (casts.empty()) return false;
     for (ValueId& input : made.inputs) {

@@ -31,7 +31,7 @@ bool fits(const WeightMatrix& w) {
     return false;
   }
   const DType dtype = w.scales.dtype();
-  const bool known = dtype == DType::Float || dtype == DType::Float16 || dtype == DType::BFloat16;
+  const bool known = dtype == DType::Float || dtype_is_half(dtype);
   return known && all_finite(w.scales);
 }
 

@@ -12,8 +12,6 @@ namespace {
 
 using Body = std::shared_ptr<Graph>;
 
-bool is_half_float(DType dtype) { return dtype == DType::Float16 || dtype == DType::BFloat16; }
-
 bool is_norm(const Node& node) {
   const bool row = is_op(node, "LayerNormalization") || is_op(node, "RMSNormalization");
   return row && !node.attributes.has("prologue") &&
@@ -84,7 +82,7 @@ class Widener {
 
   bool widen(NodeId id) {
     const ValueId sum = graph_.node(id).outputs.empty() ? kNone : graph_.node(id).outputs[0];
-    if (sum == kNone || graph_.is_output(sum) || !is_half_float(graph_.value(sum).type.dtype)) {
+    if (sum == kNone || graph_.is_output(sum) || !dtype_is_half(graph_.value(sum).type.dtype)) {
       return false;
     }
     auto made = with_wide_result(id);

@@ -482,7 +482,7 @@ std::shared_ptr<const PointwiseProgram> compile_attached(const Node& node, std::
     throw_error(ErrorKind::NotImplemented, where(node), ": its ", std::string(name), " makes ",
                 std::string(dtype_name(result)), " of ", std::string(dtype_name(main)));
   }
-  body.of_sums = name == "epilogue" && (main == DType::Float16 || main == DType::BFloat16);
+  body.of_sums = name == "epilogue" && dtype_is_half(main);
   if (body.of_sums) {
     std::shared_ptr<PointwiseProgram> of_sums = compile(node, body);
     // So that both cut tiles alike.

@@ -108,7 +108,7 @@ void run_reduction(const Step& step, RunContext& context) {
 std::optional<std::string> reduction_refuses(const Graph& graph, const Node& node) {
   const Reduction& what = *reduction_of(node);
   const DType dtype = graph.value(node.inputs[0]).type.dtype;
-  const bool half = dtype == DType::Float16 || dtype == DType::BFloat16;
+  const bool half = dtype_is_half(dtype);
   const bool floats = dtype == DType::Float || half;
   const bool wide = dtype == DType::Double && what.join != "logsumexp";
   const bool integers = what.integers && (dtype == DType::Int32 || dtype == DType::Int64);
