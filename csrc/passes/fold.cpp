@@ -114,6 +114,7 @@ bool fold_graph(Graph& graph, PassContext& context, GrowthBudget& budget) {
   for (NodeId id : order) {
     const Node& node = graph.node(id);
     if (node.removed || !node.def) continue;
+    if (changed) infer_node(graph, graph.node(id));  // of constants that were none before
     if (node.def->has(kControlFlow)) {
       pass_constants_inward(graph, node);
       for (const std::shared_ptr<Graph>& body : subgraphs(node)) {

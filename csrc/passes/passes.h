@@ -14,6 +14,8 @@ bool simplify(Graph& graph,
               PassContext& context);  // nodes that do nothing, chains that one node does
 bool fuse_batch_norm(Graph& graph,
                      PassContext& context);  // into Conv, ConvTranspose, Gemm, or Mul and Add
+// Pad into the pads of convolutions and pools.
+bool fuse_pad(Graph& graph, PassContext& context);
 bool fuse_patterns(Graph& graph,
                    PassContext& context);  // rules: Gelu, LayerNormalization, Attention …
 // Quantising and dequantising at once becomes rounding, elementwise.

@@ -24,6 +24,7 @@ constexpr Pass kGeneric[] = {
     {"fold-again", Basic, fold},
     {"simplify-again", Basic, simplify},
     {"cse-again", Basic, cse},
+    {"fuse-pad", Extended, fuse_pad},
     {"dce-again", Basic, dce},
     {"fuse-quantize", Extended, fuse_quantize},
     {"fuse-patterns", Extended, fuse_patterns},
