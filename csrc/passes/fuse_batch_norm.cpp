@@ -103,16 +103,19 @@ bool running_statistics_used(const Node& node, const Uses& uses) {
 
 bool fuse_graph(Graph& graph) {
   bool changed = false;
+  std::optional<Uses> uses;  // as the graph is now
   const std::vector<NodeId> order = graph.order;
   for (NodeId id : order) {
     const Node& node = graph.node(id);
     const bool norm = is_op(node, "BatchNormalization") && node.inputs.size() == 5;
     const bool mul = is_op(node, "Mul");
     if (!norm && !mul && !is_op(node, "Add")) continue;
-    const Uses uses(graph);
-    if (norm && running_statistics_used(node, uses)) continue;
-    changed =
-        (norm ? batch_norm(graph, id, uses) : channel_constant(graph, id, uses, mul)) || changed;
+    if (!uses) uses.emplace(graph);
+    if (norm && running_statistics_used(node, *uses)) continue;
+    if (norm ? batch_norm(graph, id, *uses) : channel_constant(graph, id, *uses, mul)) {
+      changed = true;
+      uses.reset();
+    }
   }
   return changed;
 }
