@@ -13,6 +13,7 @@ from _lang import inline, namespace
 MOST_ROWS = 240  # of a block of C: DEPTH columns of as many rows of A stay in the L2 cache
 TILED_ROWS, TILED_DEPTH = 256, 768  # the same, of pieces for AMX tiles
 TILED_WORK = 12_000_000  # multiplications of a block by tiles, which pay for the pieces of A
+TILED_FROM = 25  # the least depth: less leaves most of each tile empty
 
 SHARED_PIECES = 64 << 20  # bytes of pieces of A that all blocks share, at most
 
@@ -58,6 +59,11 @@ def shared_pieces(k, g, cut, split, take_rows):
     steps_of, step_bytes, plane_bytes = split.steps, split.step_bytes, split.plane_bytes
     split_rows = split.split_rows
 
+    @inline
+    def pays(n, depth):
+        """Whether AMX tiles are faster than vectors."""
+        return tiled and depth >= TILED_FROM and n > (TILE // 2 if half else TILE)
+
     @k.outline("int64(int64, int64, int64)")
     def pieces_bytes(m, n, depth):
         """Of the pieces of a matrix A, which all blocks of C share; 0 where each block makes its
@@ -65,7 +71,7 @@ def shared_pieces(k, g, cut, split, take_rows):
         """
         high, alone = cut.height(m), cut.width(m, n, depth) >= n
         bytes_all = (m + high - 1) // high * steps_of(depth) * step_bytes(high)
-        by_block = not tiled or m <= 2 * few or alone or bytes_all > SHARED_PIECES
+        by_block = not pays(n, depth) or m <= 2 * few or alone or bytes_all > SHARED_PIECES
         return 0 if by_block else bytes_all
 
     @inline
@@ -80,6 +86,8 @@ def shared_pieces(k, g, cut, split, take_rows):
     @inline
     def plane_of(m, n, depth):
         """The bytes from one piece to the next, as `sums` takes them."""
+        if not pays(n, depth):
+            return -1
         return plane_bytes(cut.height(m)) if pieces_bytes(m, n, depth) > 0 else 0
 
     @inline
@@ -337,7 +345,7 @@ def product(k, t="T", pieces=0):
     def sums(plane, ready, a, at, row, step, b, b_row, b_panel, c, c_row, m, n, depth, memory):
         """C[m, n] of A[m, depth], `row` and `step` apart from element `at`. B: rows of b_row
         elements, panels b_panel elements apart. c, c_row: of the sums. `plane`: of the pieces of
-        these rows of A at `ready`; 0 when there are none.
+        these rows of A at `ready`; 0 when there are none; -1: without AMX tiles.
         """
         if depth == 0:
             for r in range(m):
