@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -23,6 +24,35 @@ def test_top_k_of_a_long_line():
     x = RNG.standard_normal(5000).astype(np.float32)
     order = np.argsort(-x, kind="stable")[:1000]
     agree(run("TopK", [x, np.array([1000])], outputs=2), [x[order], order])
+
+
+@pytest.mark.parametrize("largest", [0, 1])
+@pytest.mark.parametrize(
+    "dtype", ["float32", "float16", "bfloat16", "float64", "int32", "uint32", "int64", "uint8"]
+)
+def test_top_k_of_rows(dtype, largest):
+    """Rows of every length past whole blocks, with ties, zeros of both signs, infinities and NaN,
+    which is larger than all numbers.
+    """
+    for length in (1, 15, 64, 65, 200, 1000):
+        x = RNG.integers(-50 if dtype[0] != "u" else 0, 50, (3, length)).astype(np.float32)
+        if "float" in dtype:
+            for value in (np.nan, np.inf, -np.inf, -0.0):
+                x[1, RNG.random(length) < 0.05] = value
+        x = x.astype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
+        if dtype == "uint32":
+            x[2] += np.uint32(1 << 31)
+        wide = x.astype(np.float64)
+        numbers, is_nan = (
+            np.nan_to_num(wide, nan=np.inf, posinf=np.inf, neginf=-np.inf),
+            np.isnan(wide),
+        )
+        keys = (-numbers, ~is_nan) if largest else (numbers, is_nan)
+        order = np.lexsort((np.broadcast_to(np.arange(length), x.shape), *keys))
+        for count in {1, min(10, length), length}:
+            y, i = run("TopK", [x, np.array([count])], outputs=2, largest=largest)
+            np.testing.assert_array_equal(i, order[:, :count])
+            np.testing.assert_array_equal(y.astype(np.float64), np.take_along_axis(wide, i, 1))
 
 
 def test_unique_sorted():
