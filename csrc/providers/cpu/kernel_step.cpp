@@ -274,7 +274,9 @@ Step compile_kernel(const Graph& graph, const Node& node) {
   state->prologue = attach(node, "prologue", step);
   const TclKernel& first = *state->matches.front().kernel;
   if (runs_in_place(*state, step)) step.inplace = 0;
-  step.kernel = concat(first.variant, " ", first.isa, " ", first.types);
+  const size_t choices = state->matches.size();
+  step.kernel = choices == 1 ? concat(first.variant, " ", first.isa, " ", first.types)
+                             : concat("one of ", choices, " kernels ", first.types);
   step.state = std::move(state);
   return step;
 }
