@@ -137,10 +137,9 @@ def tables(k):
     def table_of(call, axis):
         return k.offset(k.workspace(call), table_start(call, axis))
 
-    @k.outline("double(call, int64, int64)")
-    def position(call, axis, i):
-        """The source position of output element i."""
-        s = scale(call, axis)
+    @k.outline("double(call, int64, int64, double)")
+    def position(call, axis, i, s):
+        """The source position of output element i at a scale."""
         extent = float64(k.input_dim(call, 0, axis))
         width = s * extent
         mode = k.attr_int(call, COORDINATE)
@@ -198,11 +197,11 @@ def tables(k):
             up = part > 0.0
         return int64(base) + (1 if up else 0)
 
-    @k.outline("int64(call, int64, pointer, int64, int64)")
-    def fill_element(call, axis, table, i, n):
+    @k.outline("int64(call, int64, pointer, int64, int64, double)")
+    def fill_element(call, axis, table, i, n, s):
         """The taps of output element i: the source element nearest to each, and its weight."""
         extent = k.input_dim(call, 0, axis)
-        p = position(call, axis, i)
+        p = position(call, axis, i, s)
         base = floor(p)
         part = p - base
         # An element on a source position counts as right of its neighbour, with a distance of 1.
@@ -211,7 +210,7 @@ def tables(k):
             part = 1.0
         shrink, first = 1.0, 1 - n // 2
         if k.attr_int(call, ANTIALIAS) != 0:
-            shrink = min(scale(call, axis), 1.0)
+            shrink = min(s, 1.0)
         total = 0.0
         for t in range(n):
             w = weight(call, (float64(first + t) - part) * shrink)
@@ -236,17 +235,18 @@ def tables(k):
         extent = k.input_dim(call, 0, axis)
         plain = unchanged(call, axis)
         crop = k.attr_int(call, COORDINATE) == CROP
+        s = scale(call, axis)
         for i in range(k.output_dim(call, 0, axis)):
             if plain:
                 st(table, 2 * i, i)
                 put(table, 2 * i + 1, 1.0)
             elif k.attr_int(call, MODE) == 0:
-                st(table, 2 * i, min(max(nearest(call, position(call, axis, i)), 0), extent - 1))
+                st(table, 2 * i, min(max(nearest(call, position(call, axis, i, s)), 0), extent - 1))
                 put(table, 2 * i + 1, 1.0)
             else:
-                fill_element(call, axis, table, i, n)
+                fill_element(call, axis, table, i, n, s)
             if crop and not plain:
-                p = position(call, axis, i)
+                p = position(call, axis, i, s)
                 if p < 0.0 or p > float64(extent - 1):
                     st(table, 2 * i * n, -1)
         return 0
