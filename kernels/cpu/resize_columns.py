@@ -9,10 +9,13 @@ from resize_picks import picks
 
 from _lang import inline, kernel, namespace, parts
 
+NEAR = 4096  # floats that stay in the first cache
+
 
 def columns_of(k, m):
     """Functions of a call and of `line`: `groups(call, axis)` makes the table behind those of all axes
-    ready, `along(table, n, step, row, y, at, columns)` resamples a row by it; `bytes_of(call, axis)`.
+    ready, `along(table, n, step, row, stride, rows, y, columns, last)` resamples rows by it that lie
+    `stride` elements apart; `bytes_of(call, axis, taps)`.
 
     A group is one vector of outputs: where the picks of its first tap begin, the place of each from
     there, and the weights of each tap. Other taps lie `step` elements on. The last group ends with
@@ -75,29 +78,35 @@ def columns_of(k, m):
     def resampling(take, fixed, skips):
         """`fixed` taps, or any number; `skips`: what has no weight does not count."""
 
-        @k.outline("int64(pointer, int64, int64, pointer, pointer, int64, int64)")
-        def resampled(to, n, step, row, y, at, columns):
+        @inline
+        def summed(entries, e, n, row, at, step):
+            index = places.load(entries, e)
+            weight = f.load(entries, e + lanes)
+            total = weight * take(row, at, index)
+            if skips:
+                total = f.select(f.eq(weight, f.zero()), f.zero(), total)
+            for t in range(1, n):
+                weight = f.load(entries, e + (1 + t) * lanes)
+                more = f.fma(weight, take(row, at + t * step, index), total)
+                total = f.select(f.eq(weight, f.zero()), total, more) if skips else more
+            return total
+
+        @k.outline("int64(pointer, int64, int64, pointer, int64, int64, pointer, int64)")
+        def resampled(to, n, step, row, stride, rows, y, columns):
             count = (columns + lanes - 1) // lanes
             entries = k.offset(to, head + (8 * count + 63) // 64 * 64)
-            size = (1 + (fixed if fixed else n)) * lanes
+            taps = int64(fixed) if fixed else n
             for g in range(count):
-                start, e = ld(to, 8 + g), g * size
-                index = places.load(entries, e)
-                total = f.load(entries, e + lanes) * take(row, start, index)
-                if skips:
-                    empty = f.eq(f.load(entries, e + lanes), f.zero())
-                    total = f.select(empty, f.zero(), total)
-                for t in range(1, fixed if fixed else n):
-                    weight = f.load(entries, e + (1 + t) * lanes)
-                    more = f.fma(weight, take(row, start + t * step, index), total)
-                    if skips:
-                        more = f.select(f.eq(weight, f.zero()), total, more)
-                    total = more
+                start, e = ld(to, 8 + g), g * (1 + taps) * lanes
                 first = min(g * lanes, columns - lanes)
                 if first >= 0:
-                    v.store(y, at + first, total)
+                    for r in range(rows):
+                        total = summed(entries, e, taps, row, start + r * stride, step)
+                        v.store(y, first + r * columns, total)
                 else:
-                    v.store_n(y, at, total, columns)
+                    for r in range(rows):
+                        total = summed(entries, e, taps, row, start + r * stride, step)
+                        v.store_n(y, r * columns, total, columns)
             return 0
 
         return resampled
@@ -107,21 +116,21 @@ def columns_of(k, m):
     any_n, skipping = resampling(pick.any, 0, False), resampling(pick.any, 0, True)
 
     @inline
-    def along(to, n, step, row, y, at, columns, last):
+    def along(to, n, step, row, stride, rows, y, columns, last):
         span = ld(to, 0)
         if not last:
-            skipping(to, n, step, row, y, at, columns)
+            skipping(to, n, step, row, stride, rows, y, columns)
         elif span >= 2 * lanes:
-            any_n(to, n, step, row, y, at, columns)
+            any_n(to, n, step, row, stride, rows, y, columns)
         elif span >= lanes:
             if n == 2:
-                two_2(to, n, step, row, y, at, columns)
+                two_2(to, n, step, row, stride, rows, y, columns)
             else:
-                two_n(to, n, step, row, y, at, columns)
+                two_n(to, n, step, row, stride, rows, y, columns)
         elif n == 2:
-            one_2(to, n, step, row, y, at, columns)
+            one_2(to, n, step, row, stride, rows, y, columns)
         else:
-            one_n(to, n, step, row, y, at, columns)
+            one_n(to, n, step, row, stride, rows, y, columns)
 
     return namespace("columns", groups=groups, along=along, bytes_of=bytes_of)
 
@@ -148,6 +157,16 @@ def resize_columns(k):
         return (n * run + lanes - 1) // lanes * lanes
 
     @inline
+    def stride_of(width, n, run):
+        """Elements of a row with its margins, and what vectors that begin in it may reach."""
+        return (width + 4 * lanes - 1) // lanes * lanes + 2 * margin(n, run)
+
+    @inline
+    def together(stride):
+        """Rows that are summed before they are resampled: what was stored just before is read late."""
+        return max(min(NEAR // stride, int64(8)), int64(1))
+
+    @inline
     def extend(row, n, run, width):
         for i in range((n - 1) * run):
             put(row, -1 - i, get(row, run - 1 - i % run))
@@ -160,22 +179,30 @@ def resize_columns(k):
         width, columns = k.input_dim(call, 0, axis) * run, k.output_dim(call, 0, axis) * run
         last = axis == k.output_rank(call, 0) - 1
         table = k.offset(k.workspace(call), m.tables_before(call, k.output_rank(call, 0)))
-        x, y = k.input(call, 0), k.output(call, 0)
         above = k.output_dim(call, 0, axis - 1) if axis > 0 else int64(1)
+        plane = width * k.input_dim(call, 0, axis - 1) if axis > 0 else width
         planes_to, rows_to = scratch, k.offset(scratch, m.list_bytes(call, axis - 1))
         row = k.offset(rows_to, m.list_bytes(call, axis) + 4 * margin(n, run))
-        planes, count = int64(0), int64(1)
-        for unit in range(begin, end):
-            if unit == begin or unit % above == 0:
-                stride = width * k.input_dim(call, 0, axis - 1) if axis > 0 else width
-                planes = m.planes(call, max(axis - 1, 0), unit // above, stride, planes_to)
-            if axis > 0:
-                count = m.rows(call, axis - 1, unit % above, width, planes_to, planes, rows_to)
-                m.mix(x, rows_to, count, row, width)
-            else:
-                m.mix(x, planes_to, count, row, width)
-            extend(row, n, run, width)
-            c.along(table, n, run, row, k.offset(y, unit * columns * size), 0, columns, last)
+        stride = stride_of(width, n, run)
+        many = together(stride)
+        planes, place, line = int64(0), begin // above, begin % above
+        for first in range(begin, end, many):
+            rows = min(end - first, many)
+            for r in range(rows):
+                if planes == 0 or line == 0:
+                    planes = m.planes(call, max(axis - 1, 0), place, plane, planes_to)
+                which, count = planes_to, planes
+                if axis > 0:
+                    which = rows_to
+                    count = m.rows(call, axis - 1, line, width, planes_to, planes, rows_to)
+                to = k.offset(row, 4 * r * stride)
+                m.mix(k.input(call, 0), which, count, to, width)
+                extend(to, n, run, width)
+                line += 1
+                if line == above:
+                    line, place = int64(0), place + 1
+            y = k.offset(k.output(call, 0), first * columns * size)
+            c.along(table, n, run, row, stride, rows, y, columns, last)
         return 0
 
     def run(call, phase, begin, end, scratch):
@@ -205,8 +232,9 @@ def resize_columns(k):
     def scratch(call):
         axis = m.line(call)
         run = m.run_length(call, axis)
-        n = k.input_dim(call, 0, axis) * run + 2 * margin(m.taps(call, axis), run) + 4 * lanes
-        return m.list_bytes(call, axis - 1) + m.list_bytes(call, axis) + 4 * n
+        stride = stride_of(k.input_dim(call, 0, axis) * run, m.taps(call, axis), run)
+        lists = m.list_bytes(call, axis - 1) + m.list_bytes(call, axis)
+        return lists + 4 * stride * together(stride)
 
     def supports(call):
         why = m.refused(call)
