@@ -94,18 +94,19 @@ def scaling(k):
 
 def tables(k):
     """Inline functions: `taps(call, axis)`; `fill(call, axis, table)`; `table_of(call,
-    axis)`, its place in the workspace.
+    axis)`, its place in the workspace; `unchanged(call, axis)`.
     """
     scale, region = scaling(k)
     st, put = k.store("int64"), k.store("double")
     floor = k.math.floor
 
-    @inline
+    @k.outline("int64(call, int64)")
     def unchanged(call, axis):
         s = scale(call, axis)
         same = k.input_dim(call, 0, axis) == k.output_dim(call, 0, axis)
         same = same and s > 1.0 - 1e-9 and s < 1.0 + 1e-9
-        return same and region(call, axis, 0) == 0.0 and region(call, axis, 1) == 1.0
+        same = same and region(call, axis, 0) == 0.0 and region(call, axis, 1) == 1.0
+        return 1 if same else 0
 
     @inline
     def first_tap(call, axis):
@@ -120,7 +121,7 @@ def tables(k):
     def taps(call, axis):
         n = int64(1)
         mode = k.attr_int(call, MODE)
-        if mode > 0 and not unchanged(call, axis):
+        if mode > 0 and unchanged(call, axis) == 0:
             n = 2 * mode
             if k.attr_int(call, ANTIALIAS) != 0:
                 n = 2 - 2 * first_tap(call, axis)
@@ -233,7 +234,7 @@ def tables(k):
     def fill(call, axis, table):
         n = taps(call, axis)
         extent = k.input_dim(call, 0, axis)
-        plain = unchanged(call, axis)
+        plain = unchanged(call, axis) != 0
         crop = k.attr_int(call, COORDINATE) == CROP
         s = scale(call, axis)
         for i in range(k.output_dim(call, 0, axis)):
@@ -251,14 +252,14 @@ def tables(k):
                     st(table, 2 * i * n, -1)
         return 0
 
-    return taps, fill, table_of
+    return taps, fill, table_of, unchanged
 
 
 def rows_of(k):
     """`units` and `workspace` of both kernels: phase 0 fills a table per axis, phase 1 makes
     output rows.
     """
-    taps, _, _ = tables(k)
+    taps, _, _, _ = tables(k)
 
     def units(call, phase):
         rank = k.output_rank(call, 0)
@@ -287,7 +288,7 @@ def rows_of(k):
 def resize_nearest(k):
     """Rows of picked elements."""
     get, put, ld = k.load("T1"), k.store("T1"), k.load("int64")
-    taps, fill, table_of = tables(k)
+    taps, fill, table_of, _ = tables(k)
     units, workspace = rows_of(k)
 
     def run(call, phase, begin, end, scratch):
@@ -332,7 +333,7 @@ def resize(k):
     row_get, row_put, cast = k.load(sums), k.store(sums), k.cast(sums)
     to_element = k.cast("T1")
     bytes_each = 8 if sums == "double" else 4
-    taps, fill, table_of = tables(k)
+    taps, fill, table_of, _ = tables(k)
     units, workspace = rows_of(k)
     is_float = k.dtype("T1").is_float
     bits, signed = k.dtype("T1").bits, k.dtype("T1").is_signed

@@ -237,7 +237,7 @@ def resize_columns(k):
         return lists + 4 * stride * together(stride)
 
     def supports(call):
-        why = m.refused(call)
+        why = m.refused(call, False)
         if why == 0 and m.run_length(call, m.line(call)) >= lanes:
             why = 3
         return why

@@ -8,7 +8,7 @@ from resize import COORDINATE, CROP, MODE, tables
 from _lang import inline, namespace
 
 TYPES = "float float16 bfloat16"
-PICKS = "it picks elements"
+PICKS, INTERPOLATES = "it picks elements", "it interpolates"
 REGION = "a region of interest needs numbers to fill its outside"
 
 
@@ -17,7 +17,7 @@ def mixing(k):
     `run` elements. The workspace begins with four words for each axis: where its table of taps and
     weights lies and how many taps an element has. Lists are pairs: an offset in the input, a weight.
     """
-    taps, fill, _ = tables(k)
+    taps, fill, _, unchanged = tables(k)
     ld, st = k.load("int64"), k.store("int64")
     number, put_number = k.load("double"), k.store("double")
     v, f, lanes = k.vector("T1"), k.vector("float"), k.lanes("float")
@@ -27,7 +27,7 @@ def mixing(k):
     def line(call):
         axis = int64(0)
         for a in range(k.output_rank(call, 0)):
-            if taps(call, a) > 1:
+            if unchanged(call, a) == 0:
                 axis = int64(a)
         return axis
 
@@ -175,9 +175,9 @@ def mixing(k):
         return n if k.output_size(call, 0) > 0 and k.input_size(call, 0) > 0 else int64(0)
 
     @inline
-    def refused(call):
+    def refused(call, nearest):
         why = 0
-        if k.attr_int(call, MODE) == 0:
+        if (k.attr_int(call, MODE) == 0) != nearest:
             why = 1
         elif k.attr_int(call, COORDINATE) == CROP:
             why = 2

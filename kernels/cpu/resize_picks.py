@@ -1,4 +1,4 @@
-"""Vectors of floats picked from a row: what each instruction set has for elements near each other."""
+"""Vectors picked from a row: what each instruction set has for elements near each other."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from _lang.isas import VECTOR_BITS
 from _lang.lanes import I1, I32, Lanes, declared
 from _lang.scalar import element_pointer
 from _lang.simd import Vec, load_vector
+
+BYTES_EACH = 16  # lanes of vectors of bytes
 
 
 def _loaded(b: Any, pointer: Any, at: Any, lanes: int) -> Any:
@@ -58,6 +60,34 @@ def _of_any(b: Any, pointer: Any, at: Any, index: Any, lanes: int) -> Any:
     gather = declared(b, f"llvm.masked.gather.v{lanes}f32.v{lanes}p0", shape)
     everywhere = ir.Constant(ir.VectorType(I1, lanes), [I1(1)] * lanes)
     return b.call(gather, [places, I32(4), everywhere, ir.Constant(kind, ir.Undefined)])
+
+
+def _bytes_of_one(b: Any, pointer: Any, at: Any, index: Any, name: str) -> Any:
+    row = load_vector(b, pointer, at, DTYPES["uint8"], BYTES_EACH)
+    shape = ir.FunctionType(row.type, [row.type, index.type])
+    return b.call(declared(b, name, shape), [row, index])
+
+
+def _bytes_of_two(b: Any, pointer: Any, at: Any, index: Any, name: str) -> Any:
+    lanes = BYTES_EACH
+    low = _bytes_of_one(b, pointer, at, index, name)
+    near = Lanes(b, index, "uint8", lanes)
+    beyond = b.add(at, ir.Constant(at.type, lanes))
+    high = _bytes_of_one(b, pointer, beyond, (near - lanes).value, name)
+    return b.select(near.compare("<", lanes).value, low, high)
+
+
+@cache
+def byte_picks(isa: str) -> ModuleType:
+    """As `picks`, of bytes and vectors of 16 of them; without `any`."""
+    name = "llvm.aarch64.neon.tbl1.v16i8" if isa == "neon" else "llvm.x86.ssse3.pshuf.b.128"
+    vec = Vec("uint8", BYTES_EACH)
+    sig = vec(PTR, types.int64, vec)
+
+    def made(build: Any) -> Any:
+        return intrinsic_of(sig, lambda ctx, b, _, args: build(b, *args, name))
+
+    return namespace("byte_picks", one=made(_bytes_of_one), two=made(_bytes_of_two))
 
 
 @cache

@@ -24,7 +24,7 @@ def resize_runs(k):
     """A unit is a run of rows along the last axis but one. Phase 0 fills a table per axis; a scale
     near one may still shift the last."""
     ld = k.load("int64")
-    taps, fill, table_of = tables(k)
+    taps, fill, table_of, _ = tables(k)
     width = k.dtype("T1").bits // 8
 
     def run(call, phase, begin, end, scratch):

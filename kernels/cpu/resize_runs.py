@@ -127,7 +127,7 @@ def resize_runs_between(k):
         return m.list_bytes(call, axis - 1) + m.list_bytes(call, axis) + 4 * n
 
     def supports(call):
-        why = m.refused(call)
+        why = m.refused(call, False)
         if why == 0 and m.run_length(call, m.line(call)) < lanes:
             why = 3
         return why
