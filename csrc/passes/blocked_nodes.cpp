@@ -106,16 +106,19 @@ bool BlockedRules::normalises(const Node& node) const {
   return n && is_whole(*n, block);
 }
 
+// Few channels would be resized with more lanes that hold nothing.
 bool BlockedRules::resizes_planes(const Node& node) const {
-  if (!is_op(node, "Resize") || attr_string(node, "mode") != "nearest") return false;
+  if (!is_op(node, "Resize") || node.attributes.find("axes")) return false;
   if (attr_string(node, "coordinate_transformation_mode") == "tf_crop_and_resize") return false;
-  if (node.attributes.find("axes") || attr_int(node, "antialias") != 0) return false;
+  const std::optional<int64_t> n = channels(node.inputs[0]);
+  if (!n || *n * 2 < (*n + block - 1) / block * block) return false;
   const Shape* in = shape_of(graph, node.inputs[0]);
   const Shape* out = shape_of(graph, node.outputs[0]);
   if (!in || !out || !(*in)[0].same((*out)[0]) || !(*in)[1].same((*out)[1])) return false;
   if (has_input(node, 3)) return attr_string(node, "keep_aspect_ratio_policy") == "stretch";
   const Tensor* scales = has_input(node, 2) ? graph.constant(node.inputs[2]) : nullptr;
-  return scales && scales->dtype() == DType::Float && scales->size() == kRank;
+  if (!scales || scales->dtype() != DType::Float || scales->size() != kRank) return false;
+  return scales->data<float>()[0] == 1 && scales->data<float>()[1] == 1;
 }
 
 std::optional<std::vector<ValueId>> BlockedRules::carried(const Node& node) const {

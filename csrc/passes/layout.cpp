@@ -28,6 +28,7 @@ class BlockedLayout {
 
   bool run() {
     choose();
+    drop_enlarged_results();
     drop_what_does_not_pay();
     if (chosen_.empty()) return false;
     Rewriter rewriter(graph_, rules_, chosen_);
@@ -82,6 +83,49 @@ class BlockedLayout {
              static_cast<double>(weight.dims()[0]) * kPlane;
     }
     return out * (multiplications + kOutput);
+  }
+
+  // Results of networks are enlarged behind the conversion, and so is what comes after.
+  void drop_enlarged_results() {
+    const auto users = graph_.consumers();
+    for (const NodeId id : std::vector<NodeId>(chosen_.begin(), chosen_.end())) {
+      const Node& node = graph_.node(id);
+      if (!is_op(node, "Resize") || shrinks(node)) continue;
+      const std::set<NodeId> behind = carriers_behind(id, users);
+      std::erase_if(chosen_, [&](NodeId n) { return behind.contains(n); });
+    }
+  }
+
+  [[nodiscard]] bool shrinks(const Node& resize) const {
+    const Shape* out = shape_of(graph_, resize.outputs[0]);
+    const bool known =
+        out && std::all_of(out->begin(), out->end(), [](const Dim& d) { return d.known(); });
+    return known && elements(resize.outputs[0]) < elements(resize.inputs[0]);
+  }
+
+  // The node and the chosen ones behind it; none where these are convolutions too, or read other
+  // blocked values.
+  [[nodiscard]] std::set<NodeId> carriers_behind(
+      NodeId id, const std::vector<std::vector<NodeId>>& users) const {
+    std::set<NodeId> behind{id};
+    for (std::vector<NodeId> open{id}; !open.empty();) {
+      const Node& node = graph_.node(open.back());
+      open.pop_back();
+      if (rules_.is_convolution(node)) return {};
+      for (const ValueId out : node.outputs) {
+        if (out == kNone) continue;
+        for (const NodeId user : users[static_cast<size_t>(out)]) {
+          if (chosen_.contains(user) && behind.insert(user).second) open.push_back(user);
+        }
+      }
+    }
+    for (const NodeId node : behind) {
+      for (const ValueId in : rules_.blocked_operands(graph_.node(node))) {
+        const bool other = blocked(in) && !behind.contains(graph_.value(in).producer);
+        if (other && node != id) return {};
+      }
+    }
+    return behind;
   }
 
   // Chosen nodes that are linked by blocked values stay or go together.

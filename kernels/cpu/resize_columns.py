@@ -13,9 +13,9 @@ NEAR = 4096  # floats that stay in the first cache
 
 
 def columns_of(k, m):
-    """Functions of a call and of `line`: `groups(call, axis)` makes the table behind those of all axes
-    ready, `along(table, n, step, row, stride, rows, y, columns, last)` resamples rows by it that lie
-    `stride` elements apart; `bytes_of(call, axis, taps)`.
+    """Functions of a call and of `line`: `groups(call, axis, to)` makes the table ready that stands
+    behind those of all axes, `along(table, n, step, row, stride, rows, y, columns, last)` resamples
+    rows by it that lie `stride` elements apart; `bytes_of(call, axis, taps)`.
 
     A group is one vector of outputs: where the picks of its first tap begin, the place of each from
     there, and the weights of each tap. Other taps lie `step` elements on. The last group ends with
@@ -113,12 +113,15 @@ def columns_of(k, m):
 
     one_2, one_n = resampling(pick.one, 2, False), resampling(pick.one, 0, False)
     two_2, two_n = resampling(pick.two, 2, False), resampling(pick.two, 0, False)
-    any_n, skipping = resampling(pick.any, 0, False), resampling(pick.any, 0, True)
+    any_n = resampling(pick.any, 0, False)
+    skipping_one, skipping = resampling(pick.one, 0, True), resampling(pick.any, 0, True)
 
     @inline
     def along(to, n, step, row, stride, rows, y, columns, last):
         span = ld(to, 0)
-        if not last:
+        if not last and span < lanes:
+            skipping_one(to, n, step, row, stride, rows, y, columns)
+        elif not last:
             skipping(to, n, step, row, stride, rows, y, columns)
         elif span >= 2 * lanes:
             any_n(to, n, step, row, stride, rows, y, columns)
@@ -144,8 +147,8 @@ def columns_of(k, m):
     reasons=(PICKS, REGION, "long runs of elements stay together"),
 )
 def resize_columns(k):
-    """A unit is one output row. Scratch memory: the lists of planes and of rows, and the sum of these
-    rows between copies of its first and of its last element.
+    """A unit is one output row. Scratch memory: the lists of planes and of rows, and sums of these
+    rows, each between copies of its first and of its last element.
     """
     m = mixing(k)
     c = columns_of(k, m)
@@ -163,7 +166,7 @@ def resize_columns(k):
 
     @inline
     def together(stride):
-        """Rows that are summed before they are resampled: what was stored just before is read late."""
+        """Rows that are summed before they are resampled: what was just stored is read late."""
         return max(min(NEAR // stride, int64(8)), int64(1))
 
     @inline

@@ -1,5 +1,5 @@
 """Resizing along one axis at a time: where the parts of a weighted sum lie, and sums of whole rows
-of the input. Shared by the kernels that interpolate in vectors.
+of the input. Shared by the kernels that resize in vectors.
 """
 
 from numba import int64
@@ -13,9 +13,10 @@ REGION = "a region of interest needs numbers to fill its outside"
 
 
 def mixing(k):
-    """Functions of a call. The last axis that changes is `line`; what lies behind it moves as runs of
-    `run` elements. The workspace begins with four words for each axis: where its table of taps and
-    weights lies and how many taps an element has. Lists are pairs: an offset in the input, a weight.
+    """Functions of a call. The last axis that changes is `line`; what lies behind it moves as runs
+    of `run_length` elements. The workspace begins with four words for each axis: where its table of
+    taps and weights lies and how many taps an element has. Lists are pairs: an offset in the input,
+    a weight.
     """
     taps, fill, _, unchanged = tables(k)
     ld, st = k.load("int64"), k.store("int64")
@@ -64,8 +65,8 @@ def mixing(k):
 
     @k.outline("int64(call, int64, int64, int64, pointer)")
     def planes(call, axes, place, stride, to):
-        """The list of element number `place` of the first `axes` axes; its length. `stride`: elements
-        between two of the last of these axes."""
+        """The list of element number `place` of the first `axes` axes; its length. `stride`:
+        elements between two of the last of these axes."""
         count = int64(1)
         for a in range(axes):
             count *= taps_of(call, a)
@@ -90,8 +91,8 @@ def mixing(k):
 
     @k.outline("int64(call, int64, int64, int64, pointer, int64, pointer)")
     def rows(call, axis, i, stride, plane, count, to):
-        """The list of element i of an axis within the planes of a list; what has no weight does not
-        count."""
+        """The list of element i of an axis within the planes of a list; what has no weight does
+        not count."""
         n = taps_of(call, axis)
         table = k.offset(table_of(call, axis), 16 * n * i)
         m = int64(0)
@@ -132,7 +133,8 @@ def mixing(k):
 
     @k.outline("int64(pointer, pointer, int64, pointer, int64)")
     def mix(x, which, count, row, width):
-        """The sum of rows of `width` elements as floats. A whole vector may be written at the end."""
+        """The sum of rows of `width` elements as floats. What is written may end with a whole
+        vector."""
         done = int64(0)
         if count == 2:
             first, second = ld(which, 0), ld(which, 2)

@@ -1,5 +1,5 @@
-"""Resize by nearest neighbours where the last axes that stay as they are make no long runs: rows are
-picked in vectors, and a row that is the same again is copied.
+"""Resize by nearest neighbours where the last axes that stay as they are make no long runs: rows
+are picked in vectors, and written as often as they are wanted.
 """
 
 from numba import int32, int64, uint8
@@ -14,10 +14,11 @@ LONG = 64  # bytes that are copied rather than picked
 
 
 def rows_of(k, m):
-    """Functions of a call and of `line`: `groups(call, axis)` makes the table behind those of all axes
-    ready, `pick(to, row, y, columns)` picks a row by it. Rows are of words: 32 bits, or bytes where
-    elements are narrower. A group is one vector of outputs: where its picks begin, and the place of each
-    from there. The last group ends with the row, so that it may overlap with the one before.
+    """Functions of a call and of `line`: `groups(call, axis, to)` makes the table ready that stands
+    behind those of all axes, `pick(call, axis, to, row, y, columns, rows)` picks a row by it and
+    writes it to so many. Rows are of words: 32 bits, or bytes where elements are narrower. A group
+    is one vector of outputs: where its picks begin, and the place of each from there. The last ends
+    with the row, so that it may overlap with the one before.
     """
     wide = k.dtype("T1").bits >= 32
     word = 4 if wide else 1
@@ -81,17 +82,19 @@ def rows_of(k, m):
         return 0
 
     def picking(take):
-        @k.outline("int64(pointer, pointer, pointer, int64)")
-        def picked(to, row, y, columns):
+        @k.outline("int64(pointer, pointer, pointer, int64, int64)")
+        def picked(to, row, y, columns, rows):
             count = (columns + lanes - 1) // lanes
             entries = k.offset(to, entries_at(count))
             for g in range(count):
                 value = take(row, ld(to, 8 + g), places.load(entries, g * lanes))
                 first = min(g * lanes, columns - lanes)
                 if first >= 0:
-                    words.store(y, first, value)
+                    for r in range(rows):
+                        words.store(y, first + r * columns, value)
                 else:
-                    words.store_n(y, 0, value, columns)
+                    for r in range(rows):
+                        words.store_n(y, r * columns, value, columns)
             return 0
 
         return picked
@@ -102,24 +105,26 @@ def rows_of(k, m):
 
     get, put_word = k.load("uint8"), k.store("uint8")
 
-    @k.outline("int64(pointer, int64, pointer, pointer, int64)")
-    def single(table, each, row, y, columns):
+    @k.outline("int64(pointer, int64, pointer, pointer, int64, int64)")
+    def single(table, each, row, y, columns, rows):
         """Byte after byte."""
         for e in range(columns):
-            put_word(y, e, get(row, source(table, each, e)))
+            value = get(row, source(table, each, e))
+            for r in range(rows):
+                put_word(y, e + r * columns, value)
         return 0
 
     @inline
-    def pick(call, axis, to, row, y, columns):
+    def pick(call, axis, to, row, y, columns, rows):
         kind = ld(to, 0)
         if kind == 0:
-            one(to, row, y, columns)
+            one(to, row, y, columns, rows)
         elif kind == 1:
-            two(to, row, y, columns)
+            two(to, row, y, columns, rows)
         elif wide:
-            far(to, row, y, columns)
+            far(to, row, y, columns, rows)
         else:
-            single(m.table_of(call, axis), words_each(call, axis), row, y, columns)
+            single(m.table_of(call, axis), words_each(call, axis), row, y, columns, rows)
 
     return namespace(
         "rows",
@@ -157,24 +162,24 @@ def resize_picked(k):
         plane = width * k.input_dim(call, 0, axis - 1) if axis > 0 else width
         lines = m.table_of(call, max(axis - 1, 0))
         short, copy = ld(to, 1) != 0, k.offset(scratch, 64)
-        place, line, before = begin // above, begin % above, int64(-1)
-        for unit in range(begin, end):
+        place, line, unit = begin // above, begin % above, begin
+        while unit < end:
             if unit == begin or line == 0:
                 m.planes(call, max(axis - 1, 0), place, plane, scratch)
-            at = ld(scratch, 0)
+            at, rows = ld(scratch, 0), int64(1)
             if axis > 0:
-                at += ld(lines, 2 * line) * width
+                from_line, most = ld(lines, 2 * line), min(above - line, end - unit)
+                at += from_line * width
+                while rows < most and ld(lines, 2 * (line + rows)) == from_line:
+                    rows += 1
+            row = k.offset(k.input(call, 0), at * size)
+            if short:
+                k.copy(copy, 0, row, 0, width * size)
+                row = copy
             y = k.offset(k.output(call, 0), unit * columns * size)
-            if at == before:
-                k.copy(y, 0, y, -columns * size, columns * size)
-            else:
-                row = k.offset(k.input(call, 0), at * size)
-                if short:
-                    k.copy(copy, 0, row, 0, width * size)
-                    row = copy
-                c.pick(call, axis, to, row, y, columns * size // c.word)
-            before = at
-            line += 1
+            c.pick(call, axis, to, row, y, columns * size // c.word, rows)
+            unit += rows
+            line += rows
             if line == above:
                 line, place = int64(0), place + 1
         return 0

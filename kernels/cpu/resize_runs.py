@@ -18,8 +18,8 @@ from _lang import inline, kernel, parts
     reasons=(PICKS, REGION, "elements that stay together are no whole vector"),
 )
 def resize_runs_between(k):
-    """A unit is a row of runs. Scratch memory: the lists of planes and of rows, and the sum of these
-    rows, where there is more than one.
+    """A unit is a row of runs. Scratch memory: the lists of planes and of rows, and the sum of
+    these rows, where there is more than one.
     """
     m = mixing(k)
     ld, number = k.load("int64"), k.load("double")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from held import run_cases
 from single_node import check
+from tiercel import _core
 
 RNG = np.random.default_rng(11)
 COORDINATES = [
@@ -16,6 +18,9 @@ COORDINATES = [
     "asymmetric",
     "tf_crop_and_resize",
 ]
+
+ROWS = [r for r in _core.kernel_table() if (r["op"], r["variant"]) == ("Resize", "columns")]
+ISAS = sorted({r["isa"] for r in ROWS if r["isa"] in _core.supported_isas()})
 
 
 def values(*shape: int) -> np.ndarray:
@@ -57,6 +62,11 @@ def test_nearest_rounding(rounding):
 def test_aspect_ratio(policy, mode):
     inputs = [values(1, 2, 5, 6), None, None, np.array([9, 8])]
     check("Resize", inputs, 1e-5, mode=mode, axes=[3, 2], keep_aspect_ratio_policy=policy)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_cases(isa: str) -> None:
+    run_cases("resize_cases.py", isa)
 
 
 def test_integers_are_rounded_and_saturated():

@@ -227,6 +227,39 @@ def test_split_resize_and_graph_outputs() -> None:
     assert left.get("Block", 0) == 0
 
 
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+@pytest.mark.parametrize("size", [(20, 27), (15, 14), (5, 4)])
+def test_resizing_between_convolutions(mode: str, size: tuple[int, int]) -> None:
+    for coordinates in ("half_pixel", "align_corners", "asymmetric"):
+        net = Net(2, 3, 10, 9)
+        sizes = net.constant(np.array([2, 40, *size], np.int64))
+        way = {"mode": mode, "coordinate_transformation_mode": coordinates}
+        up = net.op("Resize", net.conv("x", 3, 40), "", "", sizes, **way)
+        left = check(net.model(net.conv(up, 40, 16)), 2, 3, 10, 9)
+        assert left == {"ConvBlocked": 2, "Resize": 1, "Unblock": 1}
+
+
+def test_results_are_enlarged_behind_the_conversion() -> None:
+    net = Net(1, 3, 10, 9)
+    scales = net.constant(np.array([1, 1, 4, 4], np.float32))
+    a = net.conv(net.conv("x", 3, 32), 32, 32)
+    big = net.op("Sigmoid", net.op("Resize", a, "", scales, mode="linear"))
+    check(net.model(big), 1, 3, 10, 9)
+    plan = session(net.model(big)).explain().rpartition("plan:")[2].splitlines()[1:]
+    steps = [line.split()[1] for line in plan if line]
+    assert steps == ["ConvBlocked", "ConvBlocked", "Unblock", "Resize", "Sigmoid"]
+
+
+def test_few_channels_are_resized_as_they_lie() -> None:
+    net = Net(1, 3, 10, 9)
+    scales = net.constant(np.array([1, 1, 2, 2], np.float32))
+    mask = net.conv(net.conv("x", 3, 32), 32, 1)
+    up = net.op("Resize", mask, "", scales, mode="linear")
+    check(net.model(net.conv(up, 1, 32)), 1, 3, 10, 9)
+    text = session(net.model(net.conv(up, 1, 32))).explain()
+    assert "tensor(float)[1, 1, 20, 18]" in text
+
+
 def test_per_channel_constants_and_masks() -> None:
     net = Net(2, 3, 10, 9)
     a = net.conv("x", 3, 21)
