@@ -64,6 +64,38 @@ def templates() -> dict[tuple[str, str], list[tuple[onnx.ModelProto, list[np.nda
     return out
 
 
+@functools.cache
+def resized() -> list[tuple[onnx.ModelProto, list[np.ndarray]]]:
+    """Resize of images with channels last, and between elements: onnx's first tests pick them."""
+    shape, crop = (1, 3, 4, 66), "tf_crop_and_resize"
+    x = np.arange(np.prod(shape), dtype=np.float32).reshape(shape) % 50
+    roi = np.array([0, 0, 0.2, 0, 1, 1, 0.9, 1], np.float32)
+    ways = [("nearest", "asymmetric", 66), ("linear", "half_pixel", 66)]
+    found = []
+    for mode, way, columns in (*ways, ("linear", "half_pixel", 90), ("linear", crop, 66)):
+        values = [x, np.array([1, 5, 6, columns], np.int64)]
+        inputs = ["x", "", "", "sizes"]
+        if way == crop:
+            values, inputs[1] = [x, roi, values[1]], "roi"
+        kwargs = {"mode": mode, "coordinate_transformation_mode": way}
+        node = helper.make_node("Resize", inputs, ["y"], **kwargs)
+        infos = [
+            helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape)
+            for n, v in zip(filter(None, inputs), values, strict=True)
+        ]
+        empty = [helper.make_empty_tensor_value_info("y")]
+        graph = helper.make_graph([node], "graph", infos, empty)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+        found.append((model, values))
+    return found
+
+
+def picks_alone(row: dict[str, Any], model: onnx.ModelProto) -> bool:
+    """Whether a row of words is to interpolate, which has no meaning for most of their types."""
+    mode = [a.s for a in model.graph.node[0].attribute if a.name == "mode"]
+    return "=b" in row["types"] and mode != [b"nearest"]
+
+
 def types_of(row: dict[str, Any]) -> list[dict[str, str]]:
     """The element types of a row by type parameter; words of a width stand for two of theirs."""
     bindings: list[dict[str, str]] = [{}, {}]
@@ -170,6 +202,10 @@ def kernel_cases(row: dict[str, Any]) -> Iterator[Case]:
             count += 1
             if count == CASES_PER_ROW:
                 break
+        for model, values in resized() if row["op"] == "Resize" else []:
+            made = None if picks_alone(row, model) else with_types(model, values, bound, op)
+            if made is not None:
+                yield Case(label, *made, narrowest_float(made[1]))
 
 
 def special(
