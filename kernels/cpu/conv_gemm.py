@@ -1,21 +1,138 @@
-"""Conv of float32 images and lines as matrix products: the window's inputs in panels, times W."""
+"""Conv of float32 for any number of axes as matrix products: W times the window's inputs in panels.
+"""
 
-from product import TILED_DEPTH, product
-from strides import every_other
+from conv_panels import input_panels
+from product import TILED_DEPTH, TILED_ROWS, product
+from split_tiles import ROW, TILE, no_product, split_product
 from windows import WINDOW, window
 
-from _lang import inline, kernel, parts
+from _lang import inline, kernel, namespace, parts
 
 ATTRIBUTES = (*WINDOW, "group")
 GROUP = len(WINDOW)
-TILE_BYTES = 384 << 10  # of packed inputs: what stays in the second-level cache
-MOST_PANELS = 8
+TILE_BYTES = 384 << 10  # of packed inputs: what stays in the second-level cache with few weights
+MOST_BYTES = 8 << 20  # the same, where many weights are read again for every tile
+HEAVY = 512 << 10  # bytes of weights that are many
+MOST_PIXELS = 256
 DEPTH = 256  # of one block of a panel, which then stays in the first-level cache
 DEEP = 192  # rows of a panel that pay for the pieces of AMX tiles
-REASONS = (
-    "it has one or two spatial axes only",
-    "too few output channels per group for a matrix product",
-)
+UNITS = 16
+REASONS = ("too few output channels per group for a matrix product",)
+
+
+def cuts(k, g, width):
+    """How the work is cut, by shapes alone; `g`: see input_panels."""
+
+    @inline
+    def channels_of(call):
+        """Output channels of a group."""
+        return k.input_dim(call, 1, 0) // k.attr_int(call, GROUP)
+
+    @k.outline("int64(call)")
+    def panels_of(call):
+        """Panels of one tile."""
+        depth, need = g.depth_of(call), (g.pixels_of(call) + width - 1) // width
+        heavy = channels_of(call) * depth * 4 > HEAVY
+        fit = (MOST_BYTES if heavy else TILE_BYTES) // max(depth * width * 4, 1)
+        most = max(min(fit, MOST_PIXELS // width), 1)
+        tiles = max((need + most - 1) // most, 1)
+        return max((need + tiles - 1) // tiles, 1)
+
+    @inline
+    def tiles_of(call):
+        """Tiles of one group of one image."""
+        tile = panels_of(call) * width
+        return (g.pixels_of(call) + tile - 1) // tile
+
+    @inline
+    def places_of(call):
+        return k.output_dim(call, 0, 0) * k.attr_int(call, GROUP) * tiles_of(call)
+
+    @k.outline("int64(call)")
+    def block_rows(call):
+        """Output channels of a unit: not all of them when there are few tiles to share out."""
+        channels, places = channels_of(call), max(places_of(call), 1)
+        blocks = min(max(channels // 48, 1), (UNITS - 1) // places + 1)
+        return ((channels + blocks - 1) // blocks + 15) // 16 * 16
+
+    @inline
+    def blocks_of(call):
+        return (channels_of(call) + block_rows(call) - 1) // max(block_rows(call), 1)
+
+    @inline
+    def tile_bytes(call):
+        return panels_of(call) * g.depth_of(call) * width * 4
+
+    return namespace(
+        "cuts",
+        channels_of=channels_of,
+        panels_of=panels_of,
+        tiles_of=tiles_of,
+        places_of=places_of,
+        block_rows=block_rows,
+        blocks_of=blocks_of,
+        tile_bytes=tile_bytes,
+    )
+
+
+def weight_pieces(k, g, c, split, few):
+    """The pieces of weights for AMX tiles, of each group [step of the depth][piece][channel], and
+    which products they pay for.
+    """
+    count, plane_bytes, steps_of, split_rows = (
+        *(split.count, split.plane_bytes),
+        *(split.steps, split.split_rows),
+    )
+
+    @inline
+    def by_tiles(call, rows):
+        return count > 0 and rows > few and g.depth_of(call) >= DEEP
+
+    @inline
+    def plane(call):
+        return plane_bytes(c.channels_of(call))
+
+    @inline
+    def group_bytes(call):
+        return steps_of(g.depth_of(call)) * count * plane(call)
+
+    @inline
+    def pieces_bytes(call):
+        has = by_tiles(call, c.channels_of(call))
+        return k.attr_int(call, GROUP) * group_bytes(call) if has else 0
+
+    @inline
+    def blocks(call):
+        """Blocks of 32 channels of all groups."""
+        return k.attr_int(call, GROUP) * ((c.channels_of(call) + TILE - 1) // TILE)
+
+    @inline
+    def make(call, block, to):
+        channels, depth = c.channels_of(call), g.depth_of(call)
+        across = (channels + TILE - 1) // TILE
+        group, first = block // across, block % across * TILE
+        to = k.offset(to, group * group_bytes(call) + first * ROW)
+        x = k.offset(k.input(call, 1), (group * channels + first) * depth * 4)
+        split_rows(to, plane(call), x, depth, min(channels - first, TILE), depth)
+
+    @inline
+    def at(call, group, channel, depth):
+        """Where those of a channel begin, from element `depth` on."""
+        all_of = k.workspace(call)
+        if k.has_packed(call, 1):
+            all_of = k.packed(call, 1)
+        step = depth // TILE * count * plane(call)
+        return k.offset(all_of, group * group_bytes(call) + step + channel * ROW)
+
+    return namespace(
+        "weight_pieces",
+        by_tiles=by_tiles,
+        plane=plane,
+        pieces_bytes=pieces_bytes,
+        blocks=blocks,
+        make=make,
+        at=at,
+    )
 
 
 @kernel(
@@ -31,137 +148,37 @@ REASONS = (
 def conv(k):
     """A unit is a tile of output pixels of one group of one image, and a block of its channels.
 
-    Scratch memory holds panels [depth][width] of the inputs under each window element; consecutive
-    blocks of one tile find them there.
+    Scratch memory holds panels [depth][width] of the inputs under each window element. Where
+    several units are of one tile the workspace has them, for all tiles. The weights are packed as
+    pieces for AMX tiles, or become those first.
     """
-    p, lanes = product(k), k.lanes("T")
-    block, width, few = p.panels.block, p.panels.width, 2 * p.few
-    tiled, tile_rows, has_nan, rows_scratch = p.tiled, p.tile_rows, p.has_nan, p.rows_scratch
-    v = k.vector("T")
-    get, put = k.load("T"), k.store("T")
-    w = window(k, 1)
-    pick = every_other(k)
+    p = product(k)
+    width, few, tiled, block, has_nan = p.panels.width, 2 * p.few, p.tiled, p.panels.block, p.has_nan
+    split = split_product(k, "T") if tiled else no_product()
+    multiply_tiles, room_bytes = split.multiply, split.scratch
+    v, lanes, get, w = k.vector("T"), k.lanes("T"), k.load("T"), window(k, 1)
+    g = input_panels(k, w, width)
+    c = cuts(k, g, width)
+    pieces = weight_pieces(k, g, c, split, few)
+    depth_of, pixels_of, channels_of, blocks_of = g.depth_of, g.pixels_of, c.channels_of, c.blocks_of
 
     @inline
-    def depth_of(call):
-        n = k.input_dim(call, 1, 1)
-        for a in range(2, k.input_rank(call, 1)):
-            n *= k.input_dim(call, 1, a)
-        return n
+    def own_pieces(call):
+        """Bytes of pieces of weights in the workspace."""
+        return 0 if k.has_packed(call, 1) else pieces.pieces_bytes(call)
 
     @inline
-    def pixels_of(call):
-        n = 1
-        for a in range(2, k.output_rank(call, 0)):
-            n *= k.output_dim(call, 0, a)
-        return n
+    def is_shared(call):
+        return blocks_of(call) > 1
 
     @inline
-    def panels_of(call):
-        """Panels of one tile."""
-        fit = TILE_BYTES // max(depth_of(call) * width * 4, 1)
-        need = (pixels_of(call) + width - 1) // width
-        return max(min(min(fit, MOST_PANELS), need), 1)
-
-    @inline
-    def tiles_of(call):
-        tile = panels_of(call) * width
-        return (pixels_of(call) + tile - 1) // tile
-
-    @inline
-    def blocks_of(call):
-        """Blocks of output channels per tile: several when there are few tiles to share out."""
-        group = k.attr_int(call, GROUP)
-        channels = k.output_dim(call, 0, 1) // group
-        tiles = tiles_of(call) * group * k.output_dim(call, 0, 0)
-        out = 1
-        if tiles < 16:
-            out = min(max(channels // 48, 1), 16 // tiles)
-        return out
-
-    @inline
-    def is_pointwise(call):
-        """One window element, everywhere inside, without gaps: the image is one line."""
-        out = True
-        for i in range(k.input_rank(call, 0) - 2):
-            out = out and k.input_dim(call, 1, i + 2) == 1 and w.stride(call, i) == 1
-            out = out and w.before(call, i) == 0 and w.after(call, i) == 0
-        return out
-
-    @k.outline("int64(pointer, pointer, int64, int64, int64, int64, int64)")
-    def strip(x, to, channels, image, to_step, n, step):
-        """The same n columns of every channel; without an input (image 0) zeros."""
-        for c in range(channels):
-            source, target = c * image, c * to_step
-            if image == 0:
-                i = 0
-                while i < n:
-                    v.store_n(to, target + i, v.zero(), n - i)
-                    i += lanes
-            elif step == 2 and c + 1 < channels and image >= 4 * lanes:
-                # The loads end in the next channel.
-                v.store_n(to, target, pick(x, source), n)
-                if n > lanes:
-                    v.store_n(to, target + lanes, pick(x, source + 2 * lanes), n - lanes)
-            elif step > 1:
-                for i in range(n):
-                    put(to, target + i, get(x, source + i * step))
-            elif n > lanes:
-                v.store(to, target, v.load(x, source))
-                v.store_n(to, target + lanes, v.load_n(x, source + lanes, n - lanes), n - lanes)
-            else:
-                v.store_n(to, target, v.load_n(x, source, n), n)
-        return 0
-
-    @k.outline("int64(call, pointer, int64, int64, pointer)")
-    def pack(call, x, start, count, to):
-        """One panel: pixels [start, start + count) of the channels that begin at `x`. Each row of
-        the output that the panel touches, under each window element, is one strip. Columns beyond
-        `count` are zeros: what memory held before may be denormal numbers, which take long."""
-        last = k.input_rank(call, 0) - 1
-        columns, extent = k.output_dim(call, 0, last), k.input_dim(call, 0, last)
-        rows_in, taps_y = 1, 1
-        step_y, spread_y, pad_y = 1, 1, 0
-        if last == 3:
-            rows_in, taps_y = k.input_dim(call, 0, 2), k.input_dim(call, 1, 2)
-            step_y, spread_y, pad_y = w.stride(call, 0), w.dilation(call, 0), w.before(call, 0)
-        taps_x = k.input_dim(call, 1, last)
-        step_x, spread_x = w.stride(call, last - 2), w.dilation(call, last - 2)
-        pad_x = w.before(call, last - 2)
-        if is_pointwise(call):
-            columns, extent, rows_in = rows_in * extent, rows_in * extent, 1
-        image, channels = rows_in * extent, k.input_dim(call, 1, 1)
-        to_step = taps_y * taps_x * width
-        row, column, done = start // columns, start % columns, 0
-        while done < count:
-            n = min(columns - column, count - done)
-            for tap in range(taps_y * taps_x):
-                y = row * step_y + tap // taps_x * spread_y - pad_y
-                shift = tap % taps_x * spread_x - pad_x
-                low = max(column, w.first_column(shift, step_x))
-                high = min(column + n, max((extent - 1 - shift) // step_x + 1, 0))
-                if y < 0 or y >= rows_in:
-                    high = low
-                target = k.offset(to, (tap * width + done) * 4)
-                if low > column or high < column + n:
-                    strip(x, target, channels, 0, to_step, n, 1)
-                if high > low:
-                    source = k.offset(x, (y * extent + low * step_x + shift) * 4)
-                    target = k.offset(target, (low - column) * 4)
-                    strip(source, target, channels, image, to_step, high - low, step_x)
-            done += n
-            row += 1
-            column = 0
-        if count < width:
-            for tap in range(taps_y * taps_x):
-                target = k.offset(to, (tap * width + count) * 4)
-                strip(x, target, channels, 0, to_step, width - count, 1)
-        return 0
-
-    @inline
-    def packed_at(call):
-        """Bytes of panels at the begin of the scratch memory."""
-        return panels_of(call) * depth_of(call) * width * 4
+    def pack(call, place, i, to):
+        """Panel i of a tile."""
+        tiles, start = c.tiles_of(call), i * width
+        start += place % tiles * c.panels_of(call) * width
+        count = min(pixels_of(call) - start, width)
+        if count > 0:
+            g.panel(call, place // tiles, start, count, k.offset(to, i * depth_of(call) * width * 4))
 
     @inline
     def fill_bias(call, y, channel, rows, count):
@@ -173,96 +190,121 @@ def conv(k):
                 v.store_n(y, r * pixels + i, b, min(count - i, lanes))
                 i += lanes
 
-    @k.outline("int64(call, int64, int64, int64, int64, pointer, pointer)")
-    def multiply(call, by_tiles, channel, rows, count, c, packed):
-        """`rows` channels of `count` pixels from the panels of a tile; `channel`: the first."""
-        depth, pixels, fresh = depth_of(call), pixels_of(call), 1
-        if k.has_input(call, 2):
-            fill_bias(call, c, channel, rows, count)
-            fresh = 0
-        weight, room = (
-            k.offset(k.input(call, 1), channel * depth * 4),
-            k.offset(packed, packed_at(call)),
-        )
-        most = TILED_DEPTH if tiled and by_tiles == 1 else DEPTH
-        for d in range(0, depth, most):
-            a, b, n = (
-                k.offset(weight, d * 4),
-                k.offset(packed, d * width * 4),
-                min(depth - d, most),
-            )
-            if d > 0:
-                fresh = 0
-            if tiled and by_tiles == 1:
-                tile_rows(rows, count, n, a, depth, b, width, depth * width, c, pixels, fresh, room)
-            else:
-                block(rows, count, n, a, depth, 1, b, width, depth * width, c, pixels, fresh)
+    @k.outline("int64(call, int64, int64, int64, int64, pointer, pointer, pointer)")
+    def add_tiles(call, group, first, rows, count, y, packed, room):
+        """`rows` channels of a group, from `first` on, of `count` pixels, by AMX tiles."""
+        depth, pixels = depth_of(call), pixels_of(call)
+        for r in range(0, rows, TILED_ROWS):
+            for d in range(0, depth, TILED_DEPTH):
+                fresh = 0 if d > 0 or k.has_input(call, 2) else 1
+                a, plane = pieces.at(call, group, first + r, d), pieces.plane(call)
+                b, to = k.offset(packed, d * width * 4), k.offset(y, r * pixels * 4)
+                deep, tall = min(depth - d, TILED_DEPTH), min(rows - r, TILED_ROWS)
+                multiply_tiles(
+                    *(tall, count, deep, a, plane, b, width, depth * width, to, pixels),
+                    *(fresh, room),
+                )
+        return 0
+
+    @k.outline("int64(call, int64, int64, int64, pointer, pointer)")
+    def add_blocks(call, channel, rows, count, y, packed):
+        """The same without tiles; `channel`: the first of all."""
+        depth, pixels = depth_of(call), pixels_of(call)
+        weight = k.offset(k.input(call, 1), channel * depth * 4)
+        for d in range(0, depth, DEPTH):
+            fresh = 0 if d > 0 or k.has_input(call, 2) else 1
+            a, b, deep = k.offset(weight, d * 4), k.offset(packed, d * width * 4), depth - d
+            deep = min(deep, DEPTH)
+            block(rows, count, deep, a, depth, 1, b, width, depth * width, y, pixels, fresh)
+        return 0
+
+    @k.outline("int64(call, int64, int64, pointer, pointer)")
+    def compute(call, place, first, packed, room):
+        """A block of channels of a tile, whose panels are `packed`."""
+        groups, tiles, channels = k.attr_int(call, GROUP), c.tiles_of(call), channels_of(call)
+        part, start = place // tiles, place % tiles * c.panels_of(call) * width
+        pixels, group = pixels_of(call), part % groups
+        count, rows = min(pixels - start, c.panels_of(call) * width), channels - first
+        rows, channel, bad = min(rows, c.block_rows(call)), group * channels + first, 1
+        at = (part * channels + first) * pixels + start
+        y = k.offset(k.output(call, 0), at * 4)
+        if tiled and pieces.by_tiles(call, rows):
+            if k.has_input(call, 2):
+                fill_bias(call, y, channel, rows, count)
+            add_tiles(call, group, first, rows, count, y, packed, room)
+            bad = has_nan(y, pixels, rows, count)
+        if bad == 1:
+            if k.has_input(call, 2):
+                fill_bias(call, y, channel, rows, count)
+            add_blocks(call, channel, rows, count, y, packed)
+        for r in range(rows):
+            of = r * pixels
+            k.epilogue(call, k.offset(y, of * 4), at + of, count)
         return 0
 
     def run(call, phase, begin, end, scratch):
-        group = k.attr_int(call, GROUP)
-        channels = k.output_dim(call, 0, 1) // group
-        depth, pixels = depth_of(call), pixels_of(call)
-        tile, tiles, blocks = panels_of(call) * width, tiles_of(call), blocks_of(call)
-        block_rows = (channels + blocks - 1) // blocks
-        image_in = k.input_dim(call, 1, 1)
-        for a in range(2, k.input_rank(call, 0)):
-            image_in *= k.input_dim(call, 0, a)
-        packed = -1
+        blocks, panels, held = blocks_of(call), c.panels_of(call), -1
+        shared = k.offset(k.workspace(call), own_pieces(call))
+        room = k.offset(scratch, 0 if is_shared(call) else c.tile_bytes(call))
         for unit in range(begin, end):
-            place = unit // blocks
-            start = place % tiles * tile
-            count = min(pixels - start, tile)
-            part = place // tiles  # batch · group + which group
-            if place != packed:
-                x = k.offset(k.input(call, 0), part * image_in * 4)
-                for p in range(0, count, width):
-                    pack(
-                        call, x, start + p, min(count - p, width), k.offset(scratch, p * depth * 4)
-                    )
-                packed = place
-            first = unit % blocks * block_rows
-            rows = min(channels - first, block_rows)
-            if rows > 0:
-                channel = part % group * channels + first
-                plane = part // group * channels * group + channel
-                y = k.offset(k.output(call, 0), plane * pixels * 4)
-                c, bad = k.offset(y, start * 4), 1
-                if tiled and rows > few and depth >= DEEP:
-                    multiply(call, 1, channel, rows, count, c, scratch)
-                    bad = has_nan(c, pixels, rows, count)
-                if bad == 1:
-                    multiply(call, 0, channel, rows, count, c, scratch)
-                for r in range(rows):
-                    at = (plane + r) * pixels + start
-                    k.epilogue(call, k.offset(k.output(call, 0), at * 4), at, count)
+            if phase == 0:
+                pieces.make(call, unit, k.workspace(call))
+            elif phase == 1:
+                place = unit // panels
+                pack(call, place, unit % panels, k.offset(shared, place * c.tile_bytes(call)))
+            else:
+                place, packed = unit // blocks, scratch
+                if is_shared(call):
+                    packed = k.offset(shared, place * c.tile_bytes(call))
+                elif place != held:
+                    for i in range(panels):
+                        pack(call, place, i, scratch)
+                    held = place
+                compute(call, place, unit % blocks * c.block_rows(call), packed, room)
         return k.OK
 
     def units(call, phase):
         n = 0
         if k.output_size(call, 0) > 0:
-            n = (
-                k.output_dim(call, 0, 0)
-                * k.attr_int(call, GROUP)
-                * tiles_of(call)
-                * blocks_of(call)
-            )
+            if phase == 0:
+                n = pieces.blocks(call) if own_pieces(call) > 0 else 0
+            elif phase == 1:
+                n = c.places_of(call) * c.panels_of(call) if is_shared(call) else 0
+            else:
+                n = c.places_of(call) * blocks_of(call)
         return n
 
+    def workspace(call):
+        panels = c.places_of(call) * c.tile_bytes(call) if is_shared(call) else 0
+        return own_pieces(call) + panels + 64
+
     def scratch(call):
-        channels = k.output_dim(call, 0, 1) // k.attr_int(call, GROUP)
-        rows = (channels + blocks_of(call) - 1) // blocks_of(call)
-        return packed_at(call) + rows_scratch(rows, min(depth_of(call), TILED_DEPTH)) + 64
+        own = 0 if is_shared(call) else c.tile_bytes(call)
+        return own + room_bytes(min(depth_of(call), TILED_DEPTH)) + 64
 
     def work(call):
         return 2 * k.output_size(call, 0) * depth_of(call) // 120 + 100
 
-    def supports(call):
-        why = 0
-        if k.input_rank(call, 0) > 4:
-            why = 1
-        elif k.output_dim(call, 0, 1) // k.attr_int(call, GROUP) < 4:
-            why = 2
-        return why
+    def pack_size(call, i):
+        return pieces.pieces_bytes(call) if i == 1 else 0
 
-    return parts(run=run, units=units, scratch=scratch, work=work, supports=supports)
+    def pack_weights(call, i, to):
+        for unit in range(pieces.blocks(call)):
+            pieces.make(call, unit, to)
+        return k.OK
+
+    def supports(call):
+        few_channels = k.output_dim(call, 0, 1) // k.attr_int(call, GROUP) < 4
+        return 1 if few_channels else 0
+
+    return parts(
+        run=run,
+        phases=3,
+        units=units,
+        workspace=workspace,
+        scratch=scratch,
+        work=work,
+        pack_size=pack_size,
+        pack=pack_weights,
+        supports=supports,
+    )
