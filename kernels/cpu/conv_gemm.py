@@ -10,12 +10,12 @@ from _lang import inline, kernel, namespace, parts
 
 ATTRIBUTES = (*WINDOW, "group")
 GROUP = len(WINDOW)
-TILE_BYTES = 384 << 10  # of packed inputs: what stays in the second-level cache with few weights
+TILE_BYTES = 1 << 20  # of packed inputs: what stays in the second-level cache with few weights
 MOST_BYTES = 8 << 20  # the same, where many weights are read again for every tile
 HEAVY = 512 << 10  # bytes of weights that are many
 MOST_PIXELS = 256
 DEPTH = 256  # of one block of a panel, which then stays in the first-level cache
-DEEP = 192  # rows of a panel that pay for the pieces of AMX tiles
+DEEP = 64  # rows of a panel that pay for the pieces of AMX tiles
 UNITS = 16
 REASONS = ("too few output channels per group for a matrix product",)
 
@@ -172,13 +172,14 @@ def conv(k):
         return blocks_of(call) > 1
 
     @inline
-    def pack(call, place, i, to):
+    def pack(call, place, i, to, table):
         """Panel i of a tile."""
         tiles, start = c.tiles_of(call), i * width
         start += place % tiles * c.panels_of(call) * width
         count = min(pixels_of(call) - start, width)
         if count > 0:
-            g.panel(call, place // tiles, start, count, k.offset(to, i * depth_of(call) * width * 4))
+            to = k.offset(to, i * depth_of(call) * width * 4)
+            g.panel(call, place // tiles, start, count, to, table)
 
     @inline
     def fill_bias(call, y, channel, rows, count):
@@ -251,14 +252,15 @@ def conv(k):
                 pieces.make(call, unit, k.workspace(call))
             elif phase == 1:
                 place = unit // panels
-                pack(call, place, unit % panels, k.offset(shared, place * c.tile_bytes(call)))
+                to = k.offset(shared, place * c.tile_bytes(call))
+                pack(call, place, unit % panels, to, room)
             else:
                 place, packed = unit // blocks, scratch
                 if is_shared(call):
                     packed = k.offset(shared, place * c.tile_bytes(call))
                 elif place != held:
                     for i in range(panels):
-                        pack(call, place, i, scratch)
+                        pack(call, place, i, scratch, room)
                     held = place
                 compute(call, place, unit % blocks * c.block_rows(call), packed, room)
         return k.OK
@@ -280,7 +282,8 @@ def conv(k):
 
     def scratch(call):
         own = 0 if is_shared(call) else c.tile_bytes(call)
-        return own + room_bytes(min(depth_of(call), TILED_DEPTH)) + 64
+        room = room_bytes(min(depth_of(call), TILED_DEPTH))
+        return own + max(room, g.table_bytes(call)) + 64
 
     def work(call):
         return 2 * k.output_size(call, 0) * depth_of(call) // 120 + 100

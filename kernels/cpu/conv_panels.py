@@ -8,12 +8,12 @@ from _lang import inline, namespace
 def input_panels(k, w, width):
     """Functions of a call with window `w` over images of any number of axes, panels of `width`.
 
-    `panel(call, part, start, count, to)` packs pixels [start, start + count) of one group of one
-    image, `part` being batch · groups + group: [depth][width], where the depth counts channels and
-    then window elements.
+    `panel(call, part, start, count, to, table)` packs pixels [start, start + count) of one group of
+    one image, `part` being batch · groups + group: [depth][width], where the depth counts channels
+    and then window elements. `table`: memory of `table_bytes`.
     """
     v, lanes = k.vector("float"), k.lanes("float")
-    get, put = k.load("float"), k.store("float")
+    get, put, known, place = k.load("float"), k.store("float"), k.load("int64"), k.store("int64")
     pick = every_other(k)
 
     @inline
@@ -47,78 +47,104 @@ def input_panels(k, w, width):
             out = out and w.before(call, i) == 0 and w.after(call, i) == 0
         return out
 
-    @k.outline("int64(pointer, pointer, int64, int64, int64, int64, int64)")
-    def strip(x, to, channels, image, to_step, n, step):
-        """The same n columns of every channel; without an input (image 0) zeros."""
-        for c in range(channels):
-            source, target = c * image, c * to_step
-            if image == 0:
-                i = 0
-                while i < n:
-                    v.store_n(to, target + i, v.zero(), n - i)
-                    i += lanes
-            elif step == 2 and c + 1 < channels and image >= 4 * lanes:
-                # The loads end in the next channel.
-                v.store_n(to, target, pick(x, source), n)
-                if n > lanes:
-                    v.store_n(to, target + lanes, pick(x, source + 2 * lanes), n - lanes)
-            elif step > 1:
-                for i in range(n):
-                    put(to, target + i, get(x, source + i * step))
-            elif n > lanes:
-                v.store(to, target, v.load(x, source))
-                v.store_n(to, target + lanes, v.load_n(x, source + lanes, n - lanes), n - lanes)
-            else:
-                v.store_n(to, target, v.load_n(x, source, n), n)
-        return 0
+    @inline
+    def elements_of(call):
+        """Elements of the window."""
+        return depth_of(call) // max(k.input_dim(call, 1, 1), 1)
 
-    @k.outline("int64(call, pointer, int64, int64, int64, int64, int64, pointer)")
-    def row_strips(call, x, outer, source, column, n, extent, to):
-        """Columns [column, column + n) of one row of output under the elements of row `outer` of
-        the window, which lies over row `source` of the input: -1 outside. `extent`: of that row."""
-        last, channels = k.input_rank(call, 0) - 1, k.input_dim(call, 1, 1)
-        taps, step = k.input_dim(call, 1, last), w.stride(call, last - 2)
-        spread, pad = w.dilation(call, last - 2), w.before(call, last - 2)
-        image, to_step = image_of(call), depth_of(call) // channels * width
-        for tap in range(taps):
-            shift = tap * spread - pad
-            low = max(column, w.first_column(shift, step))
-            high = min(column + n, max((extent - 1 - shift) // step + 1, 0))
-            if source < 0:
-                high = low
-            target = k.offset(to, (outer * taps + tap) * width * 4)
-            if low > column or high < column + n:
-                strip(x, target, channels, 0, to_step, n, 1)
-            if high > low:
-                at = k.offset(x, (source * extent + low * step + shift) * 4)
-                target = k.offset(target, (low - column) * 4)
-                strip(at, target, channels, image, to_step, high - low, step)
-        return 0
+    @inline
+    def table_bytes(call):
+        return elements_of(call) * 24
 
     @k.outline("int64(call, int64, int64, int64, pointer)")
-    def panel(call, part, start, count, to):
-        """Each row of the output that the panel touches, under each window element, is one strip.
-        Columns beyond `count` are zeros: what memory held before may be denormal numbers, which
-        take long."""
-        last, channels = k.input_rank(call, 0) - 1, k.input_dim(call, 1, 1)
-        columns, extent = k.output_dim(call, 0, last), k.input_dim(call, 0, last)
+    def survey(call, row, column, n, table):
+        """For each element of the window over columns [column, column + n) of a row of output: where
+        the inputs under them begin in their channel, and the first and the end of those that have
+        one."""
+        last = k.input_rank(call, 0) - 1
+        extent, taps = k.input_dim(call, 0, last), k.input_dim(call, 1, last)
         if is_pointwise(call):
-            columns, extent = pixels_of(call), image_of(call)
-        x = k.offset(k.input(call, 0), part * channels * image_of(call) * 4)
+            extent = image_of(call)
+        step, spread, pad = (
+            w.stride(call, last - 2),
+            w.dilation(call, last - 2),
+            w.before(call, last - 2),
+        )
+        at = 0
+        for outer in range(w.outer_taps(call)):
+            source = w.source_row(call, outer, row)
+            for tap in range(taps):
+                shift = tap * spread - pad
+                low = max(w.first_column(shift, step), column)
+                high = min(max((extent - 1 - shift) // step + 1, 0), column + n)
+                if source < 0 or high < low:
+                    low, high = column, column
+                place(table, at, source * extent + low * step + shift)
+                place(table, at + 1, low - column)
+                place(table, at + 2, high - column)
+                at += 3
+        return 0
+
+    @inline
+    def take(x, at, to, target, n, step, end):
+        """Up to two vectors of columns, `step` apart in the input of `end` elements."""
+        if step == 1:
+            if n > lanes:
+                v.store(to, target, v.load(x, at))
+                v.store_n(to, target + lanes, v.load_n(x, at + lanes, n - lanes), n - lanes)
+            else:
+                v.store_n(to, target, v.load_n(x, at, n), n)
+        elif step == 2 and at + 4 * lanes <= end:
+            v.store_n(to, target, pick(x, at), n)
+            if n > lanes:
+                v.store_n(to, target + lanes, pick(x, at + 2 * lanes), n - lanes)
+        else:
+            for i in range(n):
+                put(to, target + i, get(x, at + i * step))
+
+    @k.outline("int64(call, pointer, pointer, int64, pointer)")
+    def strips(call, x, table, n, to):
+        """n columns of a panel, of which `survey` made the table."""
+        channels, elements, image = k.input_dim(call, 1, 1), elements_of(call), image_of(call)
+        step, target = w.stride(call, k.input_rank(call, 0) - 3), 0
+        for c in range(channels):
+            for e in range(elements):
+                low, high = known(table, 3 * e + 1), known(table, 3 * e + 2)
+                if high - low < n:
+                    v.store_n(to, target, v.zero(), n)
+                    v.store_n(to, target + lanes, v.zero(), n - lanes)
+                if high > low:
+                    at = c * image + known(table, 3 * e)
+                    take(x, at, to, target + low, high - low, step, channels * image)
+                target += width
+        return 0
+
+    @k.outline("int64(call, int64, int64, int64, pointer, pointer)")
+    def panel(call, part, start, count, to, table):
+        """Columns beyond `count` are zeros: what memory held before may be denormal numbers, which
+        take long."""
+        columns = k.output_dim(call, 0, k.output_rank(call, 0) - 1)
+        if is_pointwise(call):
+            columns = pixels_of(call)
+        x = k.offset(k.input(call, 0), part * k.input_dim(call, 1, 1) * image_of(call) * 4)
         row, column, done = start // columns, start % columns, 0
         while done < count:
             n = min(columns - column, count - done)
-            for outer in range(w.outer_taps(call)):
-                source, target = w.source_row(call, outer, row), k.offset(to, done * 4)
-                row_strips(call, x, outer, source, column, n, extent, target)
+            survey(call, row, column, n, table)
+            strips(call, x, table, n, k.offset(to, done * 4))
             done += n
             row += 1
             column = 0
         if count < width:
-            target = k.offset(to, count * 4)
-            strip(x, target, depth_of(call), 0, width, width - count, 1)
+            for d in range(depth_of(call)):
+                for i in range(count, width, lanes):
+                    v.store_n(to, d * width + i, v.zero(), width - i)
         return 0
 
     return namespace(
-        "input_panels", depth_of=depth_of, pixels_of=pixels_of, image_of=image_of, panel=panel
+        "input_panels",
+        depth_of=depth_of,
+        pixels_of=pixels_of,
+        table_bytes=table_bytes,
+        panel=panel,
     )
