@@ -1,14 +1,14 @@
-"""Depthwise Conv of float32 images and lines: each channel on its own, over a padded copy of it."""
+"""Depthwise Conv of float32: each channel on its own, over a padded copy of it."""
 
 from planes import BLOCK, planes
 from windows import WINDOW, window
 
-from _lang import kernel, parts
+from _lang import inline, kernel, parts
 
 ATTRIBUTES = (*WINDOW, "group")
 GROUP = len(WINDOW)
 REASONS = (
-    "it has one or two spatial axes only",
+    "it has at most three spatial axes",
     "groups of more than one channel",
     "cut edges",
     "many outputs share a channel: a matrix product reads it once",
@@ -33,62 +33,76 @@ def conv(k):
     stored.
     """
     v, lanes = k.vector("T"), k.lanes("T")
-    get = k.load("T")
+    get, distance, cast = k.load("T"), k.load("int64"), k.cast("T")
     w = window(k, 1)
+    p = planes(k, 1)
 
-    image_planes = planes(k, 1)
-    geometry, phases = image_planes.geometry, image_planes.phases
-    pad_channel = image_planes.pad_channel
+    @inline
+    def length_of(call):
+        """Elements of the line of outputs of an image."""
+        _, _, phase_columns, rows, columns, _ = p.phases(call)
+        return (rows - 1) * phase_columns + columns
 
-    @k.outline("int64(call, pointer, pointer, int64, int64, int64)")
-    def slide(call, planes, to, channel, phase_rows, phase_columns):
-        """The line of outputs of one channel."""
-        step_y, spread_y, _, _, taps_y, rows, step_x, spread_x, _, _, taps_x, columns = geometry(
-            call
-        )
-        weight = k.input(call, 1)
-        bias = v.zero()
-        if k.has_input(call, 2):
-            bias = v.set(get(k.input(call, 2), channel))
-        phase = phase_rows * phase_columns
-        length = (rows - 1) * phase_columns + columns
+    @inline
+    def channel_size(call):
+        """Elements of a padded channel."""
+        count, phase_rows, phase_columns, _, _, _ = p.phases(call)
+        size = p.images_in(call) * count * phase_rows * phase_columns
+        return (size + (BLOCK + 1) * lanes - 1) // lanes * lanes
+
+    @inline
+    def line_size(call):
+        return (length_of(call) + (BLOCK + 1) * lanes - 1) // lanes * lanes
+
+    @k.outline("int64(pointer, pointer, pointer, int64, int64, float, int64, pointer)")
+    def slide(source, weights, places, first, end, bias, length, to):
+        """A line of outputs by the elements [first, end) of the window."""
         for start in range(0, length, BLOCK * lanes):
-            a, b, c, d = bias, bias, bias, bias
-            for ty in range(taps_y):
-                ry = ty * spread_y
-                line = ry % step_y * step_x * phase + ry // step_y * phase_columns + start
-                for tx in range(taps_x):
-                    rx = tx * spread_x
-                    at = line + rx % step_x * phase + rx // step_x
-                    f = v.set(get(weight, (channel * taps_y + ty) * taps_x + tx))
-                    a = v.fma(f, v.load(planes, at), a)
-                    b = v.fma(f, v.load(planes, at + lanes), b)
-                    c = v.fma(f, v.load(planes, at + 2 * lanes), c)
-                    d = v.fma(f, v.load(planes, at + 3 * lanes), d)
+            a, b, c, d = v.set(bias), v.set(bias), v.set(bias), v.set(bias)
+            for e in range(first, end):
+                at, f = start + distance(places, e), v.set(get(weights, e))
+                a = v.fma(f, v.load(source, at), a)
+                b = v.fma(f, v.load(source, at + lanes), b)
+                c = v.fma(f, v.load(source, at + 2 * lanes), c)
+                d = v.fma(f, v.load(source, at + 3 * lanes), d)
             v.store(to, start, a)
             v.store(to, start + lanes, b)
             v.store(to, start + 2 * lanes, c)
             v.store(to, start + 3 * lanes, d)
         return 0
 
-    def run(call, phase, begin, end, scratch):
-        count, phase_rows, phase_columns, rows, columns, image = phases(call)
-        size = count * phase_rows * phase_columns + BLOCK * lanes
-        line = k.offset(scratch, size * 4)
-        k.fill(scratch, 0, size * 4)
-        outputs = k.output_dim(call, 0, 1)
-        groups = k.attr_int(call, GROUP)
-        y = k.output(call, 0)
-        for unit in range(begin, end):
-            channel = unit % outputs
-            source = unit // outputs * groups + channel // (outputs // groups)
-            x = k.offset(k.input(call, 0), source * image * 4)
-            pad_channel(call, x, scratch, phase_rows, phase_columns)
-            slide(call, scratch, line, channel, phase_rows, phase_columns)
-            at = unit * rows * columns
+    @inline
+    def compute(call, unit, scratch, line, places, elements):
+        """The outputs of one channel, padded in scratch memory."""
+        count, phase_rows, phase_columns, rows, columns, _ = p.phases(call)
+        images, channel, bias = p.images_out(call), unit % k.output_dim(call, 0, 1), cast(0)
+        if k.has_input(call, 2):
+            bias = get(k.input(call, 2), channel)
+        weights = k.offset(k.input(call, 1), channel * elements * 4)
+        taps = elements // (w.extent(call, 0) if k.input_rank(call, 0) > 4 else 1)
+        for z in range(images):
+            low, high, top = p.over(call, z)
+            source = k.offset(scratch, top * count * phase_rows * phase_columns * 4)
+            slide(source, weights, places, low * taps, high * taps, bias, length_of(call), line)
+            at = (unit * images + z) * rows * columns
             for r in range(rows):
-                k.copy(y, (at + r * columns) * 4, line, r * phase_columns * 4, columns * 4)
-            k.epilogue(call, k.offset(y, at * 4), at, rows * columns)
+                to, of = (at + r * columns) * 4, r * phase_columns * 4
+                k.copy(k.output(call, 0), to, line, of, columns * 4)
+        at, n = unit * images * rows * columns, images * rows * columns
+        k.epilogue(call, k.offset(k.output(call, 0), at * 4), at, n)
+
+    def run(call, phase, begin, end, scratch):
+        _, phase_rows, phase_columns, _, _, image = p.phases(call)
+        line = k.offset(scratch, channel_size(call) * 4)
+        places = k.offset(line, line_size(call) * 4)
+        k.fill(scratch, 0, channel_size(call) * 4)
+        elements = p.places(call, places)
+        outputs, groups = k.output_dim(call, 0, 1), k.attr_int(call, GROUP)
+        for unit in range(begin, end):
+            source = unit // outputs * groups + unit % outputs // (outputs // groups)
+            x = k.offset(k.input(call, 0), source * p.images_in(call) * image * 4)
+            p.pad_channel(call, x, scratch, phase_rows, phase_columns)
+            compute(call, unit, scratch, line, places, elements)
         return k.OK
 
     def units(call, phase):
@@ -96,20 +110,19 @@ def conv(k):
         return k.output_dim(call, 0, 0) * k.output_dim(call, 0, 1) if size > 0 else 0
 
     def scratch(call):
-        count, phase_rows, phase_columns, rows, columns, _ = phases(call)
-        size = count * phase_rows * phase_columns + BLOCK * lanes
-        return (size + rows * phase_columns + columns + BLOCK * lanes) * 4
+        elements = k.input_size(call, 1) // max(k.input_dim(call, 1, 0), 1)
+        return (channel_size(call) + line_size(call)) * 4 + elements * 8
 
     def supports(call):
         why = 0
-        if k.input_rank(call, 0) > 4:
+        if k.input_rank(call, 0) > 5:
             why = 1
         elif k.input_dim(call, 1, 1) != 1:
             why = 2
         elif k.output_dim(call, 0, 1) > 4 * k.input_dim(call, 0, 1):
             why = 4
         else:
-            for i in range(k.input_rank(call, 0) - 2):
+            for i in range(max(k.input_rank(call, 0) - 4, 0), k.input_rank(call, 0) - 2):
                 if w.before(call, i) < 0 or w.after(call, i) < 0:
                     why = 3
         return why

@@ -64,7 +64,7 @@ def q_linear_conv(k):
     unsigned, signed = widened("uint8", lanes), widened("int8", lanes)
     image_planes, pick = planes(k, 3, "float"), every_other(k)
     geometry, phases = image_planes.geometry, image_planes.phases
-    st64, ld64 = k.store("int64"), k.load("int64")
+    ld64 = k.load("int64")
 
     @inline
     def as_number(call, i, at, operand):
@@ -149,18 +149,6 @@ def q_linear_conv(k):
             v.store(to, start + 3 * lanes, d)
         return 0
 
-    @inline
-    def put_places(call, phase_rows, phase_columns, to):
-        """Where each tap lies from the first."""
-        step_y, spread_y, _, _, taps_y, _, step_x, spread_x, _, _, taps_x, _ = geometry(call)
-        phase = phase_rows * phase_columns
-        for ty in range(taps_y):
-            ry = ty * spread_y
-            line = ry % step_y * step_x * phase + ry // step_y * phase_columns
-            for tx in range(taps_x):
-                rx = tx * spread_x
-                st64(to, ty * taps_x + tx, line + rx % step_x * phase + rx // step_x)
-
     @k.outline("int64(call, int64, pointer, int64, int64, int64, pointer)")
     def deliver(call, channel, sums, rows, columns, row, to):
         """Sums, `row` apart, as bytes of the output; stores reach beyond the end."""
@@ -207,7 +195,7 @@ def q_linear_conv(k):
         weights = offset(places, MOST_TAPS * 8)
         result = offset(weights, MOST_TAPS * 4)
         k.fill(planes_at, 0, padded * 4)
-        put_places(call, phase_rows, phase_columns, places)
+        image_planes.places(call, places)
         outputs, groups = k.output_dim(call, 0, 1), k.attr_int(call, GROUP)
         taps, held = k.input_size(call, 3) // max(outputs, 1), -1
         pads, steps = (pad_y << 32) | pad_x, (step_y << 32) | step_x

@@ -1,6 +1,4 @@
-"""MaxPool and AveragePool of float32 images and lines: each channel on its own, over a padded copy
-of it.
-"""
+"""MaxPool and AveragePool of float32: each channel on its own, over a padded copy of it."""
 
 from planes import BLOCK, planes
 from pool import members
@@ -9,7 +7,7 @@ from windows import WINDOW, window
 from _lang import inline, kernel, namespace, parts
 
 REASONS = (
-    "it has one or two spatial axes only",
+    "it has at most three spatial axes",
     "it does not know indices",
     "cut edges",
     "windows that do not overlap are read once",
@@ -17,37 +15,27 @@ REASONS = (
 
 
 def sliding(k, lowest, join):
-    """What poolings over planes share. `channel(call, unit, scratch)`: the line of outputs of one
-    channel, at the pointer that it returns, where scratch memory was made ready by `clear(call,
-    scratch)`; `join(a, b)` puts vectors together, beginning with `lowest`.
+    """What poolings over planes share. `begin(call, scratch)` makes scratch memory of `needed`
+    bytes ready and returns the elements of a window; `load(call, unit, scratch)` puts a channel
+    there, of which `line(call, z, elements, scratch)` computes output image z and returns where.
+    `join(a, b)` puts vectors together, beginning with `lowest`.
     """
-    v, lanes = k.vector("T"), k.lanes("T")
-    image_planes = planes(k, -1)
-    geometry, phases = image_planes.geometry, image_planes.phases
-    pad_channel = image_planes.pad_channel
-    w = window(k)
+    v, lanes, distance = k.vector("T"), k.lanes("T"), k.load("int64")
+    p, w = planes(k, -1), window(k)
+    phases = p.phases
 
-    @k.outline("int64(call, pointer, pointer, int64, int64)")
-    def slide(call, source, to, phase_rows, phase_columns):
-        """The line of outputs of one channel."""
-        step_y, spread_y, _, _, taps_y, rows, step_x, spread_x, _, _, taps_x, columns = geometry(
-            call
-        )
-        phase = phase_rows * phase_columns
-        length = (rows - 1) * phase_columns + columns
+    @k.outline("int64(pointer, pointer, int64, int64, int64, pointer)")
+    def slide(source, places, first, end, length, to):
+        """A line of outputs of the elements [first, end) of the window."""
         low = v.set(lowest)
         for start in range(0, length, BLOCK * lanes):
             a, b, c, d = low, low, low, low
-            for ty in range(taps_y):
-                ry = ty * spread_y
-                line = ry % step_y * step_x * phase + ry // step_y * phase_columns + start
-                for tx in range(taps_x):
-                    rx = tx * spread_x
-                    at = line + rx % step_x * phase + rx // step_x
-                    a = join(a, v.load(source, at))
-                    b = join(b, v.load(source, at + lanes))
-                    c = join(c, v.load(source, at + 2 * lanes))
-                    d = join(d, v.load(source, at + 3 * lanes))
+            for e in range(first, end):
+                at = start + distance(places, e)
+                a = join(a, v.load(source, at))
+                b = join(b, v.load(source, at + lanes))
+                c = join(c, v.load(source, at + 2 * lanes))
+                d = join(d, v.load(source, at + 3 * lanes))
             v.store(to, start, a)
             v.store(to, start + lanes, b)
             v.store(to, start + 2 * lanes, c)
@@ -55,38 +43,61 @@ def sliding(k, lowest, join):
         return 0
 
     @inline
-    def padded(call):
+    def channel_size(call):
+        """Elements of a padded channel."""
         count, phase_rows, phase_columns, _, _, _ = phases(call)
-        return count * phase_rows * phase_columns + BLOCK * lanes
+        size = p.images_in(call) * count * phase_rows * phase_columns
+        return (size + (BLOCK + 1) * lanes - 1) // lanes * lanes
 
     @inline
-    def clear(call, scratch):
-        size = padded(call)
-        for i in range(0, size, lanes):
-            v.store_n(scratch, i, v.set(lowest), min(size - i, lanes))
+    def length_of(call):
+        _, _, phase_columns, rows, columns, _ = phases(call)
+        return (rows - 1) * phase_columns + columns
 
     @inline
-    def channel(call, unit, scratch):
+    def line_size(call):
+        return (length_of(call) + (BLOCK + 1) * lanes - 1) // lanes * lanes
+
+    @inline
+    def places_at(call, scratch):
+        return k.offset(scratch, (channel_size(call) + line_size(call)) * 4)
+
+    @inline
+    def begin(call, scratch):
+        for i in range(0, channel_size(call), lanes):
+            v.store(scratch, i, v.set(lowest))
+        return p.places(call, places_at(call, scratch))
+
+    @inline
+    def load(call, unit, scratch):
         _, phase_rows, phase_columns, _, _, image = phases(call)
-        line = k.offset(scratch, padded(call) * 4)
-        x = k.offset(k.input(call, 0), unit * image * 4)
-        pad_channel(call, x, scratch, phase_rows, phase_columns)
-        slide(call, scratch, line, phase_rows, phase_columns)
-        return line
+        x = k.offset(k.input(call, 0), unit * p.images_in(call) * image * 4)
+        p.pad_channel(call, x, scratch, phase_rows, phase_columns)
+
+    @inline
+    def line(call, z, elements, scratch):
+        count, phase_rows, phase_columns, _, _, _ = phases(call)
+        taps = elements // (w.extent(call, 0) if k.input_rank(call, 0) > 4 else 1)
+        low, high, top = p.over(call, z)
+        source = k.offset(scratch, top * count * phase_rows * phase_columns * 4)
+        to, places = k.offset(scratch, channel_size(call) * 4), places_at(call, scratch)
+        slide(source, places, low * taps, high * taps, length_of(call), to)
+        return to
 
     @inline
     def needed(call):
-        """Elements of scratch memory."""
-        _, _, phase_columns, rows, columns, _ = phases(call)
-        return padded(call) + rows * phase_columns + columns + BLOCK * lanes
+        elements = 1
+        for i in range(k.input_rank(call, 0) - 2):
+            elements *= w.extent(call, i)
+        return (channel_size(call) + line_size(call)) * 4 + elements * 8
 
     @inline
     def refused(call):
-        why = 0
-        if k.input_rank(call, 0) > 4:
+        why, rank = 0, k.input_rank(call, 0)
+        if rank > 5:
             why = 1
         else:
-            for i in range(k.input_rank(call, 0) - 2):
+            for i in range(max(rank - 4, 0), rank - 2):
                 if w.before(call, i) < 0 or w.after(call, i) < 0:
                     why = 3
         return why
@@ -95,8 +106,10 @@ def sliding(k, lowest, join):
         "sliding",
         window=w,
         phases=phases,
-        clear=clear,
-        channel=channel,
+        images=p.images_out,
+        begin=begin,
+        load=load,
+        line=line,
         needed=needed,
         refused=refused,
     )
@@ -128,22 +141,23 @@ def max_pool(k):
 
     def run(call, phase, begin, end, scratch):
         _, _, phase_columns, rows, columns, _ = s.phases(call)
-        s.clear(call, scratch)
+        elements, images = s.begin(call, scratch), s.images(call)
         for unit in range(begin, end):
-            line = s.channel(call, unit, scratch)
-            at = unit * rows * columns
-            for r in range(rows):
-                to, source = (at + r * columns) * 4, r * phase_columns * 4
-                k.copy(k.output(call, 0), to, line, source, columns * 4)
+            s.load(call, unit, scratch)
+            for z in range(images):
+                line, at = s.line(call, z, elements, scratch), (unit * images + z) * rows * columns
+                for r in range(rows):
+                    to, source = (at + r * columns) * 4, r * phase_columns * 4
+                    k.copy(k.output(call, 0), to, line, source, columns * 4)
         return k.OK
 
     def scratch(call):
-        return s.needed(call) * 4
+        return s.needed(call)
 
     def supports(call):
         why = s.refused(call)
         last = k.input_rank(call, 0) - 3
-        if why == 0 and w.extent(call, last) <= w.stride(call, last):
+        if why == 0 and last < 2 and w.extent(call, last) <= w.stride(call, last):
             why = 4
         if k.n_outputs(call) > 1:
             if k.output_rank(call, 1) >= 0:
@@ -176,28 +190,42 @@ def average_pool(k):
 
     s = sliding(k, 0.0, join)
 
-    def run(call, phase, begin, end, scratch):
+    @inline
+    def counts_at(call, scratch):
+        return k.offset(scratch, (s.needed(call) + 63) // 64 * 64)
+
+    @inline
+    def deliver(call, unit, z, line, counts):
+        """Averages of image z of a channel from their sums."""
         _, _, phase_columns, rows, columns, _ = s.phases(call)
-        s.clear(call, scratch)
-        spatial = k.input_rank(call, 0) - 2
-        counts, y = k.offset(scratch, s.needed(call) * 4), k.output(call, 0)
+        last, images = k.input_rank(call, 0) - 3, s.images(call)
+        deep = counted(call, 0, z) if last > 1 else 1
+        for r in range(rows):
+            tall = counted(call, last - 1, r) if last > 0 else 1
+            area = v.set(cast(max(deep * tall, 1)))
+            to, source = ((unit * images + z) * rows + r) * columns, r * phase_columns
+            for i in range(0, columns, lanes):
+                n, sums = min(columns - i, lanes), v.load(line, source + i)
+                out = sums / (area * v.load(counts, i))
+                v.store_n(k.output(call, 0), to + i, out, n)
+
+    def run(call, phase, begin, end, scratch):
+        _, _, _, rows, columns, _ = s.phases(call)
+        elements, images, last = s.begin(call, scratch), s.images(call), k.input_rank(call, 0) - 3
+        counts = counts_at(call, scratch)
         for i in range(columns):
-            put(counts, i, cast(max(counted(call, spatial - 1, i), 1)))
+            put(counts, i, cast(max(counted(call, last, i), 1)))
         for unit in range(begin, end):
-            line = s.channel(call, unit, scratch)
-            for r in range(rows):
-                height = v.set(cast(max(counted(call, 0, r), 1) if spatial == 2 else 1))
-                to, source = (unit * rows + r) * columns, r * phase_columns
-                for i in range(0, columns, lanes):
-                    n = min(columns - i, lanes)
-                    sums = v.load(line, source + i)
-                    v.store_n(y, to + i, sums / (height * v.load(counts, i)), n)
-            at = unit * rows * columns
-            k.epilogue(call, k.offset(y, at * 4), at, rows * columns)
+            s.load(call, unit, scratch)
+            for z in range(images):
+                deliver(call, unit, z, s.line(call, z, elements, scratch), counts)
+            at, n = unit * images * rows * columns, images * rows * columns
+            k.epilogue(call, k.offset(k.output(call, 0), at * 4), at, n)
         return k.OK
 
     def scratch(call):
-        return (s.needed(call) + k.output_dim(call, 0, k.output_rank(call, 0) - 1) + lanes) * 4
+        columns = k.output_dim(call, 0, k.output_rank(call, 0) - 1) + lanes
+        return s.needed(call) + 64 + columns * 4
 
     def supports(call):
         return s.refused(call)
