@@ -297,7 +297,7 @@ def conv(k):
         return k.OK
 
     def supports(call):
-        few_channels = k.output_dim(call, 0, 1) // k.attr_int(call, GROUP) < 4
+        few_channels = k.output_dim(call, 0, 1) // k.attr_int(call, GROUP) < 1
         return 1 if few_channels else 0
 
     return parts(

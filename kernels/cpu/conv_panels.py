@@ -1,6 +1,7 @@
 """The inputs under each window element of a convolution, in panels of output pixels."""
 
 from strides import every_other
+from transpose_block import transpose_block
 
 from _lang import inline, namespace
 
@@ -14,7 +15,7 @@ def input_panels(k, w, width):
     """
     v, lanes = k.vector("float"), k.lanes("float")
     get, put, known, place = k.load("float"), k.store("float"), k.load("int64"), k.store("int64")
-    pick = every_other(k)
+    pick, turn = every_other(k), transpose_block("float", "float", lanes)
 
     @inline
     def depth_of(call):
@@ -70,19 +71,21 @@ def input_panels(k, w, width):
             w.dilation(call, last - 2),
             w.before(call, last - 2),
         )
-        at = 0
+        elements = elements_of(call)
         for outer in range(w.outer_taps(call)):
-            source = w.source_row(call, outer, row)
-            for tap in range(taps):
-                shift = tap * spread - pad
-                low = max(w.first_column(shift, step), column)
-                high = min(max((extent - 1 - shift) // step + 1, 0), column + n)
+            place(table, 3 * outer * taps, w.source_row(call, outer, row))
+        for t in range(taps):
+            tap = taps - 1 - t  # the first, which has the rows, at last
+            shift = tap * spread - pad
+            first = max(w.first_column(shift, step), column)
+            end = min(max((extent - 1 - shift) // step + 1, 0), column + n)
+            for e in range(0, elements, taps):
+                source, low, high, at = known(table, 3 * e), first, end, 3 * (e + tap)
                 if source < 0 or high < low:
                     low, high = column, column
                 place(table, at, source * extent + low * step + shift)
                 place(table, at + 1, low - column)
                 place(table, at + 2, high - column)
-                at += 3
         return 0
 
     @inline
@@ -102,21 +105,39 @@ def input_panels(k, w, width):
             for i in range(n):
                 put(to, target + i, get(x, at + i * step))
 
-    @k.outline("int64(call, pointer, pointer, int64, pointer)")
-    def strips(call, x, table, n, to):
-        """n columns of a panel, of which `survey` made the table."""
+    @inline
+    def is_run(table, e, n, at, step, end):
+        """Whether elements e, e + 1, … lie behind one another, as many as a square has, under n
+        columns that all have inputs; `at`: the first input of `end`."""
+        last = 3 * (e + lanes - 1)
+        near = known(table, last) == known(table, 3 * e) + lanes - 1
+        whole = known(table, 3 * e + 2) - known(table, 3 * e + 1) == n
+        whole = whole and known(table, last + 2) - known(table, last + 1) == n
+        return near and whole and at + (lanes - 1) * (step + 1) < end
+
+    @k.outline("int64(call, pointer, pointer, int64, int64, pointer)")
+    def strips(call, x, table, n, room, to):
+        """n columns of a panel, of which `survey` made the table, and that has `room`."""
         channels, elements, image = k.input_dim(call, 1, 1), elements_of(call), image_of(call)
-        step, target = w.stride(call, k.input_rank(call, 0) - 3), 0
-        for c in range(channels):
-            for e in range(elements):
+        step, c = w.stride(call, k.input_rank(call, 0) - 3), 0
+        turns = step > 2 and n <= lanes and room >= lanes
+        while c < channels:
+            e, base = 0, c * image
+            while e < elements:
                 low, high = known(table, 3 * e + 1), known(table, 3 * e + 2)
+                at, target = base + known(table, 3 * e), (c * elements + e) * width
+                if turns and e + lanes <= elements:
+                    if is_run(table, e, n, at, step, channels * image):
+                        turn(to, target, width, x, at, step)
+                        e += lanes
+                        continue
                 if high - low < n:
                     v.store_n(to, target, v.zero(), n)
                     v.store_n(to, target + lanes, v.zero(), n - lanes)
                 if high > low:
-                    at = c * image + known(table, 3 * e)
                     take(x, at, to, target + low, high - low, step, channels * image)
-                target += width
+                e += 1
+            c += 1
         return 0
 
     @k.outline("int64(call, int64, int64, int64, pointer, pointer)")
@@ -128,13 +149,15 @@ def input_panels(k, w, width):
             columns = pixels_of(call)
         x = k.offset(k.input(call, 0), part * k.input_dim(call, 1, 1) * image_of(call) * 4)
         row, column, done = start // columns, start % columns, 0
+        most = lanes if w.stride(call, k.input_rank(call, 0) - 3) > 2 else width
         while done < count:
-            n = min(columns - column, count - done)
+            n = min(columns - column, count - done, most)
             survey(call, row, column, n, table)
-            strips(call, x, table, n, k.offset(to, done * 4))
+            strips(call, x, table, n, width - done, k.offset(to, done * 4))
             done += n
-            row += 1
-            column = 0
+            column += n
+            if column == columns:
+                row, column = row + 1, 0
         if count < width:
             for d in range(depth_of(call)):
                 for i in range(count, width, lanes):
