@@ -10,14 +10,13 @@ from _lang import inline, kernel, namespace, parts
 
 ATTRIBUTES = (*WINDOW, "group")
 GROUP = len(WINDOW)
-TILE_BYTES = 1 << 20  # of packed inputs: what stays in the second-level cache with few weights
-MOST_BYTES = 8 << 20  # the same, where many weights are read again for every tile
-HEAVY = 512 << 10  # bytes of weights that are many
+TILE_BYTES = 1 << 20  # of packed inputs: what stays in the second-level cache
 MOST_PIXELS = 256
 DEPTH = 256  # of one block of a panel, which then stays in the first-level cache
 DEEP = 64  # rows of a panel that pay for the pieces of AMX tiles
 UNITS = 16
-REASONS = ("too few output channels per group for a matrix product",)
+LONG = 32  # columns of a row that are summed where they are
+REASONS = ("one output channel per group sums long rows where they are",)
 
 
 def cuts(k, g, width):
@@ -29,11 +28,19 @@ def cuts(k, g, width):
         return k.input_dim(call, 1, 0) // k.attr_int(call, GROUP)
 
     @k.outline("int64(call)")
+    def part_channels(call):
+        """Input channels of a part of the depth, which is whole steps of tiles."""
+        elements, channels, least = g.elements_of(call), k.input_dim(call, 1, 1), 1
+        while least * elements % TILE != 0:
+            least *= 2
+        fit = TILE_BYTES // (MOST_PIXELS * 4 * elements) // least * least
+        return max(min(max(fit, least), channels), 1)
+
+    @k.outline("int64(call)")
     def panels_of(call):
         """Panels of one tile."""
-        depth, need = g.depth_of(call), (g.pixels_of(call) + width - 1) // width
-        heavy = channels_of(call) * depth * 4 > HEAVY
-        fit = (MOST_BYTES if heavy else TILE_BYTES) // max(depth * width * 4, 1)
+        need = (g.pixels_of(call) + width - 1) // width
+        fit = TILE_BYTES // max(part_channels(call) * g.elements_of(call) * width * 4, 1)
         most = max(min(fit, MOST_PIXELS // width), 1)
         tiles = max((need + most - 1) // most, 1)
         return max((need + tiles - 1) // tiles, 1)
@@ -60,8 +67,9 @@ def cuts(k, g, width):
         return (channels_of(call) + block_rows(call) - 1) // max(block_rows(call), 1)
 
     @inline
-    def tile_bytes(call):
-        return panels_of(call) * g.depth_of(call) * width * 4
+    def bytes_of(call, channels):
+        """Of the panels of a tile under as many input channels."""
+        return panels_of(call) * channels * g.elements_of(call) * width * 4
 
     return namespace(
         "cuts",
@@ -71,7 +79,8 @@ def cuts(k, g, width):
         places_of=places_of,
         block_rows=block_rows,
         blocks_of=blocks_of,
-        tile_bytes=tile_bytes,
+        bytes_of=bytes_of,
+        part_channels=part_channels,
     )
 
 
@@ -148,9 +157,9 @@ def weight_pieces(k, g, c, split, few):
 def conv(k):
     """A unit is a tile of output pixels of one group of one image, and a block of its channels.
 
-    Scratch memory holds panels [depth][width] of the inputs under each window element. Where
-    several units are of one tile the workspace has them, for all tiles. The weights are packed as
-    pieces for AMX tiles, or become those first.
+    Scratch memory holds panels [depth][width] of the inputs under each window element, for a part
+    of the input channels. Where several units are of one tile the workspace has those of all
+    tiles, part by part. The weights are packed as pieces for AMX tiles, or become those first.
     """
     p = product(k)
     width, few, tiled, block, has_nan = p.panels.width, 2 * p.few, p.tiled, p.panels.block, p.has_nan
@@ -171,15 +180,17 @@ def conv(k):
     def is_shared(call):
         return blocks_of(call) > 1
 
-    @inline
-    def pack(call, place, i, to, table):
-        """Panel i of a tile."""
+    @k.outline("int64(call, int64, int64, int64, pointer, pointer)")
+    def pack(call, place, i, first, to, table):
+        """Panel i of a tile for the part that begins with input channel `first`."""
         tiles, start = c.tiles_of(call), i * width
         start += place % tiles * c.panels_of(call) * width
         count = min(pixels_of(call) - start, width)
+        channels = min(k.input_dim(call, 1, 1) - first, c.part_channels(call))
         if count > 0:
-            to = k.offset(to, i * depth_of(call) * width * 4)
-            g.panel(call, place // tiles, start, count, to, table)
+            to = k.offset(to, i * channels * g.elements_of(call) * width * 4)
+            g.panel(call, place // tiles, start, count, first, channels, to, table)
+        return 0
 
     @inline
     def fill_bias(call, y, channel, rows, count):
@@ -191,14 +202,15 @@ def conv(k):
                 v.store_n(y, r * pixels + i, b, min(count - i, lanes))
                 i += lanes
 
-    @k.outline("int64(call, int64, int64, int64, int64, pointer, pointer, pointer)")
-    def add_tiles(call, group, first, rows, count, y, packed, room):
-        """`rows` channels of a group, from `first` on, of `count` pixels, by AMX tiles."""
-        depth, pixels = depth_of(call), pixels_of(call)
+    @k.outline("int64(call, int64, int64, int64, int64, int64, int64, pointer, pointer, pointer)")
+    def add_tiles(call, group, first, rows, count, start, depth, y, packed, room):
+        """Adds, by AMX tiles, the products of elements [start, start + depth) of the windows, for
+        `rows` channels of a group, from `first` on, of `count` pixels."""
+        pixels, plane = pixels_of(call), pieces.plane(call)
         for r in range(0, rows, TILED_ROWS):
             for d in range(0, depth, TILED_DEPTH):
-                fresh = 0 if d > 0 or k.has_input(call, 2) else 1
-                a, plane = pieces.at(call, group, first + r, d), pieces.plane(call)
+                fresh = 0 if start + d > 0 or k.has_input(call, 2) else 1
+                a = pieces.at(call, group, first + r, start + d)
                 b, to = k.offset(packed, d * width * 4), k.offset(y, r * pixels * 4)
                 deep, tall = min(depth - d, TILED_DEPTH), min(rows - r, TILED_ROWS)
                 multiply_tiles(
@@ -207,61 +219,75 @@ def conv(k):
                 )
         return 0
 
-    @k.outline("int64(call, int64, int64, int64, pointer, pointer)")
-    def add_blocks(call, channel, rows, count, y, packed):
+    @k.outline("int64(call, int64, int64, int64, int64, int64, pointer, pointer)")
+    def add_blocks(call, channel, rows, count, start, depth, y, packed):
         """The same without tiles; `channel`: the first of all."""
-        depth, pixels = depth_of(call), pixels_of(call)
-        weight = k.offset(k.input(call, 1), channel * depth * 4)
+        pixels, whole = pixels_of(call), depth_of(call)
+        weight = k.offset(k.input(call, 1), (channel * whole + start) * 4)
         for d in range(0, depth, DEPTH):
-            fresh = 0 if d > 0 or k.has_input(call, 2) else 1
+            fresh = 0 if start + d > 0 or k.has_input(call, 2) else 1
             a, b, deep = k.offset(weight, d * 4), k.offset(packed, d * width * 4), depth - d
             deep = min(deep, DEPTH)
-            block(rows, count, deep, a, depth, 1, b, width, depth * width, y, pixels, fresh)
+            block(rows, count, deep, a, whole, 1, b, width, depth * width, y, pixels, fresh)
+        return 0
+
+    @k.outline("int64(call, int64, int64, int64, int64, int64, pointer, pointer, pointer)")
+    def add_up(call, by_tiles, place, first, rows, count, y, packed, room):
+        """`rows` channels, from `first` of the group on, of the pixels of a tile."""
+        inputs, most, panels = k.input_dim(call, 1, 1), c.part_channels(call), c.panels_of(call)
+        group = place // c.tiles_of(call) % k.attr_int(call, GROUP)
+        channel = group * channels_of(call) + first
+        if k.has_input(call, 2):
+            fill_bias(call, y, channel, rows, count)
+        for i in range(0, inputs, most):
+            panel = packed
+            if is_shared(call):
+                panel = k.offset(packed, c.bytes_of(call, i))
+            else:
+                for j in range(panels):
+                    pack(call, place, j, i, panel, room)
+            start, depth = i * g.elements_of(call), min(inputs - i, most) * g.elements_of(call)
+            if tiled and by_tiles == 1:
+                add_tiles(call, group, first, rows, count, start, depth, y, panel, room)
+            else:
+                add_blocks(call, channel, rows, count, start, depth, y, panel)
         return 0
 
     @k.outline("int64(call, int64, int64, pointer, pointer)")
     def compute(call, place, first, packed, room):
-        """A block of channels of a tile, whose panels are `packed`."""
-        groups, tiles, channels = k.attr_int(call, GROUP), c.tiles_of(call), channels_of(call)
-        part, start = place // tiles, place % tiles * c.panels_of(call) * width
-        pixels, group = pixels_of(call), part % groups
+        """A block of channels of a tile; `packed`: its panels, or memory for those of a part."""
+        tiles, channels, pixels = c.tiles_of(call), channels_of(call), pixels_of(call)
+        start = place % tiles * c.panels_of(call) * width
         count, rows = min(pixels - start, c.panels_of(call) * width), channels - first
-        rows, channel, bad = min(rows, c.block_rows(call)), group * channels + first, 1
-        at = (part * channels + first) * pixels + start
+        at, rows, bad = (place // tiles * channels + first) * pixels + start, rows, 1
+        rows = min(rows, c.block_rows(call))
         y = k.offset(k.output(call, 0), at * 4)
         if tiled and pieces.by_tiles(call, rows):
-            if k.has_input(call, 2):
-                fill_bias(call, y, channel, rows, count)
-            add_tiles(call, group, first, rows, count, y, packed, room)
+            add_up(call, 1, place, first, rows, count, y, packed, room)
             bad = has_nan(y, pixels, rows, count)
         if bad == 1:
-            if k.has_input(call, 2):
-                fill_bias(call, y, channel, rows, count)
-            add_blocks(call, channel, rows, count, y, packed)
+            add_up(call, 0, place, first, rows, count, y, packed, room)
         for r in range(rows):
             of = r * pixels
             k.epilogue(call, k.offset(y, of * 4), at + of, count)
         return 0
 
     def run(call, phase, begin, end, scratch):
-        blocks, panels, held = blocks_of(call), c.panels_of(call), -1
-        shared = k.offset(k.workspace(call), own_pieces(call))
-        room = k.offset(scratch, 0 if is_shared(call) else c.tile_bytes(call))
+        blocks, panels, most = blocks_of(call), c.panels_of(call), c.part_channels(call)
+        shared, whole = k.offset(k.workspace(call), own_pieces(call)), k.input_dim(call, 1, 1)
+        room = k.offset(scratch, 0 if is_shared(call) else c.bytes_of(call, most))
         for unit in range(begin, end):
             if phase == 0:
                 pieces.make(call, unit, k.workspace(call))
             elif phase == 1:
-                place = unit // panels
-                to = k.offset(shared, place * c.tile_bytes(call))
-                pack(call, place, unit % panels, to, room)
+                place, panel = unit // panels, unit % panels
+                for i in range(0, whole, most):
+                    to = place * c.bytes_of(call, whole) + c.bytes_of(call, i)
+                    pack(call, place, panel, i, k.offset(shared, to), room)
             else:
                 place, packed = unit // blocks, scratch
                 if is_shared(call):
-                    packed = k.offset(shared, place * c.tile_bytes(call))
-                elif place != held:
-                    for i in range(panels):
-                        pack(call, place, i, scratch, room)
-                    held = place
+                    packed = k.offset(shared, place * c.bytes_of(call, whole))
                 compute(call, place, unit % blocks * c.block_rows(call), packed, room)
         return k.OK
 
@@ -277,11 +303,11 @@ def conv(k):
         return n
 
     def workspace(call):
-        panels = c.places_of(call) * c.tile_bytes(call) if is_shared(call) else 0
-        return own_pieces(call) + panels + 64
+        panels = c.places_of(call) * c.bytes_of(call, k.input_dim(call, 1, 1))
+        return own_pieces(call) + (panels if is_shared(call) else 0) + 64
 
     def scratch(call):
-        own = 0 if is_shared(call) else c.tile_bytes(call)
+        own = 0 if is_shared(call) else c.bytes_of(call, c.part_channels(call))
         room = room_bytes(min(depth_of(call), TILED_DEPTH))
         return own + max(room, g.table_bytes(call)) + 64
 
@@ -297,8 +323,8 @@ def conv(k):
         return k.OK
 
     def supports(call):
-        few_channels = k.output_dim(call, 0, 1) // k.attr_int(call, GROUP) < 1
-        return 1 if few_channels else 0
+        columns = k.output_dim(call, 0, k.output_rank(call, 0) - 1)
+        return 1 if channels_of(call) == 1 and columns >= LONG else 0
 
     return parts(
         run=run,

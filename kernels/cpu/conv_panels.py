@@ -9,9 +9,10 @@ from _lang import inline, namespace
 def input_panels(k, w, width):
     """Functions of a call with window `w` over images of any number of axes, panels of `width`.
 
-    `panel(call, part, start, count, to, table)` packs pixels [start, start + count) of one group of
-    one image, `part` being batch · groups + group: [depth][width], where the depth counts channels
-    and then window elements. `table`: memory of `table_bytes`.
+    `panel(call, source, start, count, first, channels, to, table)` packs pixels [start, start +
+    count) of some channels of one group of one image, `source` being batch · groups + group:
+    [depth][width], where the depth counts channels and then window elements. `table`: memory of
+    `table_bytes`.
     """
     v, lanes = k.vector("float"), k.lanes("float")
     get, put, known, place = k.load("float"), k.store("float"), k.load("int64"), k.store("int64")
@@ -115,10 +116,10 @@ def input_panels(k, w, width):
         whole = whole and known(table, last + 2) - known(table, last + 1) == n
         return near and whole and at + (lanes - 1) * (step + 1) < end
 
-    @k.outline("int64(call, pointer, pointer, int64, int64, pointer)")
-    def strips(call, x, table, n, room, to):
+    @k.outline("int64(call, pointer, int64, pointer, int64, int64, pointer)")
+    def strips(call, x, channels, table, n, room, to):
         """n columns of a panel, of which `survey` made the table, and that has `room`."""
-        channels, elements, image = k.input_dim(call, 1, 1), elements_of(call), image_of(call)
+        elements, image = elements_of(call), image_of(call)
         step, c = w.stride(call, k.input_rank(call, 0) - 3), 0
         turns = step > 2 and n <= lanes and room >= lanes
         while c < channels:
@@ -140,26 +141,27 @@ def input_panels(k, w, width):
             c += 1
         return 0
 
-    @k.outline("int64(call, int64, int64, int64, pointer, pointer)")
-    def panel(call, part, start, count, to, table):
+    @k.outline("int64(call, int64, int64, int64, int64, int64, pointer, pointer)")
+    def panel(call, source, start, count, first, channels, to, table):
         """Columns beyond `count` are zeros: what memory held before may be denormal numbers, which
         take long."""
         columns = k.output_dim(call, 0, k.output_rank(call, 0) - 1)
         if is_pointwise(call):
             columns = pixels_of(call)
-        x = k.offset(k.input(call, 0), part * k.input_dim(call, 1, 1) * image_of(call) * 4)
+        x = (source * k.input_dim(call, 1, 1) + first) * image_of(call)
+        x = k.offset(k.input(call, 0), x * 4)
         row, column, done = start // columns, start % columns, 0
         most = lanes if w.stride(call, k.input_rank(call, 0) - 3) > 2 else width
         while done < count:
             n = min(columns - column, count - done, most)
             survey(call, row, column, n, table)
-            strips(call, x, table, n, width - done, k.offset(to, done * 4))
+            strips(call, x, channels, table, n, width - done, k.offset(to, done * 4))
             done += n
             column += n
             if column == columns:
                 row, column = row + 1, 0
         if count < width:
-            for d in range(depth_of(call)):
+            for d in range(channels * elements_of(call)):
                 for i in range(count, width, lanes):
                     v.store_n(to, d * width + i, v.zero(), width - i)
         return 0
@@ -168,6 +170,7 @@ def input_panels(k, w, width):
         "input_panels",
         depth_of=depth_of,
         pixels_of=pixels_of,
+        elements_of=elements_of,
         table_bytes=table_bytes,
         panel=panel,
     )
