@@ -10,7 +10,8 @@ from _lang import inline, kernel, namespace, parts
 
 ATTRIBUTES = (*WINDOW, "group")
 GROUP = len(WINDOW)
-TILE_BYTES = 1 << 20  # of packed inputs: what stays in the second-level cache
+TILE_BYTES = 512 << 10  # of packed inputs: what stays in the second-level cache with few weights
+HEAVY = 512 << 10  # bytes of weights, of which more take turns in it: tiles then are larger
 MOST_PIXELS = 256
 DEPTH = 256  # of one block of a panel, which then stays in the first-level cache
 DEEP = 64  # rows of a panel that pay for the pieces of AMX tiles
@@ -27,20 +28,25 @@ def cuts(k, g, width):
         """Output channels of a group."""
         return k.input_dim(call, 1, 0) // k.attr_int(call, GROUP)
 
+    @inline
+    def tile_bytes(call):
+        heavy = channels_of(call) * g.depth_of(call) * 4 > HEAVY
+        return 2 * TILE_BYTES if heavy else TILE_BYTES
+
     @k.outline("int64(call)")
     def part_channels(call):
         """Input channels of a part of the depth, which is whole steps of tiles."""
         elements, channels, least = g.elements_of(call), k.input_dim(call, 1, 1), 1
         while least * elements % TILE != 0:
             least *= 2
-        fit = TILE_BYTES // (MOST_PIXELS * 4 * elements) // least * least
+        fit = tile_bytes(call) // (MOST_PIXELS * 4 * elements) // least * least
         return max(min(max(fit, least), channels), 1)
 
     @k.outline("int64(call)")
     def panels_of(call):
         """Panels of one tile."""
         need = (g.pixels_of(call) + width - 1) // width
-        fit = TILE_BYTES // max(part_channels(call) * g.elements_of(call) * width * 4, 1)
+        fit = tile_bytes(call) // max(part_channels(call) * g.elements_of(call) * width * 4, 1)
         most = max(min(fit, MOST_PIXELS // width), 1)
         tiles = max((need + most - 1) // most, 1)
         return max((need + tiles - 1) // tiles, 1)
