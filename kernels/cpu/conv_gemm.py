@@ -1,5 +1,4 @@
-"""Conv of float32 for any number of axes as matrix products: W times the window's inputs in panels.
-"""
+"""Conv of float32 for any number of axes as matrix products: W times the window's inputs in panels."""
 
 from conv_panels import input_panels
 from product import TILED_DEPTH, TILED_ROWS, product
@@ -168,14 +167,16 @@ def conv(k):
     tiles, part by part. The weights are packed as pieces for AMX tiles, or become those first.
     """
     p = product(k)
-    width, few, tiled, block, has_nan = p.panels.width, 2 * p.few, p.tiled, p.panels.block, p.has_nan
+    width, block = p.panels.width, p.panels.block
+    few, tiled, has_nan = 2 * p.few, p.tiled, p.has_nan
     split = split_product(k, "T") if tiled else no_product()
     multiply_tiles, room_bytes = split.multiply, split.scratch
     v, lanes, get, w = k.vector("T"), k.lanes("T"), k.load("T"), window(k, 1)
     g = input_panels(k, w, width)
     c = cuts(k, g, width)
     pieces = weight_pieces(k, g, c, split, few)
-    depth_of, pixels_of, channels_of, blocks_of = g.depth_of, g.pixels_of, c.channels_of, c.blocks_of
+    depth_of, pixels_of = g.depth_of, g.pixels_of
+    channels_of, blocks_of = c.channels_of, c.blocks_of
 
     @inline
     def own_pieces(call):

@@ -60,9 +60,9 @@ def input_panels(k, w, width):
 
     @k.outline("int64(call, int64, int64, int64, pointer)")
     def survey(call, row, column, n, table):
-        """For each element of the window over columns [column, column + n) of a row of output: where
-        the inputs under them begin in their channel, and the first and the end of those that have
-        one."""
+        """For each element of the window over columns [column, column + n) of a row of output:
+        where the inputs under them begin in their channel, and the first and the end of those that
+        have one."""
         last = k.input_rank(call, 0) - 1
         extent, taps = k.input_dim(call, 0, last), k.input_dim(call, 1, last)
         if is_pointwise(call):
