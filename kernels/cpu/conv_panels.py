@@ -116,12 +116,47 @@ def input_panels(k, w, width):
         whole = whole and known(table, last + 2) - known(table, last + 1) == n
         return near and whole and at + (lanes - 1) * (step + 1) < end
 
+    @k.outline("int64(pointer, int64, pointer, int64, int64, int64, pointer)")
+    def plain(x, channels, table, elements, image, step, to):
+        """Whole rows of a panel, of steps of one or two, of as many channels as come first without
+        a read beyond the last; returns how many."""
+        reach = known(table, 3 * (elements - 1)) + 2 * step * lanes
+        end = channels * image
+        while channels > 0 and (channels - 1) * image + reach > end:
+            channels -= 1
+        target = 0
+        for c in range(channels):
+            base = c * image
+            if step == 1:
+                for e in range(elements):
+                    at = base + known(table, 3 * e)
+                    v.store(to, target, v.load(x, at))
+                    v.store(to, target + lanes, v.load(x, at + lanes))
+                    target += width
+            else:
+                for e in range(elements):
+                    at = base + known(table, 3 * e)
+                    v.store(to, target, pick(x, at))
+                    v.store(to, target + lanes, pick(x, at + 2 * lanes))
+                    target += width
+        return channels
+
+    @inline
+    def is_whole(table, elements):
+        """Whether all columns of a panel have inputs under all elements."""
+        whole = True
+        for e in range(elements):
+            whole = whole and known(table, 3 * e + 2) - known(table, 3 * e + 1) == width
+        return whole
+
     @k.outline("int64(call, pointer, int64, pointer, int64, int64, pointer)")
     def strips(call, x, channels, table, n, room, to):
         """n columns of a panel, of which `survey` made the table, and that has `room`."""
         elements, image = elements_of(call), image_of(call)
         step, c = w.stride(call, k.input_rank(call, 0) - 3), 0
         turns = step > 2 and n <= lanes and room >= lanes
+        if n == width and step < 3 and is_whole(table, elements):
+            c = plain(x, channels, table, elements, image, step, to)
         while c < channels:
             e, base = 0, c * image
             while e < elements:
