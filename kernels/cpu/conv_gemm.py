@@ -251,6 +251,7 @@ def conv(k):
             if is_shared(call):
                 panel = k.offset(packed, c.bytes_of(call, i))
             else:
+                g.forget(room)
                 for j in range(panels):
                     pack(call, place, j, i, panel, room)
             start, depth = i * g.elements_of(call), min(inputs - i, most) * g.elements_of(call)
@@ -283,6 +284,7 @@ def conv(k):
         blocks, panels, most = blocks_of(call), c.panels_of(call), c.part_channels(call)
         shared, whole = k.offset(k.workspace(call), own_pieces(call)), k.input_dim(call, 1, 1)
         room = k.offset(scratch, 0 if is_shared(call) else c.bytes_of(call, most))
+        g.forget(room)
         for unit in range(begin, end):
             if phase == 0:
                 pieces.make(call, unit, k.workspace(call))

@@ -56,7 +56,12 @@ def input_panels(k, w, width):
 
     @inline
     def table_bytes(call):
-        return elements_of(call) * 24
+        """Of a row, the rows of input that it sees, and three numbers for each element."""
+        return (1 + w.outer_taps(call) + 3 * elements_of(call)) * 8
+
+    @inline
+    def forget(table):
+        place(table, 0, -1)
 
     @k.outline("int64(call, int64, int64, int64, pointer)")
     def survey(call, row, column, n, table):
@@ -72,18 +77,20 @@ def input_panels(k, w, width):
             w.dilation(call, last - 2),
             w.before(call, last - 2),
         )
-        elements = elements_of(call)
-        for outer in range(w.outer_taps(call)):
-            place(table, 3 * outer * taps, w.source_row(call, outer, row))
-        for t in range(taps):
-            tap = taps - 1 - t  # the first, which has the rows, at last
+        outer_taps = w.outer_taps(call)
+        if known(table, 0) != row:
+            for outer in range(outer_taps):
+                place(table, 1 + outer, w.source_row(call, outer, row))
+            place(table, 0, row)
+        for tap in range(taps):
             shift = tap * spread - pad
             first = max(w.first_column(shift, step), column)
             end = min(max((extent - 1 - shift) // step + 1, 0), column + n)
-            for e in range(0, elements, taps):
-                source, low, high, at = known(table, 3 * e), first, end, 3 * (e + tap)
+            for outer in range(outer_taps):
+                source, low, high = known(table, 1 + outer), first, end
                 if source < 0 or high < low:
                     low, high = column, column
+                at = 1 + outer_taps + 3 * (outer * taps + tap)
                 place(table, at, source * extent + low * step + shift)
                 place(table, at + 1, low - column)
                 place(table, at + 2, high - column)
@@ -186,11 +193,12 @@ def input_panels(k, w, width):
         x = (source * k.input_dim(call, 1, 1) + first) * image_of(call)
         x = k.offset(k.input(call, 0), x * 4)
         row, column, done = start // columns, start % columns, 0
+        entries = k.offset(table, (1 + w.outer_taps(call)) * 8)
         most = lanes if w.stride(call, k.input_rank(call, 0) - 3) > 2 else width
         while done < count:
             n = min(columns - column, count - done, most)
             survey(call, row, column, n, table)
-            strips(call, x, channels, table, n, width - done, k.offset(to, done * 4))
+            strips(call, x, channels, entries, n, width - done, k.offset(to, done * 4))
             done += n
             column += n
             if column == columns:
@@ -207,5 +215,6 @@ def input_panels(k, w, width):
         pixels_of=pixels_of,
         elements_of=elements_of,
         table_bytes=table_bytes,
+        forget=forget,
         panel=panel,
     )

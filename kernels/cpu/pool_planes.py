@@ -157,7 +157,9 @@ def max_pool(k):
     def supports(call):
         why = s.refused(call)
         last = k.input_rank(call, 0) - 3
-        if why == 0 and last < 2 and w.extent(call, last) <= w.stride(call, last):
+        if why == 0 and w.extent(call, last) <= w.stride(call, last):
+            why = 4
+        if last == 2:
             why = 4
         if k.n_outputs(call) > 1:
             if k.output_rank(call, 1) >= 0:
