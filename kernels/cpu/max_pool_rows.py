@@ -51,7 +51,10 @@ def max_pool_rows(k):
         """The maximum over the window's rows."""
         last = k.input_rank(call, 0) - 1
         height, width = k.input_dim(call, 0, last - 1), k.input_dim(call, 0, last)
-        plane, line = unit // k.output_dim(call, 0, last - 1), unit % k.output_dim(call, 0, last - 1)
+        plane, line = (
+            unit // k.output_dim(call, 0, last - 1),
+            unit % k.output_dim(call, 0, last - 1),
+        )
         first, end = under(call, last - 3, line)
         near, far = int64(0), int64(1)
         if last == 4:

@@ -10,7 +10,7 @@ REASONS = (
     "it has at most three spatial axes",
     "it does not know indices",
     "cut edges",
-    "windows that do not overlap are read once",
+    "large windows or long rows: the maximum of whole rows comes first",
 )
 
 
@@ -155,11 +155,13 @@ def max_pool(k):
         return s.needed(call)
 
     def supports(call):
-        why = s.refused(call)
-        last = k.input_rank(call, 0) - 3
-        if why == 0 and w.extent(call, last) <= w.stride(call, last):
-            why = 4
-        if last == 2:
+        why, last = s.refused(call), k.input_rank(call, 0) - 3
+        small = w.stride(call, last) == 1 and w.extent(call, last) <= 3
+        small = small and k.output_dim(call, 0, last + 2) <= 32
+        dilated = False
+        for i in range(last + 1):
+            dilated = dilated or w.dilation(call, i) != 1
+        if why == 0 and last > 0 and not dilated and not small:
             why = 4
         if k.n_outputs(call) > 1:
             if k.output_rank(call, 1) >= 0:
