@@ -1,4 +1,4 @@
-"""Conv of float32 for any number of axes as matrix products: W times the window's inputs in panels."""
+"""Conv of float32 along any number of axes as matrix products: W times the inputs in panels."""
 
 from conv_panels import input_panels
 from product import TILED_DEPTH, TILED_ROWS, product
