@@ -13,7 +13,8 @@ TILE_BYTES = 512 << 10  # of packed inputs: what stays in the second-level cache
 HEAVY = 512 << 10  # bytes of weights, of which more take turns in it: tiles then are larger
 MOST_PIXELS = 256
 DEPTH = 256  # of one block of a panel, which then stays in the first-level cache
-DEEP = 64  # rows of a panel that pay for the pieces of AMX tiles
+DEEP, SHALLOW = 192, 64  # depths that pay for AMX tiles with any and with many pixels
+MANY = 128  # pixels
 UNITS = 16
 LONG = 32  # columns of a row that are summed where they are
 REASONS = ("one output channel per group sums long rows where they are",)
@@ -99,8 +100,14 @@ def weight_pieces(k, g, c, split, few):
     )
 
     @inline
+    def pays(call, rows):
+        """Whether rows of weights are worth pieces."""
+        depth = g.depth_of(call)
+        return count > 0 and rows > few and (depth >= DEEP or (depth >= SHALLOW and rows > TILE))
+
+    @inline
     def by_tiles(call, rows):
-        return count > 0 and rows > few and g.depth_of(call) >= DEEP
+        return pays(call, rows) and (g.depth_of(call) >= DEEP or g.pixels_of(call) >= MANY)
 
     @inline
     def plane(call):
@@ -112,7 +119,7 @@ def weight_pieces(k, g, c, split, few):
 
     @inline
     def pieces_bytes(call):
-        has = by_tiles(call, c.channels_of(call))
+        has = pays(call, c.channels_of(call))
         return k.attr_int(call, GROUP) * group_bytes(call) if has else 0
 
     @inline
@@ -181,7 +188,8 @@ def conv(k):
     @inline
     def own_pieces(call):
         """Bytes of pieces of weights in the workspace."""
-        return 0 if k.has_packed(call, 1) else pieces.pieces_bytes(call)
+        has = k.has_packed(call, 1) or not pieces.by_tiles(call, channels_of(call))
+        return 0 if has else pieces.pieces_bytes(call)
 
     @inline
     def is_shared(call):
