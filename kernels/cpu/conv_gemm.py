@@ -73,9 +73,9 @@ def cuts(k, g, width):
         return (channels_of(call) + block_rows(call) - 1) // max(block_rows(call), 1)
 
     @inline
-    def bytes_of(call, channels):
+    def bytes_of(call, panels, channels):
         """Of the panels of a tile under as many input channels."""
-        return panels_of(call) * channels * g.elements_of(call) * width * 4
+        return panels * channels * g.elements_of(call) * width * 4
 
     return namespace(
         "cuts",
@@ -195,13 +195,19 @@ def conv(k):
     def is_shared(call):
         return blocks_of(call) > 1
 
-    @k.outline("int64(call, int64, int64, int64, pointer, pointer)")
-    def pack(call, place, i, first, to, table):
-        """Panel i of a tile for the part that begins with input channel `first`."""
-        tiles, start = c.tiles_of(call), i * width
-        start += place % tiles * c.panels_of(call) * width
+    @inline
+    def tiles_by(call, panels):
+        """Tiles of one group of one image, of as many panels."""
+        return (pixels_of(call) + panels * width - 1) // (panels * width)
+
+    @k.outline("int64(call, int64, int64, int64, int64, int64, pointer, pointer)")
+    def pack(call, panels, most, place, i, first, to, table):
+        """Panel i of a tile for the part, of at most `most` input channels, that begins with the
+        input channel `first`."""
+        tiles, start = tiles_by(call, panels), i * width
+        start += place % tiles * panels * width
         count = min(pixels_of(call) - start, width)
-        channels = min(k.input_dim(call, 1, 1) - first, c.part_channels(call))
+        channels = min(k.input_dim(call, 1, 1) - first, most)
         if count > 0:
             to = k.offset(to, i * channels * g.elements_of(call) * width * 4)
             g.panel(call, place // tiles, start, count, first, channels, to, table)
@@ -246,22 +252,25 @@ def conv(k):
             block(rows, count, deep, a, whole, 1, b, width, depth * width, y, pixels, fresh)
         return 0
 
-    @k.outline("int64(call, int64, int64, int64, int64, int64, pointer, pointer, pointer)")
-    def add_up(call, by_tiles, place, first, rows, count, y, packed, room):
+    @k.outline(
+        "int64(call, int64, int64, int64, int64, int64, int64, int64, int64, pointer, pointer,"
+        "pointer)"
+    )
+    def add_up(call, by_tiles, panels, most, shared, place, first, rows, count, y, packed, room):
         """`rows` channels, from `first` of the group on, of the pixels of a tile."""
-        inputs, most, panels = k.input_dim(call, 1, 1), c.part_channels(call), c.panels_of(call)
-        group = place // c.tiles_of(call) % k.attr_int(call, GROUP)
+        inputs, group = k.input_dim(call, 1, 1), k.attr_int(call, GROUP)
+        group = place // tiles_by(call, panels) % group
         channel = group * channels_of(call) + first
         if k.has_input(call, 2):
             fill_bias(call, y, channel, rows, count)
         for i in range(0, inputs, most):
             panel = packed
-            if is_shared(call):
-                panel = k.offset(packed, c.bytes_of(call, i))
+            if shared == 1:
+                panel = k.offset(packed, c.bytes_of(call, panels, i))
             else:
                 g.forget(room)
                 for j in range(panels):
-                    pack(call, place, j, i, panel, room)
+                    pack(call, panels, most, place, j, i, panel, room)
             start, depth = i * g.elements_of(call), min(inputs - i, most) * g.elements_of(call)
             if tiled and by_tiles == 1:
                 add_tiles(call, group, first, rows, count, start, depth, y, panel, room)
@@ -269,29 +278,30 @@ def conv(k):
                 add_blocks(call, channel, rows, count, start, depth, y, panel)
         return 0
 
-    @k.outline("int64(call, int64, int64, pointer, pointer)")
-    def compute(call, place, first, packed, room):
+    @k.outline("int64(call, int64, int64, int64, int64, int64, int64, pointer, pointer)")
+    def compute(call, panels, most, shared, place, first, rows, packed, room):
         """A block of channels of a tile; `packed`: its panels, or memory for those of a part."""
-        tiles, channels, pixels = c.tiles_of(call), channels_of(call), pixels_of(call)
-        start = place % tiles * c.panels_of(call) * width
-        count, rows = min(pixels - start, c.panels_of(call) * width), channels - first
-        at, rows, bad = (place // tiles * channels + first) * pixels + start, rows, 1
-        rows = min(rows, c.block_rows(call))
+        tiles, channels, pixels = tiles_by(call, panels), channels_of(call), pixels_of(call)
+        start, bad = place % tiles * panels * width, 1
+        count, rows = min(pixels - start, panels * width), min(rows, channels - first)
+        at = (place // tiles * channels + first) * pixels + start
         y = k.offset(k.output(call, 0), at * 4)
         if tiled and pieces.by_tiles(call, rows):
-            add_up(call, 1, place, first, rows, count, y, packed, room)
+            add_up(call, 1, panels, most, shared, place, first, rows, count, y, packed, room)
             bad = has_nan(y, pixels, rows, count)
         if bad == 1:
-            add_up(call, 0, place, first, rows, count, y, packed, room)
+            add_up(call, 0, panels, most, shared, place, first, rows, count, y, packed, room)
         for r in range(rows):
             of = r * pixels
             k.epilogue(call, k.offset(y, of * 4), at + of, count)
         return 0
 
     def run(call, phase, begin, end, scratch):
-        blocks, panels, most = blocks_of(call), c.panels_of(call), c.part_channels(call)
-        shared, whole = k.offset(k.workspace(call), own_pieces(call)), k.input_dim(call, 1, 1)
-        room = k.offset(scratch, 0 if is_shared(call) else c.bytes_of(call, most))
+        panels, most, rows = c.panels_of(call), c.part_channels(call), c.block_rows(call)
+        blocks, whole = (channels_of(call) + rows - 1) // rows, k.input_dim(call, 1, 1)
+        all_panels = k.offset(k.workspace(call), own_pieces(call))
+        shared, all_bytes = 1 if blocks > 1 else 0, c.bytes_of(call, panels, whole)
+        room = k.offset(scratch, 0 if shared == 1 else c.bytes_of(call, panels, most))
         g.forget(room)
         for unit in range(begin, end):
             if phase == 0:
@@ -299,13 +309,13 @@ def conv(k):
             elif phase == 1:
                 place, panel = unit // panels, unit % panels
                 for i in range(0, whole, most):
-                    to = place * c.bytes_of(call, whole) + c.bytes_of(call, i)
-                    pack(call, place, panel, i, k.offset(shared, to), room)
+                    to = k.offset(all_panels, place * all_bytes + c.bytes_of(call, panels, i))
+                    pack(call, panels, most, place, panel, i, to, room)
             else:
-                place, packed = unit // blocks, scratch
-                if is_shared(call):
-                    packed = k.offset(shared, place * c.bytes_of(call, whole))
-                compute(call, place, unit % blocks * c.block_rows(call), packed, room)
+                place, first, packed = unit // blocks, unit % blocks * rows, scratch
+                if shared == 1:
+                    packed = k.offset(all_panels, place * all_bytes)
+                compute(call, panels, most, shared, place, first, rows, packed, room)
         return k.OK
 
     def units(call, phase):
@@ -320,11 +330,13 @@ def conv(k):
         return n
 
     def workspace(call):
-        panels = c.places_of(call) * c.bytes_of(call, k.input_dim(call, 1, 1))
+        panels = c.places_of(call) * c.bytes_of(call, c.panels_of(call), k.input_dim(call, 1, 1))
         return own_pieces(call) + (panels if is_shared(call) else 0) + 64
 
     def scratch(call):
-        own = 0 if is_shared(call) else c.bytes_of(call, c.part_channels(call))
+        own = 0
+        if not is_shared(call):
+            own = c.bytes_of(call, c.panels_of(call), c.part_channels(call))
         room = room_bytes(min(depth_of(call), TILED_DEPTH))
         return own + max(room, g.table_bytes(call)) + 64
 
