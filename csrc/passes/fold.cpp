@@ -108,21 +108,23 @@ bool fold_known(Graph& graph, NodeId id) {
   return true;
 }
 
-bool fold_graph(Graph& graph, PassContext& context, GrowthBudget& budget) {
+// `runs`: whether its nodes run for certain. Branches that no run takes may have shapes that do not
+// fit, which is nobody's concern.
+bool fold_graph(Graph& graph, PassContext& context, GrowthBudget& budget, bool runs) {
   bool changed = false;
   const std::vector<NodeId> order = graph.order;
   for (NodeId id : order) {
     const Node& node = graph.node(id);
     if (node.removed || !node.def) continue;
-    if (changed) infer_node(graph, graph.node(id));  // of constants that were none before
     if (node.def->has(kControlFlow)) {
       pass_constants_inward(graph, node);
       for (const std::shared_ptr<Graph>& body : subgraphs(node)) {
-        changed = fold_graph(*body, context, budget) || changed;
+        changed = fold_graph(*body, context, budget, false) || changed;
       }
       continue;
     }
     if (node.def->has(kNondeterministic)) continue;
+    if (changed && runs) infer_node(graph, graph.node(id));  // of constants that were none before
     changed = fold_known(graph, id) || fold_node(graph, id, context, budget) || changed;
   }
   return changed;
@@ -132,7 +134,7 @@ bool fold_graph(Graph& graph, PassContext& context, GrowthBudget& budget) {
 
 bool fold(Graph& graph, PassContext& context) {
   GrowthBudget budget(context.fold_limit);
-  return fold_graph(graph, context, budget);
+  return fold_graph(graph, context, budget, true);
 }
 
 }  // namespace tiercel::passes

@@ -90,3 +90,26 @@ def test_pads_from_shapes_of_padded_tensors() -> None:
     [want], [got] = plain.run(None, feeds), fast.run(None, feeds)
     np.testing.assert_allclose(got, want, rtol=2e-5, atol=2e-5)
     assert not {"Pad", "Shape", "Cast"} & set(operators(fast))
+
+
+def test_branches_that_no_run_takes_need_not_fit() -> None:
+    """Folded constants of the other branch say that its convolution has an image of rank 1."""
+    made = model("""agraph (float[1, 3, 8, 8] x) => (float[1, 3, 8, 8] y)
+<float two = {2.0}, int64[1] one = {1}, float[3, 3, 1, 1] w = {9, 8, 7, 6, 5, 4, 3, 2, 1}> {
+    s = Shape(x)
+    f = Cast<to = 1>(s)
+    h = ReduceSum<keepdims = 0>(f)
+    c = Greater(h, two)
+    y = If (c) <then_branch = g1 () => (float[1, 3, 8, 8] t) { t = Conv(x, w) },
+        else_branch = g2 () => (float[1, 3, 8, 8] e) {
+            a = Div(two, two)
+            b = Cast<to = 7>(a)
+            d = Reshape(b, one)
+            k = Expand(one, d)
+            r = Reshape(x, k)
+            e = Conv(r, w)
+        }>
+}""")
+    plain, fast = session(made, optimised=False), session(made)
+    feeds = feeds_of(made)
+    np.testing.assert_allclose(fast.run(None, feeds)[0], plain.run(None, feeds)[0], rtol=1e-5)
