@@ -15,8 +15,8 @@ def rows_builder(largest):
     """The value is the extreme as ReduceMax has it, so that NaN is the extreme, as in numpy."""
 
     def build(k):
-        lanes = min(k.lanes("T"), k.lanes("float"))
-        v, index = k.vector("T", lanes), k.vector("int32", lanes)
+        v, lanes = k.vector("T"), k.lanes("T")
+        index = k.vector("int32", lanes)
         get, put = k.load("T"), k.store("int64")
         number, put_number = k.load("int32"), k.store("int32")
         a, width = lines(k), WIDE_BY * lanes

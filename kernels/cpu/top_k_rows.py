@@ -8,7 +8,6 @@ from _lang import inline, kernel, parts
 
 VECTORS = 4  # of a block
 HALF = 1 << 31  # bounds places, and numbers that stand for values
-WORDS = {8: "int8", 16: "int16", 32: "int32"}
 
 
 def word_heap(k):
@@ -44,7 +43,7 @@ def word_heap(k):
 
 @kernel(
     "TopK",
-    types={"T": "float float16 bfloat16 int32 uint32 int16 uint16 int8 uint8"},
+    types={"T": "float"},
     attributes=("axis", "largest"),
     variant="rows",
     order=-1,
@@ -55,32 +54,27 @@ def top_k_rows(k):
     and whose low part has the lower place above the higher one; scratch memory holds a heap of the
     largest words.
     """
-    dtype, (rise, sink) = k.dtype("T"), word_heap(k)
-    lanes = min(k.lanes("T"), k.lanes("float"))
-    get, put, v = k.load("T"), k.store("T"), k.vector("T", lanes)
-    bits, ld, st = k.load(WORDS[dtype.bits]), k.load("int64"), k.store("int64")
-    is_float, is_signed, block = dtype.is_float, dtype.is_signed, VECTORS * lanes
-    most, zero = (1 << dtype.bits - 1) - 1, k.cast("T")(0)
+    rise, sink = word_heap(k)
+    get, put, v, lanes = k.load("T"), k.store("T"), k.vector("T"), k.lanes("T")
+    bits, ld, st = k.load("int32"), k.load("int64"), k.store("int64")
+    block, most = VECTORS * lanes, HALF - 1
 
     @inline
     def word(x, at, i, largest):
         """Element `at`, which has place i of its row."""
         value, order = get(x, at), int64(bits(x, at))
-        if is_float:
-            if value != value:
-                order = int64(most)
-            elif value == zero:
-                order = int64(0)
-            elif order < 0:
-                order = order ^ int64(most)
-        elif not is_signed:
-            order = order ^ int64(-most - 1)
+        if value != value:
+            order = int64(most)
+        elif value == 0:
+            order = int64(0)
+        elif order < 0:
+            order = order ^ int64(most)
         order = order if largest else -order
-        return order * int64(HALF) + (int64(HALF - 1) - i)
+        return order * int64(HALF) + (int64(most) - i)
 
     @inline
     def place(word):
-        return int64(HALF - 1) - (word & int64(HALF - 1))
+        return int64(most) - (word & int64(most))
 
     @inline
     def is_behind(value, worst, largest):
