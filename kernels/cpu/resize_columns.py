@@ -4,7 +4,7 @@ input rows, resampled in vectors.
 
 from numba import int32, int64
 from resize import ATTRIBUTES
-from resize_mix import PICKS, REGION, TYPES, mixing
+from resize_mix import PICKS, REGION, TYPES, mixing, two_phases
 from resize_picks import picks
 
 from _lang import inline, kernel, namespace, parts
@@ -208,23 +208,7 @@ def resize_columns(k):
             c.along(table, n, run, row, stride, rows, y, columns, last)
         return 0
 
-    def run(call, phase, begin, end, scratch):
-        if phase == 1:
-            make(call, begin, end, scratch)
-            return k.OK
-        for axis in range(begin, end):
-            m.prepare(call, axis)
-            if axis == m.line(call):
-                rank = k.output_rank(call, 0)
-                to = k.offset(k.workspace(call), m.tables_before(call, rank))
-                c.groups(call, axis, to)
-        return k.OK
-
-    def units(call, phase):
-        n = m.lines(call, m.line(call))
-        if phase == 0 and n > 0:
-            n = k.output_rank(call, 0)
-        return n
+    run, units = two_phases(k, m, make, c.groups)
 
     def workspace(call):
         axis = m.line(call)

@@ -12,6 +12,36 @@ PICKS, INTERPOLATES = "it picks elements", "it interpolates"
 REGION = "a region of interest needs numbers to fill its outside"
 
 
+def two_phases(k, m, make, groups=None):
+    """`run` and `units` of a kernel: phase 0 fills the tables of all axes, and the groups of `line`
+    where there are any; in phase 1 `make(call, begin, end, scratch)` makes rows of the output.
+    """
+
+    def grouped(call, axis):
+        m.prepare(call, axis)
+        if axis == m.line(call):
+            behind = m.tables_before(call, k.output_rank(call, 0))
+            groups(call, axis, k.offset(k.workspace(call), behind))
+
+    prepare = inline(grouped) if groups else m.prepare
+
+    def run(call, phase, begin, end, scratch):
+        if phase == 1:
+            make(call, begin, end, scratch)
+        else:
+            for axis in range(begin, end):
+                prepare(call, axis)
+        return k.OK
+
+    def units(call, phase):
+        n = m.lines(call, m.line(call))
+        if phase == 0 and n > 0:
+            n = k.output_rank(call, 0)
+        return n
+
+    return run, units
+
+
 def mixing(k):
     """Functions of a call. The last axis that changes is `line`; what lies behind it moves as runs
     of `run_length` elements. The workspace begins with four words for each axis: where its table of

@@ -4,7 +4,7 @@ are picked in vectors, and written as often as they are wanted.
 
 from numba import int32, int64, uint8
 from resize import ATTRIBUTES
-from resize_mix import INTERPOLATES, REGION, mixing
+from resize_mix import INTERPOLATES, REGION, mixing, two_phases
 from resize_picks import BYTES_EACH, byte_picks, picks
 
 from _lang import BYTES, inline, kernel, namespace, parts
@@ -184,22 +184,7 @@ def resize_picked(k):
                 line, place = int64(0), place + 1
         return 0
 
-    def run(call, phase, begin, end, scratch):
-        if phase == 1:
-            make(call, begin, end, scratch)
-            return k.OK
-        for axis in range(begin, end):
-            m.prepare(call, axis)
-            if axis == m.line(call):
-                rank = k.output_rank(call, 0)
-                c.groups(call, axis, k.offset(k.workspace(call), m.tables_before(call, rank)))
-        return k.OK
-
-    def units(call, phase):
-        n = m.lines(call, m.line(call))
-        if phase == 0 and n > 0:
-            n = k.output_rank(call, 0)
-        return n
+    run, units = two_phases(k, m, make, c.groups)
 
     def workspace(call):
         return m.tables_before(call, k.output_rank(call, 0)) + c.bytes_of(call, m.line(call))

@@ -4,7 +4,7 @@ blocks: each output element is a sum of whole runs.
 
 from numba import int64
 from resize import ATTRIBUTES
-from resize_mix import PICKS, REGION, TYPES, mixing
+from resize_mix import PICKS, REGION, TYPES, mixing, two_phases
 
 from _lang import inline, kernel, parts
 
@@ -104,19 +104,7 @@ def resize_runs_between(k):
                     floats_n(row, 0, table, n, columns, y, run)
         return 0
 
-    def run(call, phase, begin, end, scratch):
-        if phase == 1:
-            make(call, begin, end, scratch)
-        else:
-            for axis in range(begin, end):
-                m.prepare(call, axis)
-        return k.OK
-
-    def units(call, phase):
-        n = m.lines(call, m.line(call))
-        if phase == 0 and n > 0:
-            n = k.output_rank(call, 0)
-        return n
+    run, units = two_phases(k, m, make)
 
     def workspace(call):
         return m.tables_before(call, k.output_rank(call, 0))
